@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The errors the agent raises on purpose. Each message names the object and the reason."""
+
+
+class Fip64Error(Exception):
+    """Base of all errors an operator may read; `exit_status` is what a program ends with."""
+
+    exit_status = 1
+
+
+class ConfigError(Fip64Error):
+    """The configuration cannot be used."""
+
+    exit_status = 2
+
+
+class PermissionDenied(Fip64Error):
+    """The process lacks the rights it needs."""
+
+    exit_status = 3
+
+
+class EnvironmentMissing(Fip64Error):
+    """Something the agent stands on is missing: OVS, the bridge, a binary."""
+
+    exit_status = 4
+
+
+class AlreadyRunning(Fip64Error):
+    """Another agent holds the admin socket."""
+
+    exit_status = 5
+
+
+class TopologyError(Fip64Error):
+    """A topology was refused. `problems` has all of its faults, not only the first."""
+
+    exit_status = 6
+
+    def __init__(self, problems):
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class NotReady(Fip64Error):
+    """A room cannot work now (its component is down); what was due stays due."""

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The only module that knows eventlet.
+
+Nothing is monkey patched (vpp_papi and pyroute2 break under it): green code uses what this
+module hands out, and whatever blocks goes through `offload()`. Greenthreads run in the hub's
+thread; from any other thread only `Notifier.notify()` may be called.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket as native_socket
+import threading
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+# os-ken picks its hub at its first import, and its default is native threads.
+os.environ["OSKEN_HUB_TYPE"] = "eventlet"
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # eventlet announces at import that it is in maintenance mode
+    import eventlet
+    import eventlet.event
+    import eventlet.hubs
+    import eventlet.queue
+    import eventlet.semaphore
+    import eventlet.tpool
+    import eventlet.wsgi
+    from eventlet.green import socket
+
+Queue = eventlet.queue.LightQueue
+Empty = eventlet.queue.Empty
+Semaphore = eventlet.semaphore.Semaphore
+Timeout = eventlet.Timeout
+sleep = eventlet.sleep
+GreenSocket = socket.socket
+
+
+class Event:
+    """A flag greenthreads wait for; set() may be called again and again."""
+
+    def __init__(self) -> None:
+        self._flag = False
+        self._waiters: set[eventlet.event.Event] = set()
+
+    def is_set(self) -> bool:
+        return self._flag
+
+    def set(self) -> None:
+        self._flag = True
+        waiters, self._waiters = self._waiters, set()
+        for waiter in waiters:
+            waiter.send(None)
+
+    def clear(self) -> None:
+        self._flag = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until set or `timeout` seconds have passed; return whether it is set."""
+        if self._flag:
+            return True
+        waiter = eventlet.event.Event()
+        self._waiters.add(waiter)
+        with Timeout(timeout, False):
+            waiter.wait()
+        self._waiters.discard(waiter)
+        return self._flag
+
+
+def spawn(function: Callable, *args: Any, **kwargs: Any):
+    """Run `function` in a new greenthread; returns it (it has kill() and wait())."""
+    return eventlet.spawn(function, *args, **kwargs)
+
+
+def offload(function: Callable, *args: Any, lock: Semaphore | None = None, **kwargs: Any) -> Any:
+    """Run a blocking `function` in a native thread while other greenthreads go on.
+
+    `lock`: a hub.Semaphore that belongs to the client object used, where that object
+    cannot be used by two threads at once. Exceptions of `function` are raised here.
+    Called from outside the hub's thread (a thread that was offloaded already), runs in place.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return function(*args, **kwargs)
+    with lock if lock is not None else contextlib.nullcontext():
+        return eventlet.tpool.execute(function, *args, **kwargs)
+
+
+class Notifier:
+    """Lets native threads and signal handlers wake the hub: `callback` runs in a greenthread.
+
+    Notifications that arrive while the callback has not started yet coalesce into one call.
+    """
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self._callback = callback
+        self._reader, self._writer = native_socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+        self._thread = spawn(self._run)
+
+    def notify(self) -> None:
+        """Safe from any thread and from signal handlers."""
+        with contextlib.suppress(BlockingIOError, OSError):
+            self._writer.send(b"x")
+
+    def _run(self) -> None:
+        green = socket.socket(fileno=os.dup(self._reader.fileno()))
+        while green.recv(4096):
+            self._callback()
+
+    def close(self) -> None:
+        self._thread.kill()
+        self._reader.close()
+        self._writer.close()
+
+
+def wait_readable(fileno: int, timeout: float | None = None) -> bool:
+    """Wait until the file descriptor (a pidfd, inotify, a pipe) is readable; False on timeout."""
+    try:
+        eventlet.hubs.trampoline(fileno, read=True, timeout=timeout)
+    except Timeout:
+        return False
+    return True
+
+
+def connect_unix(path: str):
+    """Return a green stream socket connected to the unix socket `path`. Raises: OSError."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.connect(path)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def listen_unix(path: str, mode: int = 0o600):
+    """Return a green socket that listens on `path`, with `mode` from the first instant."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o777 & ~mode)
+    try:
+        sock.bind(path)
+    except OSError:
+        sock.close()
+        raise
+    finally:
+        os.umask(before)
+    sock.listen(16)
+    return sock
+
+
+def listen_tcp(host: str, port: int):
+    """Return a green socket that listens on TCP. Raises: OSError."""
+    family = native_socket.AF_INET6 if ":" in host else native_socket.AF_INET
+    return eventlet.listen((host, port), family=family)
+
+
+def serve_wsgi(sock, application, **kwargs: Any) -> None:
+    """Serve a WSGI application on a listening green socket, for ever."""
+    eventlet.wsgi.server(sock, application, debug=False, **kwargs)

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What should be installed on this host: the immutable result of plan().
+
+Every object is self-contained: a room derives its items (links, flows, translator
+configuration) from one object alone, so an object that did not change needs no work.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from typing import ClassVar
+
+from fip64agent.plan.inputs import Allocations
+
+ObjectKey = tuple[str, ...]
+"""(kind, id...): ("host",), ("uplink", port id), ("tenant", router id), ("fip", fip id),
+("port", VM port id, gateway address)."""
+
+PENDING = "pending"
+ERROR = "error"
+ACTIVE = "active"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Problem:
+    """Why an object of the topology is not (wholly) in the plan."""
+
+    state: str
+    """PENDING (waits for something that is expected to come) or ERROR (somebody must act)."""
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Host:
+    """What this host needs as soon as it has one uplink."""
+
+    kind: ClassVar[str] = "host"
+    translator: str
+    core_netns: str
+    """tayga: the namespace of the uplinks, which routes between them and the tenants. vpp: ""."""
+    downlink: str
+    """vpp: OVS end of the one veth to the translator ("ovs-dl"). tayga: "" (one per tenant)."""
+    downlink_peer: str
+    downlink_mac: str
+
+    @property
+    def key(self) -> ObjectKey:
+        return (self.kind,)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Uplink:
+    """A router port with IPv6 addresses that is bound here."""
+
+    kind: ClassVar[str] = "uplink"
+    port_id: str
+    router_id: str
+    network_id: str
+    translator: str
+    core_netns: str
+    interface: str
+    """Name of the OVS interface that carries iface-id=<port id>: the wire to the outside."""
+    ofport: int
+    veth: str
+    """OVS end of our veth, "ovs-" + 8 characters."""
+    veth_ofport: int | None
+    """None until OVS has opened it; no flows until then."""
+    peer: str
+    """Translator's end, "vpp-" + the same characters."""
+    mac: str
+    """MAC of the translator's end: the router port's mac_address."""
+    mtu: int
+    addresses: tuple[IPv6Interface, ...]
+    """With prefix lengths; sorted."""
+    routes: tuple[tuple[IPv6Network, IPv6Address], ...]
+    """(destination, next hop): subnet gateways, host routes, the router's extra routes; sorted."""
+    table: int
+    """Routing table for what leaves by this uplink (tayga)."""
+    onlink: tuple[IPv6Network, ...]
+    """Prefixes of the uplink's own network; sorted."""
+    routed: tuple[IPv6Network, ...]
+    """Prefixes of the other external networks that this uplink serves: source routing,
+    redirect, and a blackhole for what is not assigned; sorted."""
+    redirect: str
+
+    @property
+    def key(self) -> ObjectKey:
+        return (self.kind, self.port_id)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tenant:
+    """One router's IPv4 address space."""
+
+    kind: ClassVar[str] = "tenant"
+    router_id: str
+    translator: str
+    core_netns: str
+    netns: str
+    vlan: int
+    interface: str
+    """OVS port that leads to this tenant's side of the translator: tayga its own veth
+    ("ovs-dl-<vlan>"), vpp Host.downlink."""
+    peer: str
+    """Far end of that veth, inside `netns` (tayga)."""
+    core_link: str
+    """tayga: name in the core namespace of the veth to `netns`."""
+    mac: str
+    """MAC of the translator towards this tenant."""
+    pool: IPv4Network
+    address6: IPv6Address
+    """Source of ICMPv6 errors that the translator makes: the uplink's address."""
+    maps: tuple[tuple[IPv4Address, IPv6Address], ...]
+    """(fixed IPv4, floating IPv6) of all its mappings; sorted."""
+
+    @property
+    def key(self) -> ObjectKey:
+        return (self.kind, self.router_id)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mapping64:
+    """A FIP64 mapping: floating IPv6 -> fixed IPv4 in a tenant, and the ways to and from it."""
+
+    kind: ClassVar[str] = "fip"
+    fip_id: str
+    floating_ip: IPv6Address
+    fixed_ip: IPv4Address
+    router_id: str
+    port_id: str
+    """The VM port."""
+    uplink_id: str
+    on_link: bool
+    """The FIP is in the uplink's own network: its Neighbor Solicitations are answered here."""
+    uplink_ofport: int
+    uplink_mac: str
+    translator: str
+    core_netns: str
+    core_link: str
+    downlink_ofport: int | None
+    """OpenFlow port towards the translator; None until OVS has opened it; no IPv4 flows until then."""
+    downlink_vlan: int | None
+    """802.1Q VLAN ID on the downlink; None: untagged (tayga)."""
+    downlink_mac: str
+    pool: IPv4Network
+    vm_ofport: int
+    vm_mac: str
+    gateway_mac: str
+    """MAC of the tenant router's interface on the VM's subnet: source of what the VM gets."""
+
+    @property
+    def key(self) -> ObjectKey:
+        return (self.kind, self.fip_id)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Gateway:
+    """The tenant router's IPv4 address as one VM port sees it: its ARP requests are answered."""
+
+    kind: ClassVar[str] = "port"
+    port_id: str
+    address: IPv4Address
+    mac: str
+    vm_ofport: int
+
+    @property
+    def key(self) -> ObjectKey:
+        return (self.kind, self.port_id, str(self.address))
+
+
+PlanObject = Host | Uplink | Tenant | Mapping64 | Gateway
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Desired:
+    """All that should be installed, and why the rest is not. `objects` is what the rooms work from."""
+
+    host: Host | None
+    uplinks: Mapping[str, Uplink]
+    tenants: Mapping[str, Tenant]
+    mappings: Mapping[str, Mapping64]
+    """By floating IP id."""
+    gateways: Mapping[ObjectKey, Gateway]
+    problems: Mapping[tuple[str, str], Problem]
+    """By (kind, id): ("fip", id), ("uplink", port id), ("tenant", router id)."""
+    allocations: Allocations
+    """Numbers given; feed them into the next plan()."""
+
+    def _by_kind(self) -> Iterator[Mapping]:
+        yield {(): self.host} if self.host else {}
+        yield self.uplinks
+        yield self.tenants
+        yield self.mappings
+        yield self.gateways
+
+    def objects(self) -> Iterator[PlanObject]:
+        """All objects; what others build on comes first."""
+        for mapping in self._by_kind():
+            yield from mapping.values()
+
+    def changes(self, old: Desired | None) -> list[tuple[PlanObject | None, PlanObject | None]]:
+        """Return (old object, new object) for each that differs; None where there is none."""
+        if old is None:
+            return [(None, new) for new in self.objects()]
+        result: list[tuple[PlanObject | None, PlanObject | None]] = []
+        for before, after in zip(old._by_kind(), self._by_kind(), strict=True):
+            if before is after:
+                continue
+            for name, new in after.items():
+                was = before.get(name)
+                if was is not new and was != new:
+                    result.append((was, new))
+            result.extend((was, None) for name, was in before.items() if name not in after)
+        return result
+
+
+NOTHING = Desired(None, {}, {}, {}, {}, {}, Allocations())

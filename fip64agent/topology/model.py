@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the topology source says: Neutron's resources, under Neutron's attribute names.
+
+All objects are frozen; addresses are `ipaddress` objects; MACs are lower-case
+``aa:bb:cc:dd:ee:ff``. A `Topology` is a consistent whole: its references resolve.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from types import MappingProxyType
+
+ROUTER_INTERFACE = "network:router_interface"
+ROUTER_GATEWAY = "network:router_gateway"
+ROUTER_OWNERS = frozenset({ROUTER_INTERFACE, ROUTER_GATEWAY})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Network:
+    id: str
+    name: str = ""
+    external: bool = False
+    """Neutron's ``router:external``: floating IPs come from here."""
+    mtu: int = 1500
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Route:
+    destination: IPv4Network | IPv6Network
+    nexthop: IPv4Address | IPv6Address
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Subnet:
+    id: str
+    network_id: str
+    cidr: IPv4Network | IPv6Network
+    name: str = ""
+    gateway_ip: IPv4Address | IPv6Address | None = None
+    host_routes: tuple[Route, ...] = ()
+
+    @property
+    def ip_version(self) -> int:
+        return self.cidr.version
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Router:
+    id: str
+    name: str = ""
+    nat64_pool: IPv4Network | None = None
+    """IPv4 range that stands in for IPv6 clients in this tenant; None takes [fip64] nat64_pool."""
+    routes: tuple[Route, ...] = ()
+    """Neutron's extra routes."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FixedIP:
+    subnet_id: str
+    ip_address: IPv4Address | IPv6Address
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Port:
+    id: str
+    network_id: str
+    mac_address: str
+    name: str = ""
+    device_owner: str = ""
+    device_id: str = ""
+    """For a router port: the router's id."""
+    fixed_ips: tuple[FixedIP, ...] = ()
+
+    @property
+    def is_router_port(self) -> bool:
+        return self.device_owner in ROUTER_OWNERS
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FloatingIP:
+    id: str
+    floating_network_id: str
+    floating_ip_address: IPv6Address
+    port_id: str | None = None
+    """The VM port; None while the floating IP is not associated."""
+    fixed_ip_address: IPv4Address | None = None
+    """None with a port: the port's only IPv4 address."""
+    router_id: str | None = None
+    """The tenant; None with a port: the only router with an interface on the fixed IP's subnet."""
+
+
+def _frozen(mapping):
+    return MappingProxyType(dict(mapping))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Topology:
+    """One consistent view of all resources, each kind by id."""
+
+    networks: Mapping[str, Network] = dataclasses.field(default_factory=lambda: _frozen({}))
+    subnets: Mapping[str, Subnet] = dataclasses.field(default_factory=lambda: _frozen({}))
+    routers: Mapping[str, Router] = dataclasses.field(default_factory=lambda: _frozen({}))
+    ports: Mapping[str, Port] = dataclasses.field(default_factory=lambda: _frozen({}))
+    floatingips: Mapping[str, FloatingIP] = dataclasses.field(default_factory=lambda: _frozen({}))
+
+    @classmethod
+    def of(cls, networks=(), subnets=(), routers=(), ports=(), floatingips=()) -> Topology:
+        """Build one from plain iterables of resources."""
+        return cls(*(_frozen({item.id: item for item in kind})
+                     for kind in (networks, subnets, routers, ports, floatingips)))
