@@ -5,7 +5,7 @@ from oslo_config import cfg
 
 GROUP = cfg.OptGroup("reconcile", title="Keeping what is installed as it should be")
 OPTS = [
-    cfg.FloatOpt("audit_interval", default=60, min=1,
+    cfg.FloatOpt("audit_interval", default=300, min=1,
                  help="Seconds between full read-backs of all that is installed."),
     cfg.FloatOpt("probe_interval", default=2, min=0.1,
                  help="Seconds between cheap checks that nothing was removed behind our back."),

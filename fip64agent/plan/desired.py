@@ -200,6 +200,19 @@ class Desired:
         for mapping in self._by_kind():
             yield from mapping.values()
 
+    def find(self, key: ObjectKey) -> PlanObject | None:
+        """Return the object with that key, if it is in the plan."""
+        match key:
+            case ("host",):
+                return self.host
+            case ("uplink", name):
+                return self.uplinks.get(name)
+            case ("tenant", name):
+                return self.tenants.get(name)
+            case ("fip", name):
+                return self.mappings.get(name)
+        return self.gateways.get(key)
+
     def changes(self, old: Desired | None) -> list[tuple[PlanObject | None, PlanObject | None]]:
         """Return (old object, new object) for each that differs; None where there is none."""
         if old is None:

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Desired items against actual items: what to apply, what to prune. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Hashable, Iterable, Mapping
+
+from fip64agent.plan.desired import PlanObject
+from fip64agent.reconcile.room import Item
+
+Expand = Callable[[PlanObject], Iterable[Item]]
+
+
+@dataclasses.dataclass(slots=True)
+class Difference:
+    """Work for one room."""
+
+    apply: list[tuple[Item | None, Item]] = dataclasses.field(default_factory=list)
+    """(what is installed or None, what should be)."""
+    prune: list[Item] = dataclasses.field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.apply or self.prune)
+
+
+def whole(wanted: Iterable[Item], actual: Mapping[Hashable, Item]) -> Difference:
+    """Compare all that should be installed with all that is."""
+    result = Difference()
+    seen = set()
+    for item in wanted:
+        seen.add(item.key)
+        was = actual.get(item.key)
+        if was is None or was != item:
+            result.apply.append((was, item))
+    result.prune = [item for key, item in actual.items() if key not in seen]
+    return result
+
+
+def partial(changes: Iterable[tuple[PlanObject | None, PlanObject | None]], expand: Expand,
+            actual: Mapping[Hashable, Item]) -> Difference:
+    """Compare only what the changed objects lead to: (old object, new object) pairs.
+
+    An item that one object gives up and another takes over is updated, not pruned.
+    """
+    result = Difference()
+    released: list[Hashable] = []
+    taken = set()
+    for old, new in changes:
+        if new is not None:
+            for item in expand(new):
+                taken.add(item.key)
+                was = actual.get(item.key)
+                if was is None or was != item:
+                    result.apply.append((was, item))
+        if old is not None:
+            released.extend(item.key for item in expand(old))
+    for key in dict.fromkeys(released):
+        if key not in taken and (item := actual.get(key)) is not None:
+            result.prune.append(item)
+    return result

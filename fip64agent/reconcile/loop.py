@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one way from "something happened" to "it is right again".
+
+Triggers only mark work as due: submit() a newer plan, invalidate() a room whose installed
+state may have changed, or time passes (audit, a retry). A pass then compares and applies in a
+safe order: what traffic needs is made from the links outwards, and flows come last; what is not
+wanted any more goes in the reverse order, flows first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+
+from fip64agent import hub
+from fip64agent.exceptions import NotReady
+from fip64agent.plan.desired import NOTHING, Desired, ObjectKey, PlanObject
+from fip64agent.reconcile import diff
+from fip64agent.reconcile.room import Item, Room
+
+LOG = logging.getLogger(__name__)
+
+BLOCKED_RETRY = 0.5
+"""Seconds until a room whose component is down is asked again (it also calls on_change)."""
+BREATH = 500
+"""Objects expanded before other greenthreads get a turn."""
+
+
+@dataclasses.dataclass(slots=True)
+class Failure:
+    """An item that could not be installed or removed."""
+
+    room: str
+    item: Item
+    removing: bool
+    reason: str
+    tries: int
+    due: float
+    """When it is tried again, by the loop's clock in seconds."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Change:
+    """One thing the next pass would do, for the operator."""
+
+    room: str
+    action: str
+    """create, update or remove."""
+    owner: ObjectKey
+    what: str
+
+
+class _Place:
+    """A room and what the loop knows about it."""
+
+    def __init__(self, room: Room) -> None:
+        self.room = room
+        self.known: dict[Hashable, Item] | None = None
+        """What is installed, as read back and as changed since; None: has to be read back."""
+        self.blocked: str | None = "not asked yet"
+        self.failures: dict[Hashable, Failure] = {}
+        self.retry_at = 0.0
+
+    @property
+    def name(self) -> str:
+        return self.room.name
+
+
+class Loop:
+    """Keeps the rooms as the newest plan says. `rooms` is in the order in which things are made."""
+
+    def __init__(self, rooms: Sequence[Room], audit_interval: float = 300, backoff_min: float = 1,
+                 backoff_max: float = 60, clock: Callable[[], float] = time.monotonic,
+                 on_pass: Callable[[], None] = lambda: None) -> None:
+        self._places = [_Place(room) for room in rooms]
+        self._audit_interval = audit_interval
+        self._backoff = (backoff_min, backoff_max)
+        self._clock = clock
+        self._on_pass = on_pass
+        self._desired: Desired | None = None
+        self._done: Desired = NOTHING
+        self._due = hub.Event()
+        self._audit_at = clock() + audit_interval
+        self._suspects: set[str] = set()
+        self.passes = 0
+        self.last_pass_seconds = 0.0
+        self.applied = 0
+        self.pruned = 0
+        self.beat = clock()
+        """When the loop last showed life, by its clock."""
+
+    # -- triggers ---------------------------------------------------------------------------
+
+    def submit(self, desired: Desired) -> None:
+        """Make `desired` the plan in force; only the newest counts."""
+        self._desired = desired
+        self._due.set()
+
+    def invalidate(self, name: str) -> None:
+        """The room's installed state may have changed behind our back: read it back."""
+        self._suspects.add(name)
+        self._due.set()
+
+    # -- for the operator -------------------------------------------------------------------
+
+    @property
+    def desired(self) -> Desired:
+        """The plan in force (an empty one before the first)."""
+        return self._desired or NOTHING
+
+    @property
+    def settled(self) -> bool:
+        """The plan in force has been carried out as far as it can be."""
+        return (self._desired is not None and self._done is self._desired and not self._suspects
+                and all(place.known is not None for place in self._places))
+
+    @property
+    def failures(self) -> list[Failure]:
+        return [failure for place in self._places for failure in place.failures.values()]
+
+    @property
+    def blocked(self) -> dict[str, str]:
+        """Rooms that cannot work now, with the reason."""
+        return {place.name: place.blocked for place in self._places if place.blocked}
+
+    def carried_out(self, obj: PlanObject) -> bool:
+        """Whether the last pass that worked dealt with `obj` as it is in the plan now."""
+        return self._done.find(obj.key) == obj and not self.blocked
+
+    def counts(self) -> dict[str, int]:
+        """Installed items by room."""
+        return {place.name: len(place.known or ()) for place in self._places}
+
+    def preview(self) -> list[Change]:
+        """Read everything back now and return what the next pass would do. Empty when all is right.
+
+        Raises: NotReady when a room cannot be asked.
+        """
+        result = []
+        for place in self._places:
+            if reason := place.room.ready():
+                raise NotReady(f"{place.name}: {reason}")
+            work = diff.whole(self._wanted(place, self.desired), place.room.actual())
+            result += [Change(place.name, "create" if was is None else "update", item.owner, str(item))
+                       for was, item in work.apply]
+            result += [Change(place.name, "remove", item.owner, str(item)) for item in work.prune]
+        return result
+
+    # -- the work ---------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Work for ever. Nothing a room raises ends it."""
+        while True:
+            self._due.wait(self._seconds_to_next())
+            self._due.clear()
+            self.beat = self._clock()
+            try:
+                self.step()
+            except Exception:
+                LOG.exception("a pass failed; everything is read back and tried again")
+                for place in self._places:
+                    place.known = None
+                hub.sleep(self._backoff[0])
+                self._due.set()
+
+    def _seconds_to_next(self) -> float:
+        now = self._clock()
+        times = [self._audit_at, now + 5]  # a beat at least every 5 s, for the watchdog
+        for place in self._places:
+            times += [failure.due for failure in place.failures.values()]
+            if place.known is None and self._desired is not None:
+                times.append(place.retry_at)
+        return max(0.0, min(times) - now)
+
+    def step(self) -> None:
+        """One pass: bring all rooms to the plan in force."""
+        desired = self._desired
+        if desired is None:  # no complete topology yet: nothing is known to be stale
+            return
+        begun = self._clock()
+        audit = begun >= self._audit_at
+        if audit:
+            self._audit_at = begun + self._audit_interval
+        suspects, self._suspects = self._suspects, set()
+        changes = desired.changes(self._done)
+        work = [(place, self._difference(place, desired, changes, audit or place.name in suspects))
+                for place in self._places]
+        work = [(place, difference) for place, difference in work if difference]
+        for place, difference in work:
+            self._apply(place, difference)
+        for place, difference in reversed(work):
+            self._prune(place, difference)
+        self._done = desired
+        self.passes += 1
+        self.last_pass_seconds = self._clock() - begun
+        self.beat = self._clock()
+        self._on_pass()
+
+    def _wanted(self, place: _Place, desired: Desired) -> Iterator[Item]:
+        for number, obj in enumerate(desired.objects()):
+            if number % BREATH == BREATH - 1:
+                hub.sleep(0)
+                self.beat = self._clock()
+            yield from place.room.expand(obj)
+
+    def _difference(self, place: _Place, desired: Desired, changes, suspect: bool) -> diff.Difference | None:
+        if place.known is None or suspect:
+            if place.known is None and self._clock() < place.retry_at and not suspect:
+                return None
+            actual = self._read_back(place)
+            if actual is None:
+                return None
+            if actual == place.known and not changes:  # an audit that found all as it was left
+                return self._retries(place, desired, diff.Difference())
+            place.known = actual
+            for key in [key for key in place.failures if place.failures[key].removing and key not in actual]:
+                del place.failures[key]
+            work = diff.whole(self._wanted(place, desired), actual)
+            self._forget_unwanted(place, work)
+            return work
+        return self._retries(place, desired, diff.partial(changes, place.room.expand, place.known))
+
+    def _read_back(self, place: _Place) -> dict[Hashable, Item] | None:
+        try:
+            reason = place.room.ready()
+            if reason is None:
+                actual = place.room.actual()
+                if place.blocked and place.blocked != "not asked yet":
+                    LOG.info("%s works again", place.name)
+                place.blocked = None
+                return actual
+        except NotReady as error:
+            reason = str(error)
+        self._block(place, reason)
+        return None
+
+    def _block(self, place: _Place, reason: str) -> None:
+        if reason != place.blocked:
+            LOG.warning("%s cannot work now: %s", place.name, reason)
+        place.blocked = reason
+        place.known = None
+        place.retry_at = self._clock() + BLOCKED_RETRY
+
+    def _forget_unwanted(self, place: _Place, work: diff.Difference) -> None:
+        """Drop failures that the full comparison does not see any more."""
+        due = {item.key for _, item in work.apply} | {item.key for item in work.prune}
+        for key in [key for key in place.failures if key not in due]:
+            del place.failures[key]
+
+    def _retries(self, place: _Place, desired: Desired, work: diff.Difference) -> diff.Difference:
+        """Add what failed before and is due again; drop what nobody wants any more."""
+        now = self._clock()
+        included = {item.key for _, item in work.apply} | {item.key for item in work.prune}
+        for key, failure in list(place.failures.items()):
+            if key in included:
+                continue
+            if failure.removing:
+                if failure.due <= now:
+                    work.prune.append(failure.item)
+                continue
+            owner = desired.find(failure.item.owner)
+            item = next((i for i in place.room.expand(owner) if i.key == key), None) if owner else None
+            if item is None:
+                del place.failures[key]
+            elif failure.due <= now:
+                work.apply.append((place.known.get(key), item))
+        return work
+
+    def _apply(self, place: _Place, work: diff.Difference) -> None:
+        if not work.apply:
+            return
+        try:
+            failed = place.room.apply(work.apply)
+        except NotReady as error:
+            self._block(place, str(error))
+            return
+        for _was, item in work.apply:
+            if reason := failed.get(item.key):
+                self._failed(place, item, reason, removing=False)
+            else:
+                place.known[item.key] = item
+                place.failures.pop(item.key, None)
+                self.applied += 1
+
+    def _prune(self, place: _Place, work: diff.Difference) -> None:
+        if not work.prune or place.known is None:
+            return
+        try:
+            failed = place.room.prune(work.prune)
+        except NotReady as error:
+            self._block(place, str(error))
+            return
+        for item in work.prune:
+            if reason := failed.get(item.key):
+                self._failed(place, item, reason, removing=True)
+            else:
+                place.known.pop(item.key, None)
+                place.failures.pop(item.key, None)
+                self.pruned += 1
+
+    def _failed(self, place: _Place, item: Item, reason: str, removing: bool) -> None:
+        before = place.failures.get(item.key)
+        tries = before.tries + 1 if before else 1
+        shortest, longest = self._backoff
+        wait = min(longest, shortest * 2 ** min(tries - 1, 16))
+        if before is None or before.reason != reason:
+            LOG.error("%s: cannot %s %s: %s (next try in %g s)", place.name,
+                      "remove" if removing else "install", item, reason, wait)
+        place.failures[item.key] = Failure(place.name, item, removing, reason, tries, self._clock() + wait)
