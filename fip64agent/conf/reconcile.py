@@ -5,11 +5,12 @@ from oslo_config import cfg
 
 GROUP = cfg.OptGroup("reconcile", title="Keeping what is installed as it should be")
 OPTS = [
-    cfg.FloatOpt("audit_interval", default=300, min=1,
+    cfg.FloatOpt("audit_interval", mutable=True, default=300, min=1,
                  help="Seconds between full read-backs of all that is installed."),
     cfg.FloatOpt("probe_interval", default=2, min=0.1,
                  help="Seconds between cheap checks that nothing was removed behind our back."),
-    cfg.FloatOpt("backoff_min", default=1, min=0.1,
+    cfg.FloatOpt("backoff_min", mutable=True, default=1, min=0.1,
                  help="Seconds until an object that failed is tried again; doubled each time."),
-    cfg.FloatOpt("backoff_max", default=60, min=1, help="Longest wait between two tries, in seconds."),
+    cfg.FloatOpt("backoff_max", mutable=True, default=60, min=1,
+                 help="Longest wait between two tries, in seconds."),
 ]

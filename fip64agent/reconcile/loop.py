@@ -24,6 +24,8 @@ LOG = logging.getLogger(__name__)
 
 BLOCKED_RETRY = 0.5
 """Seconds until a room whose component is down is asked again (it also calls on_change)."""
+STUCK = 60
+"""A pass that gives no sign of life for so many seconds hangs; systemd's watchdog then acts."""
 BREATH = 500
 """Objects expanded before other greenthreads get a turn."""
 
@@ -90,6 +92,17 @@ class Loop:
         self.pruned = 0
         self.beat = clock()
         """When the loop last showed life, by its clock."""
+
+    def configure(self, conf) -> None:
+        """Take the intervals of [reconcile], at the start and after a reload."""
+        self._audit_interval = conf.reconcile.audit_interval
+        self._backoff = (conf.reconcile.backoff_min, conf.reconcile.backoff_max)
+        self._audit_at = min(self._audit_at, self._clock() + self._audit_interval)
+
+    @property
+    def alive(self) -> bool:
+        """False when the loop has shown no life for STUCK seconds."""
+        return self._clock() - self.beat < STUCK
 
     # -- triggers ---------------------------------------------------------------------------
 

@@ -29,6 +29,14 @@ class Item(Protocol):
 class Room(Protocol):
     name: str
 
+    def start(self) -> None:
+        """Connect and begin to watch. Raises: EnvironmentMissing when what it stands on is not there."""
+        ...
+
+    def close(self) -> None:
+        """Stop watching and disconnect; what is installed stays."""
+        ...
+
     def ready(self) -> str | None:
         """Return None when the room can work, else the reason why it cannot now."""
         ...

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Wires the rooms together and starts and stops them. No logic of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Mapping
+
+from fip64agent import hub
+from fip64agent.admin.api import AdminServer
+from fip64agent.admin.metrics import MetricsServer
+from fip64agent.conf import settings_from
+from fip64agent.exceptions import ConfigError, TopologyError
+from fip64agent.links.room import LinksRoom
+from fip64agent.plan.desired import Desired
+from fip64agent.plan.inputs import Inputs, Interface
+from fip64agent.plan.planner import plan, replan
+from fip64agent.reconcile.loop import Loop
+from fip64agent.switch.room import SwitchRoom
+from fip64agent.systemd import Systemd
+from fip64agent.topology.model import Topology
+from fip64agent.topology.source import source_from
+from fip64agent.translator import translator_from
+
+LOG = logging.getLogger(__name__)
+
+
+def rooms_from(conf, on_change=lambda name: None, on_interfaces=lambda interfaces: None) -> dict:
+    """Build the rooms by name, in the order in which things are made."""
+    return {
+        "links": LinksRoom(netns_prefix=conf.tayga.netns_prefix, on_change=lambda: on_change("links")),
+        "translator": translator_from(conf, on_change=lambda: on_change("translator")),
+        "switch": SwitchRoom.from_conf(conf, on_change=lambda: on_change("switch"),
+                                       on_interfaces=on_interfaces),
+    }
+
+
+class Agent:
+    """The daemon: topology and bound ports in, installed state out."""
+
+    def __init__(self, conf) -> None:
+        self.conf = conf
+        self.started_at = time.time()
+        self.inputs: Inputs | None = None
+        self.topology_error: TopologyError | None = None
+        self.topology_path = conf.topology.path
+        self.topology_loaded_at: float | None = None
+        self._topology: Topology | None = None
+        self._interfaces: Mapping[str, Interface] | None = None
+        self._settings = settings_from(conf)
+        self._plan_due = hub.Event()
+        self._stopping = hub.Event()
+        self._systemd = Systemd()
+        self.rooms = rooms_from(conf, lambda name: self.loop.invalidate(name), self._on_interfaces)
+        self.loop = Loop(list(self.rooms.values()), on_pass=self._on_pass)
+        self.loop.configure(conf)
+        self._source = source_from(conf, self._on_topology, self._on_topology_error)
+        self._admin = AdminServer(self, conf.admin.socket)
+        self._metrics = MetricsServer(self, conf.metrics.host, conf.metrics.port)
+
+    # -- start and stop ---------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Start everything and serve until stop(). Raises: Fip64Error when it cannot start."""
+        self._admin.start()  # first: it finds another agent before anything is touched
+        try:
+            self._metrics.start()
+            for room in self.rooms.values():
+                room.start()
+            self._source.start()
+            threads = [hub.spawn(self._plan_forever), hub.spawn(self.loop.run),
+                       hub.spawn(self._systemd.keep_alive, self._alive)]
+            self._systemd.ready("waiting for the topology and for Open vSwitch")
+            LOG.info("started: bridge %s, topology %s, translator %s, admin socket %s",
+                     self.conf.ovs.bridge, self.topology_path, self._settings.translator,
+                     self.conf.admin.socket)
+            self._stopping.wait()
+            LOG.info("stopping; what is installed %s",
+                     "is removed" if self.conf.teardown_on_stop else "stays, and traffic with it")
+            self._systemd.stopping()
+            for thread in threads:
+                thread.kill()
+            if self.conf.teardown_on_stop:
+                remove_all(self.rooms)
+        finally:
+            self._source.stop()
+            for room in reversed(self.rooms.values()):
+                room.close()
+            self._metrics.stop()
+            self._admin.stop()
+
+    def stop(self) -> None:
+        """Leave run(). What is installed stays, unless [DEFAULT] teardown_on_stop is set."""
+        self._stopping.set()
+
+    def reload(self) -> None:
+        """Take over what can change at run time: mutable options and the topology."""
+        LOG.info("reloading the configuration and the topology")
+        self._systemd.reloading()
+        try:
+            self.conf.mutate_config_files()
+            self._settings = settings_from(self.conf)
+            self.loop.configure(self.conf)
+        except (ConfigError, OSError, ValueError) as error:
+            LOG.error("the configuration is not reloaded: %s", error)
+        self._source.reload()
+        self._plan_due.set()
+        self._systemd.ready("reloaded")
+
+    def _alive(self) -> bool:
+        return self.loop.alive
+
+    # -- from triggers to a plan ------------------------------------------------------------
+
+    def _on_topology(self, topology: Topology) -> None:
+        self._topology = topology
+        self.topology_loaded_at = time.time()
+        self._plan_due.set()
+
+    def _on_topology_error(self, error: TopologyError | None) -> None:
+        self.topology_error = error
+
+    def _on_interfaces(self, interfaces: Mapping[str, Interface]) -> None:
+        self._interfaces = interfaces
+        self._plan_due.set()
+
+    def _plan_forever(self) -> None:
+        while True:
+            self._plan_due.wait()
+            self._plan_due.clear()
+            if self._topology is None or self._interfaces is None:
+                continue
+            try:
+                self.loop.submit(self._plan())
+            except Exception:
+                LOG.exception("no plan could be made of this topology; the last plan stays in force")
+
+    def _plan(self) -> Desired:
+        before, previous = self.inputs, self.loop.desired
+        allocations = self.rooms["links"].allocations() if before is None else previous.allocations
+        inputs = Inputs(self._topology, self._interfaces, self._settings, allocations)
+        desired = plan(inputs) if before is None else replan(previous, before, inputs)
+        self.inputs = dataclasses.replace(inputs, allocations=desired.allocations)
+        return desired
+
+    def _on_pass(self) -> None:
+        desired = self.loop.desired
+        self._systemd.status(f"{len(desired.mappings)} FIPs, {len(desired.uplinks)} uplinks, "
+                             f"{len(self.loop.failures)} failures")
+
+
+def remove_all(rooms: Mapping) -> list[str]:
+    """Remove all that carries our marks, flows first; return what could not be removed, in words."""
+    problems = []
+    for name, room in reversed(rooms.items()):
+        if reason := room.ready():
+            problems.append(f"{name}: {reason}")
+            continue
+        items = room.actual()
+        failed = room.prune(list(items.values()))
+        problems += [f"{name}: {items[key]}: {reason}" for key, reason in failed.items()]
+        LOG.info("%s: %d removed", name, len(items) - len(failed))
+    return problems

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""fip64-agent: the daemon."""
+
+from __future__ import annotations
+
+import signal
+
+from fip64agent import hub
+from fip64agent.cmd import common
+
+DESCRIPTION = """Gives IPv4-only VMs of this host floating IPv6 addresses (FIP64).
+
+SIGHUP reloads the topology and the options that can change at run time; SIGTERM stops the agent
+and leaves what it installed in place, so that traffic flows on. Exit status: 0 stopped, 2 bad
+configuration, 3 missing rights, 4 OVS or the bridge is missing, 5 another agent is running."""
+
+
+def run() -> None:
+    conf = common.load_config(None, DESCRIPTION)
+    common.require_rights()
+    from fip64agent.agent import Agent  # only now: --help and errors above should be quick
+
+    agent = Agent(conf)
+    for number, action in ((signal.SIGTERM, agent.stop), (signal.SIGINT, agent.stop),
+                           (signal.SIGHUP, agent.reload)):
+        notifier = hub.Notifier(action)
+        signal.signal(number, lambda _number, _frame, notifier=notifier: notifier.notify())
+    agent.run()
+
+
+def main() -> None:
+    common.exit_with("fip64-agent", run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the daemon and the clean-up tool share: configuration, logging, rights, exit statuses."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from oslo_config import cfg
+from oslo_log import log
+
+import fip64agent
+from fip64agent import conf as options
+from fip64agent.exceptions import ConfigError, Fip64Error, PermissionDenied
+
+DEFAULT_CONFIG = "/etc/fip64agent/fip64agent.conf"
+_CAPABILITIES = {12: "CAP_NET_ADMIN", 13: "CAP_NET_RAW", 21: "CAP_SYS_ADMIN"}
+
+
+def load_config(argv: list[str] | None, description: str, prepare=lambda conf: None) -> cfg.ConfigOpts:
+    """Parse the command line and the configuration files.
+
+    Raises: ConfigError naming the file, the option and the reason.
+    """
+    conf = cfg.ConfigOpts()
+    options.register_opts(conf)
+    log.register_options(conf)
+    log.set_defaults(default_log_levels=["eventlet=WARN", "os_ken=WARN", "ovsdbapp=WARN", "pyroute2=WARN"])
+    prepare(conf)
+    try:
+        conf(argv, project="fip64agent", version=fip64agent.__version__, description=description,
+             default_config_files=[DEFAULT_CONFIG] if os.path.exists(DEFAULT_CONFIG) else [])
+        for group, group_options in options.list_opts():
+            for option in group_options:  # oslo.config checks values only when they are read
+                conf[option.dest] if group == "DEFAULT" else conf[group.name][option.dest]
+        options.settings_from(conf)
+        log.setup(conf, "fip64agent", fip64agent.__version__)
+    except (cfg.Error, ValueError, OSError, log.LogConfigError) as error:
+        raise ConfigError(f"configuration: {error}") from error
+    return conf
+
+
+def require_rights() -> None:
+    """Raises: PermissionDenied naming the capabilities that are missing."""
+    effective = 0
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            effective = int(line.split()[1], 16)
+    missing = [name for bit, name in _CAPABILITIES.items() if not effective >> bit & 1]
+    if missing:
+        raise PermissionDenied(f"{' and '.join(missing)} missing: run it as root, or by its systemd unit")
+
+
+def exit_with(program: str, function: Callable[[], int | None]) -> None:
+    """Run a program's main part; an error we know ends it with one clear line and its exit status."""
+    try:
+        sys.exit(function() or 0)
+    except Fip64Error as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reconcile loop over rooms that keep their items in a dictionary."""
+
+import dataclasses
+from ipaddress import IPv4Address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fip64agent.exceptions import NotReady
+from fip64agent.plan.desired import NOTHING, Desired, Gateway
+from fip64agent.plan.inputs import Allocations
+from fip64agent.reconcile.loop import Loop
+
+
+@dataclasses.dataclass(frozen=True)
+class Thing:
+    key: str
+    value: str
+    owner: tuple = dataclasses.field(default=(), compare=False)
+
+
+class DictRoom:
+    """A room whose component is a dictionary that tests may change by hand."""
+
+    def __init__(self, name, journal=None):
+        self.name = name
+        self.installed = {}
+        self.journal = journal if journal is not None else []
+        self.down = None
+        self.refuses = {}
+        self.reads = 0
+
+    def ready(self):
+        return self.down
+
+    def expand(self, obj):
+        yield Thing(f"{self.name}/{obj.port_id}", obj.mac, obj.key)
+
+    def actual(self):
+        self.reads += 1
+        return dict(self.installed)
+
+    def apply(self, items):
+        if self.down:
+            raise NotReady(self.down)
+        failed = {}
+        for _was, item in items:
+            if reason := self.refuses.get(item.key):
+                failed[item.key] = reason
+            else:
+                self.journal.append(("+", item.key))
+                self.installed[item.key] = item
+        return failed
+
+    def prune(self, items):
+        failed = {}
+        for item in items:
+            if reason := self.refuses.get(item.key):
+                failed[item.key] = reason
+            else:
+                self.journal.append(("-", item.key))
+                self.installed.pop(item.key, None)
+        return failed
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def desired(**ports) -> Desired:
+    gateways = [Gateway(port, IPv4Address("10.0.0.1"), mac, 1) for port, mac in ports.items()]
+    return Desired(None, {}, {}, {}, {g.key: g for g in gateways}, {}, Allocations())
+
+
+@pytest.fixture
+def journal():
+    return []
+
+
+@pytest.fixture
+def rooms(journal):
+    return [DictRoom("links", journal), DictRoom("switch", journal)]
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def loop(rooms, clock):
+    return Loop(rooms, audit_interval=300, clock=clock)
+
+
+def test_makes_links_first_and_removes_flows_first(loop, journal):
+    loop.submit(desired(a="1"))
+    loop.step()
+    assert journal == [("+", "links/a"), ("+", "switch/a")]
+    journal.clear()
+    loop.submit(desired(b="2"))
+    loop.step()
+    assert journal == [("+", "links/b"), ("+", "switch/b"), ("-", "switch/a"), ("-", "links/a")]
+
+
+def test_nothing_is_touched_before_the_first_plan(loop, rooms, journal):
+    rooms[0].installed["links/old"] = Thing("links/old", "x")
+    loop.step()
+    assert not journal and not loop.settled
+
+
+def test_a_first_pass_adopts_what_is_right_and_removes_what_is_stale(loop, rooms, journal):
+    rooms[0].installed = {"links/a": Thing("links/a", "1"), "links/old": Thing("links/old", "x")}
+    loop.submit(desired(a="1"))
+    loop.step()
+    assert journal == [("+", "switch/a"), ("-", "links/old")]
+    assert loop.settled
+
+
+def test_one_change_reads_nothing_back(loop, rooms, journal):
+    loop.submit(desired(a="1", b="2"))
+    loop.step()
+    reads = [room.reads for room in rooms]
+    journal.clear()
+    loop.submit(desired(a="1", b="3"))
+    loop.step()
+    assert [room.reads for room in rooms] == reads
+    assert journal == [("+", "links/b"), ("+", "switch/b")]
+
+
+def test_what_was_removed_by_hand_comes_back_when_the_room_says_so(loop, rooms, journal):
+    loop.submit(desired(a="1", b="2"))
+    loop.step()
+    journal.clear()
+    del rooms[1].installed["switch/a"]
+    loop.step()
+    assert not journal
+    loop.invalidate("switch")
+    loop.step()
+    assert journal == [("+", "switch/a")]
+
+
+def test_the_audit_finds_it_too(loop, rooms, clock, journal):
+    loop.submit(desired(a="1"))
+    loop.step()
+    del rooms[0].installed["links/a"]
+    journal.clear()
+    clock.now = 299
+    loop.step()
+    assert not journal
+    clock.now = 301
+    loop.step()
+    assert journal == [("+", "links/a")]
+
+
+def test_a_refused_item_backs_off_and_stops_no_other(loop, rooms, clock, journal):
+    rooms[1].refuses["switch/a"] = "no such port"
+    loop.submit(desired(a="1", b="2"))
+    loop.step()
+    assert rooms[1].installed.keys() == {"switch/b"}
+    (failure,) = loop.failures
+    assert (failure.reason, failure.tries) == ("no such port", 1)
+    assert failure.item.owner == ("port", "a", "10.0.0.1")
+    tries = []
+    for second in range(1, 70):
+        clock.now = second
+        before = loop.failures[0].tries
+        loop.step()
+        if loop.failures[0].tries > before:
+            tries.append(second)
+    assert tries == [1, 3, 7, 15, 31, 63]
+    rooms[1].refuses.clear()
+    clock.now = 200
+    loop.step()
+    assert not loop.failures
+    assert rooms[1].installed.keys() == {"switch/a", "switch/b"}
+
+
+def test_a_failure_is_forgotten_when_its_object_goes(loop, rooms, clock):
+    rooms[1].refuses["switch/a"] = "no"
+    loop.submit(desired(a="1"))
+    loop.step()
+    assert loop.failures
+    loop.submit(desired())
+    loop.step()
+    assert not loop.failures
+
+
+def test_what_cannot_be_removed_is_tried_again(loop, rooms, clock):
+    loop.submit(desired(a="1"))
+    loop.step()
+    rooms[0].refuses["links/a"] = "busy"
+    loop.submit(desired())
+    loop.step()
+    assert [(f.removing, f.reason) for f in loop.failures] == [(True, "busy")]
+    rooms[0].refuses.clear()
+    clock.now = 1.5
+    loop.step()
+    assert not loop.failures and not rooms[0].installed
+
+
+def test_a_room_that_is_down_parks_its_work_and_others_go_on(loop, rooms, clock, journal):
+    rooms[1].down = "OVS is away"
+    loop.submit(desired(a="1"))
+    loop.step()
+    assert journal == [("+", "links/a")]
+    assert loop.blocked == {"switch": "OVS is away"} and not loop.settled
+    rooms[1].down = None
+    loop.submit(desired(a="1", b="2"))
+    clock.now = 1
+    loop.step()
+    assert rooms[1].installed.keys() == {"switch/a", "switch/b"}
+    assert not loop.blocked and loop.settled
+
+
+def test_preview_says_what_a_pass_would_do_and_does_nothing(loop, rooms, journal):
+    loop.submit(desired(a="1", b="2"))
+    loop.step()
+    assert loop.preview() == []
+    journal.clear()
+    del rooms[1].installed["switch/a"]
+    rooms[0].installed["links/zzz"] = Thing("links/zzz", "?")
+    rooms[0].installed["links/b"] = Thing("links/b", "wrong")
+    found = {(change.room, change.action) for change in loop.preview()}
+    assert found == {("switch", "create"), ("links", "remove"), ("links", "update")}
+    assert not journal
+
+
+def test_an_item_that_passes_to_another_object_is_not_removed(rooms, clock, journal):
+    class ByMac(DictRoom):
+        def expand(self, obj):
+            yield Thing(obj.mac, "shared", obj.key)
+
+    room = ByMac("links", journal)
+    loop = Loop([room], clock=clock)
+    loop.submit(desired(a="m"))
+    loop.step()
+    journal.clear()
+    loop.submit(desired(b="m"))
+    loop.step()
+    assert room.installed.keys() == {"m"} and not journal
+
+
+PORTS = st.dictionaries(st.sampled_from("abcdefgh"), st.sampled_from("123"))
+
+
+@given(st.lists(st.tuples(PORTS, st.sets(st.sampled_from("abcdefgh")), st.booleans()), max_size=8))
+def test_any_history_ends_where_the_last_plan_says(history):
+    """Plans, things deleted by hand and refusals in any order: the end state is the last plan."""
+    clock = Clock()
+    rooms = [DictRoom("links"), DictRoom("switch")]
+    loop = Loop(rooms, clock=clock)
+    for ports, deleted, refuse in history:
+        for room in rooms:
+            for name in deleted:
+                room.installed.pop(f"{room.name}/{name}", None)
+                if refuse:
+                    room.refuses[f"{room.name}/{name}"] = "not now"
+            loop.invalidate(room.name)
+        loop.submit(desired(**ports))
+        loop.step()
+        for room in rooms:
+            room.refuses.clear()
+        clock.now += 0.3
+    final = history[-1][0] if history else {}
+    clock.now += 100
+    loop.submit(desired(**final) if final else NOTHING)
+    loop.step()
+    for room in rooms:
+        assert {key: item.value for key, item in room.installed.items()} == {
+            f"{room.name}/{port}": mac for port, mac in final.items()}
+    assert not loop.failures
