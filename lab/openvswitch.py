@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An Open vSwitch of our own: its own database, run directory and network namespace."""
+"""Open vSwitch for a lab: one of our own (database, run directory, namespace), or the machine's."""
 
 from __future__ import annotations
 
@@ -127,3 +127,54 @@ class PrivateOvs:
     def add_bridge(self, name: str, *settings: str) -> None:
         self.vsctl("--may-exist", "add-br", name, "--", "set", "bridge", name,
                    f"datapath_type={self.datapath_type}", *settings)
+
+
+class SystemOvs:
+    """The machine's running Open vSwitch, in the namespace we are in. Only our own bridges are touched."""
+
+    netns = None
+
+    def __init__(self, directory: Path | str = "/var/run/openvswitch") -> None:
+        self.directory = Path(directory)
+        self.db = f"unix:{self.directory}/db.sock"
+        self.datapath_type = "system"
+        self._bridges: list[str] = []
+
+    @property
+    def running(self) -> bool:
+        """Both daemons answer."""
+        return (self.directory / "db.sock").is_socket() and self.appctl("version", check=False).returncode == 0
+
+    def start(self) -> None:
+        """Raises: RuntimeError when it does not run; we do not start what is not ours."""
+        if not self.running:
+            raise RuntimeError(f"no Open vSwitch answers in {self.directory}")
+
+    def stop(self) -> None:
+        while self._bridges:
+            self.vsctl("--if-exists", "del-br", self._bridges.pop(), check=False)
+
+    def vsctl(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess:
+        return run("ovs-vsctl", f"--db={self.db}", "--timeout=30", *argv, check=check)
+
+    def appctl(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess:
+        try:
+            pid = (self.directory / "ovs-vswitchd.pid").read_text().strip()
+        except OSError:
+            pid = "none"
+        return run("ovs-appctl", "-t", str(self.directory / f"ovs-vswitchd.{pid}.ctl"), *argv, check=check)
+
+    ofctl = PrivateOvs.ofctl
+
+    def add_bridge(self, name: str, *settings: str) -> None:
+        """Make a bridge; in userspace when the kernel has no Open vSwitch module. Raises: RuntimeError."""
+        if self.vsctl("br-exists", name, check=False).returncode == 0:
+            raise RuntimeError(f"bridge {name} exists already on this machine: not ours, so it is left alone")
+        self._bridges.append(name)
+        for self.datapath_type in ("system", "netdev"):
+            self.vsctl("--may-exist", "add-br", name, "--", "set", "bridge", name,
+                       f"datapath_type={self.datapath_type}", *settings)
+            if self.vsctl("get", "Interface", name, "ofport").stdout.strip().isdigit():
+                return
+        error = self.vsctl("get", "Interface", name, "error").stdout.strip()
+        raise RuntimeError(f"Open vSwitch cannot open the bridge {name}: {error}")

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds and removes what a lab made, from its marks alone: its directory and its prefix.
+
+So a lab can be removed by another process than the one that built it, and after a crash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from lab import netns as namespaces
+from lab.openvswitch import SystemOvs
+from lab.shell import run
+
+MARK = "FIP64_LAB"
+"""Environment variable of every process of a lab: the lab's directory."""
+_STATE = "lab.json"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Traces:
+    """What is needed to find everything of a lab."""
+
+    directory: Path
+    prefix: str
+    """Of the names of its namespaces."""
+    link_prefix: str
+    """Of the names of its links in the namespace we are in; "" when it made none there."""
+    system_bridge: str
+    """Its bridge on the machine's own OVS; "" when it has an OVS of its own."""
+    pid: int
+    """Of the process that built it."""
+    started: str
+    """That process's start time, in clock ticks since boot: pids are used again."""
+
+    def save(self) -> None:
+        values = dataclasses.asdict(self) | {"directory": str(self.directory)}
+        (self.directory / _STATE).write_text(json.dumps(values))
+
+    @classmethod
+    def load(cls, directory: Path) -> Traces:
+        """Raises: OSError, ValueError when there is no lab there."""
+        values = json.loads((directory / _STATE).read_text())
+        return cls(**values | {"directory": Path(values["directory"])})
+
+    @property
+    def builder_lives(self) -> bool:
+        return start_time(self.pid) == self.started
+
+
+def start_time(pid: int) -> str:
+    """Return a process's start time, "" when there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _read(pid: int, name: str) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return []
+
+
+def processes(directory: Path) -> Iterator[int]:
+    """Yield the pids of a lab's processes: marked by us, or a translator whose configuration is the lab's."""
+    marks = {f"{MARK}={directory}", f"OVS_RUNDIR={directory}/ovs"}
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or int(entry) == os.getpid():
+            continue
+        pid = int(entry)
+        command = _read(pid, "cmdline")
+        if marks & set(_read(pid, "environ")) or (
+                os.path.basename(command[0] if command else "") == "tayga"
+                and any(argument.startswith(f"{directory}/") for argument in command)):
+            yield pid
+
+
+def _end(pids: list[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def end_processes(directory: Path, seconds: float = 3) -> None:
+    """SIGTERM all, and SIGKILL those that are left after `seconds`."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        _end(list(processes(directory)), number)
+        deadline = time.monotonic() + seconds
+        while any(processes(directory)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+
+def links(prefix: str) -> list[str]:
+    """Return the names of links of the namespace we are in that begin with `prefix`."""
+    if not prefix:
+        return []
+    return [link["ifname"] for link in json.loads(run("ip", "-json", "link").stdout)
+            if link["ifname"].startswith(prefix)]
+
+
+def remove(traces: Traces) -> None:
+    """Remove all of a lab. Removing what is gone already is fine."""
+    if traces.system_bridge:
+        with contextlib.suppress(RuntimeError):
+            SystemOvs().vsctl("--if-exists", "del-br", traces.system_bridge)
+    end_processes(traces.directory)
+    for name in namespaces.names():
+        if name.startswith(traces.prefix):
+            namespaces.delete(name)
+    for name in links(traces.link_prefix):
+        run("ip", "link", "delete", name, check=False)
+    shutil.rmtree(traces.directory, ignore_errors=True)
+
+
+def leftovers(traces: Traces) -> list[str]:
+    """Return what a lab left behind, for people to read; empty when nothing."""
+    found = [f"process {pid}: {' '.join(_read(pid, 'cmdline')).strip()}" for pid in processes(traces.directory)]
+    found += [f"network namespace {name}" for name in namespaces.names() if name.startswith(traces.prefix)]
+    found += [f"link {name}" for name in links(traces.link_prefix)]
+    if traces.directory.exists():
+        found.append(f"directory {traces.directory}")
+    return found
+
+
+def abandoned() -> Iterator[Traces]:
+    """Yield the labs whose builder died before it could remove them."""
+    for directory in Path(tempfile.gettempdir()).glob("f64-*"):
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            traces = Traces.load(directory)
+            if not traces.builder_lives:
+                yield traces
+
+
+def main() -> int:
+    """``python -m lab.sweep``: remove abandoned labs."""
+    for traces in list(abandoned()):
+        print(f"removing {traces.prefix}* and {traces.directory}")
+        remove(traces)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
