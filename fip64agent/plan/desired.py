@@ -44,6 +44,8 @@ class Host:
     """vpp: OVS end of the one veth to the translator ("ovs-dl"). tayga: "" (one per tenant)."""
     downlink_peer: str
     downlink_mac: str
+    downlink_ofport: int | None = None
+    """vpp: OpenFlow port of `downlink`; None until OVS has opened it, and with tayga."""
 
     @property
     def key(self) -> ObjectKey:
@@ -114,6 +116,8 @@ class Tenant:
     """Source of ICMPv6 errors that the translator makes: the uplink's address."""
     maps: tuple[tuple[IPv4Address, IPv6Address], ...]
     """(fixed IPv4, floating IPv6) of all its mappings; sorted."""
+    interface_ofport: int | None = None
+    """OpenFlow port of `interface`; None until OVS has opened it."""
 
     @property
     def key(self) -> ObjectKey:
@@ -187,6 +191,8 @@ class Desired:
     """By (kind, id): ("fip", id), ("uplink", port id), ("tenant", router id)."""
     allocations: Allocations
     """Numbers given; feed them into the next plan()."""
+    _index: object = dataclasses.field(default=None, compare=False, repr=False)
+    """What replan() needs to be quick; nobody else's business."""
 
     def _by_kind(self) -> Iterator[Mapping]:
         yield {(): self.host} if self.host else {}

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ARP for the tenant router's IPv4 address, answered at the VM's port (RFC 826)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fip64agent.plan.desired import Gateway
+from fip64agent.switch import pipeline
+from fip64agent.switch.flows.flow import ARP, IN_PORT, UNTAGGED, Flow, Move, Output, SetField
+
+
+def arp(gateway: Gateway) -> Iterator[Flow]:
+    """Turn the VM's request for its gateway into the reply."""
+    yield Flow(pipeline.CLASSIFIER, pipeline.SERVICE,
+               (("in_port", gateway.vm_ofport), UNTAGGED, ARP, ("arp_op", 1), ("arp_tpa", gateway.address)),
+               (Move("eth_src", "eth_dst", 48), SetField("eth_src", gateway.mac), SetField("arp_op", 2),
+                Move("arp_sha", "arp_tha", 48), Move("arp_spa", "arp_tpa", 32),
+                SetField("arp_sha", gateway.mac), SetField("arp_spa", gateway.address), Output(IN_PORT)),
+               pipeline.Kind.ARP, gateway.key)

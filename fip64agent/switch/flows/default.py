@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What no flow takes is switched as before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fip64agent.plan.desired import Host
+from fip64agent.switch import pipeline
+from fip64agent.switch.flows.flow import NORMAL, Flow, Output
+
+
+def default(host: Host) -> Iterator[Flow]:
+    """NORMAL at priority 0. The room leaves it out where another system has such a flow."""
+    yield Flow(pipeline.CLASSIFIER, pipeline.DEFAULT, (), (Output(NORMAL),), pipeline.Kind.DEFAULT, host.key)

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nothing but what a feature takes gets out of our own veths into the bridge.
+
+The namespaces behind them send Router Solicitations, MLD reports and the like, which NORMAL
+would flood to the VMs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fip64agent.plan.desired import Host, ObjectKey, Tenant, Uplink
+from fip64agent.switch import pipeline
+from fip64agent.switch.flows.flow import DROP, Flow
+
+
+def _drop(ofport: int, owner: ObjectKey) -> Flow:
+    return Flow(pipeline.CLASSIFIER, pipeline.GUARD, (("in_port", ofport),), DROP, pipeline.Kind.GUARD, owner)
+
+
+def guard(obj: Host | Tenant | Uplink) -> Iterator[Flow]:
+    """Drop the rest from the veth of an uplink, of a tenant (tayga), of the host (vpp)."""
+    if isinstance(obj, Uplink):
+        ofport = obj.veth_ofport
+    elif isinstance(obj, Tenant):
+        ofport = obj.interface_ofport if obj.translator == "tayga" else None
+    else:
+        ofport = obj.downlink_ofport
+    if ofport is not None:
+        yield _drop(ofport, obj.key)
