@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the end-to-end tests do and look at again and again."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from lab.daemon import wait_for
+from lab.host import Lab
+from lab.shell import run
+
+REPAIRED = 5.0
+"""Seconds within which damage must be repaired."""
+EFFECTIVE = 1.0
+"""Seconds within which a changed floating IP must be effective."""
+
+
+def fip(lab: Lab, address: str) -> dict:
+    """The row of fip64ctl for one floating address; {} when it has none."""
+    for row in lab.agent.get("/fips"):
+        if row["floating_ip"] == address:
+            return row
+    return {}
+
+
+def wait_state(lab: Lab, address: str, state: str, seconds: float = 10) -> dict:
+    """Wait until a floating IP is in `state`; returns its row."""
+    def there():
+        row = fip(lab, address)
+        return row if row.get("state") == state else None
+    try:
+        return wait_for(there, seconds, f"{address} {state}")
+    except RuntimeError as error:
+        raise RuntimeError(f"{error}; it is {fip(lab, address)}") from error
+
+
+def wait_settled(lab: Lab, seconds: float = 15) -> None:
+    """Wait until the agent has carried out its plan, and reading it all back agrees."""
+    wait_for(lambda: lab.agent.get("/status")["settled"] and not lab.agent.get("/diff")["changes"],
+             seconds, "the agent settles")
+
+
+def namespaces(lab: Lab) -> list[str]:
+    """Names of the translator's network namespaces."""
+    prefix = lab.agent.config["tayga"]["netns_prefix"]
+    listed = json.loads(run("ip", "-j", "netns", "list").stdout or "[]")
+    return sorted(entry["name"] for entry in listed if entry["name"].startswith(prefix))
+
+
+def links(lab: Lab) -> list[str]:
+    """Names of the agent's links in the host's namespace."""
+    listed = json.loads(run("ip", "-j", "link", "show", netns=lab.host).stdout)
+    return sorted(link["ifname"] for link in listed if link["ifname"].startswith(("ovs-", "vpp-"))
+                  and link["ifname"] not in ("ovs-netdev", "ovs-system"))
+
+
+def owned_flows(lab: Lab) -> list[str]:
+    """The flows with the agent's cookie, without counters, sorted."""
+    return sorted(line.strip() for line in lab.flows().splitlines() if "cookie=0xf164" in line)
+
+
+def dump(lab: Lab) -> dict:
+    """All that is installed, with what would change if anything were made anew (ifindex, pids)."""
+    kernel = {}
+    for netns in [lab.host, *namespaces(lab)]:
+        for what in ("link", "address", "-4 route", "-6 route", "-4 rule", "-6 rule", "neigh"):
+            words = what.split()
+            extra = ["table", "all"] if words[-1] == "route" else []
+            rows = json.loads(run("ip", "-j", *words, "show", *extra, netns=netns, check=False).stdout or "[]")
+            if words[-1] == "neigh":
+                rows = [row for row in rows if "PERMANENT" in row.get("state", ())]
+            for row in rows:
+                row.pop("stats64", None)
+            kernel[f"{netns} {what}"] = sorted(json.dumps(row, sort_keys=True) for row in rows)
+    ports = lab.ovs.vsctl("-f", "json", "--columns=name,ofport,external_ids,_uuid", "list",
+                          "Interface").stdout
+    return {"kernel": kernel, "flows": owned_flows(lab), "ports": sorted(map(str, json.loads(ports)["data"])),
+            "translators": translators(lab)}
+
+
+def translators(lab: Lab) -> dict[int, str]:
+    """tayga processes of this lab: pid -> command line."""
+    run_path = str(lab.agent.config["DEFAULT"]["run_path"])
+    found = {}
+    for line in run("ps", "-eo", "pid=,stat=,args=").stdout.splitlines():
+        pid, status, command = line.split(None, 2)
+        if "tayga" in command.split()[0] and run_path in command and not status.startswith("Z"):
+            found[int(pid)] = command
+    return found
+
+
+def within(seconds: float, condition, what: str) -> float:
+    """Wait for the condition; return how long it took, in seconds. Raises: RuntimeError."""
+    begun = time.monotonic()
+    wait_for(condition, seconds, what, interval=0.02)
+    return time.monotonic() - begun

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Things that die or are removed by hand: traffic goes on where it can, and all is repaired within 5 s."""
+
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from lab.host import FIP_A, FIP_B
+from lab.shell import run
+from tests.e2e import steps
+
+
+@pytest.fixture(scope="module")
+def lab(module_lab):
+    lab = module_lab(agent=True)
+    lab.wait_reachable(FIP_A, FIP_B)
+    steps.wait_settled(lab)
+    return lab
+
+
+@pytest.fixture(autouse=True)
+def ends_well(lab):
+    """Whatever a test breaks, everything is right again after it, as the agent itself sees it."""
+    yield
+    if not lab.agent.running:
+        lab.agent.start()
+    lab.wait_reachable(FIP_A, FIP_B, seconds=steps.REPAIRED)
+    steps.wait_settled(lab)
+
+
+def test_agent_killed_under_ping_loses_nothing_and_its_restart_changes_nothing(lab):
+    before = steps.dump(lab)
+    pings = [lab.client.start_ping(address, interval=0.01) for address in (FIP_A, FIP_B)]
+    time.sleep(0.3)
+    lab.agent.kill9()
+    time.sleep(1)
+    assert steps.dump(lab) == before
+    lab.agent.start()
+    steps.wait_settled(lab)
+    for running in pings:
+        answer = running.stop()
+        assert answer.ok and answer.sent > 130, answer
+    assert steps.dump(lab) == before
+
+
+def test_agent_stopped_leaves_traffic_alone(lab):
+    before = steps.dump(lab)
+    running = lab.client.start_ping(FIP_A, interval=0.01)
+    assert lab.agent.stop() == 0
+    lab.agent.start()
+    steps.wait_settled(lab)
+    answer = running.stop()
+    assert answer.ok, answer
+    assert steps.dump(lab) == before
+
+
+def test_a_change_made_while_the_agent_was_away_is_carried_out_at_its_start(lab):
+    lab.agent.kill9()
+    lab.topology.remove_fip(FIP_B)
+    assert lab.client.ping(FIP_B, count=3).ok
+    lab.agent.start()
+    steps.wait_settled(lab)
+    assert lab.client.ping(FIP_B, count=3, wait=0.3).received == 0
+    lab.topology.add_fip(FIP_B, "vm-b")
+    lab.wait_reachable(FIP_B, seconds=3)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_ovs_vswitchd_restarted(lab, number):
+    lab.ovs.restart_vswitchd(number)
+    steps.within(steps.REPAIRED, lambda: lab.client.reaches(FIP_A) and lab.client.reaches(FIP_B),
+                 "both FIPs answer again")
+
+
+def test_ovsdb_server_restarted(lab):
+    running = lab.client.start_ping(FIP_A, interval=0.01)
+    lab.ovs.restart_ovsdb()
+    time.sleep(2)
+    assert running.stop().ok
+    # It is heard again: a binding that changes now is seen.
+    lab.unbind("vm-b")
+    steps.wait_state(lab, FIP_B, "pending", steps.REPAIRED)
+    lab.bind("vm-b")
+    steps.wait_state(lab, FIP_B, "active", steps.REPAIRED)
+
+
+def test_tayga_killed(lab):
+    victims = steps.translators(lab)
+    assert len(victims) == 2
+    for pid in victims:
+        os.kill(pid, signal.SIGKILL)
+    steps.within(steps.REPAIRED, lambda: lab.client.reaches(FIP_A) and lab.client.reaches(FIP_B),
+                 "both FIPs answer again")
+    assert not victims.keys() & steps.translators(lab).keys()
+
+
+def test_tayga_killed_while_the_agent_is_away(lab):
+    lab.agent.kill9()
+    for pid in steps.translators(lab):
+        os.kill(pid, signal.SIGKILL)
+    assert not lab.client.reaches(FIP_A)
+    lab.agent.start()
+    steps.within(steps.REPAIRED, lambda: lab.client.reaches(FIP_A) and lab.client.reaches(FIP_B),
+                 "both FIPs answer again")
+
+
+def test_client_keeps_its_pool_address_over_a_translator_restart(lab):
+    lab["vm-a"].serve()
+    before = lab.client.http_get(FIP_A)["answer"]["you_are"]
+    for pid, command in steps.translators(lab).items():
+        if lab.topology.id("routers", "router-a") in command:
+            os.kill(pid, signal.SIGTERM)
+    lab.wait_for(lambda: lab.client.reaches(FIP_A), steps.REPAIRED, "FIP A answers again")
+    assert lab.client.http_get(FIP_A)["answer"]["you_are"] == before
+
+
+def test_every_veth_deleted_by_hand_comes_back(lab):
+    for name in [name for name in steps.links(lab) if name.startswith("ovs-")]:
+        run("ip", "link", "del", name, netns=lab.host)
+        steps.within(steps.REPAIRED, lambda: lab.client.reaches(FIP_A) and lab.client.reaches(FIP_B),
+                     f"both FIPs answer again after {name} was deleted")
+
+
+def test_namespace_deleted_by_hand_comes_back(lab):
+    for name in steps.namespaces(lab):
+        run("ip", "netns", "del", name)
+        steps.within(steps.REPAIRED, lambda: lab.client.reaches(FIP_A) and lab.client.reaches(FIP_B),
+                     f"both FIPs answer again after {name} was deleted")
+
+
+def test_flows_deleted_by_hand_come_back(lab):
+    expected = steps.owned_flows(lab)
+    lab.ovs.ofctl("del-flows", lab.bridge, "cookie=0xf164000000000000/0xffff000000000000")
+    assert not steps.owned_flows(lab)
+    steps.within(steps.REPAIRED, lambda: steps.owned_flows(lab) == expected, "all flows are back")
+
+
+def test_one_flow_deleted_by_hand_comes_back(lab):
+    expected = steps.owned_flows(lab)
+    flow = next(flow for flow in lab.agent.get("/flows") if flow["feature"] == "deliver")
+    lab.ovs.ofctl("del-flows", lab.bridge, f"cookie={flow['cookie']}/-1")
+    assert steps.owned_flows(lab) != expected
+    steps.within(steps.REPAIRED, lambda: steps.owned_flows(lab) == expected, "the flow is back")
+
+
+def test_ovs_port_deleted_by_hand_comes_back(lab):
+    for name in [name for name in steps.links(lab) if name.startswith("ovs-")]:
+        lab.ovs.vsctl("del-port", lab.bridge, name)
+    steps.within(steps.REPAIRED, lambda: lab.client.reaches(FIP_A) and lab.client.reaches(FIP_B),
+                 "both FIPs answer again")
+
+
+def test_routes_and_addresses_deleted_by_hand_come_back(lab):
+    core = next(name for name in steps.namespaces(lab) if name.endswith("core"))
+    run("ip", "-6", "route", "flush", "table", "all", "type", "unicast", netns=core, check=False)
+    steps.within(steps.REPAIRED, lambda: lab.client.reaches(FIP_A) and lab.client.reaches(FIP_B),
+                 "both FIPs answer again")
+
+
+def test_killed_at_20_random_points_of_a_bulk_change_converges_to_the_plan(lab):
+    """SIGKILL while 40 FIPs of 8 tenants come or go; each next start ends exactly at the plan."""
+    seed = 64
+    choose = random.Random(seed)
+    tenants = [f"t{number}" for number in range(8)]
+    with lab.topology.batch():
+        for tenant in tenants:
+            lab.add_tenant(tenant)
+    lab.add_vm("vm-t0", "t0")
+    for tenant in tenants[1:]:
+        lab.add_vm(f"vm-{tenant}", tenant)
+    steps.wait_settled(lab)
+    addresses = {f"2001:db8:f::1:{number}": f"vm-{tenant}" for number, tenant in enumerate(tenants)}
+    present: set[str] = set()
+    for _round in range(20):
+        with lab.topology.batch():
+            for address in choose.sample(sorted(addresses), choose.randint(1, len(addresses))):
+                if address in present:
+                    lab.topology.remove_fip(address)
+                else:
+                    lab.topology.add_fip(address, addresses[address])
+                present ^= {address}
+        time.sleep(choose.uniform(0, 0.6))
+        lab.agent.kill9()
+        lab.agent.start()
+    steps.wait_settled(lab)
+    assert {row["floating_ip"] for row in lab.agent.get("/fips") if row["state"] == "active"} == (
+        present | {FIP_A, FIP_B})
+    assert len(steps.translators(lab)) == len(present) + 2
+    assert len(steps.namespaces(lab)) == len(present) + 3
+    for address in present:
+        assert lab.client.reaches(address, 2), address
+    with lab.topology.batch():
+        for address in present:
+            lab.topology.remove_fip(address)
+    steps.wait_settled(lab)
+    assert len(steps.namespaces(lab)) == 3 and len(steps.translators(lab)) == 2
