@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import ClassVar
 
+from fip64agent.plan.editing import changed_keys
 from fip64agent.plan.inputs import Allocations
 
 ObjectKey = tuple[str, ...]
@@ -225,13 +226,7 @@ class Desired:
             return [(None, new) for new in self.objects()]
         result: list[tuple[PlanObject | None, PlanObject | None]] = []
         for before, after in zip(old._by_kind(), self._by_kind(), strict=True):
-            if before is after:
-                continue
-            for name, new in after.items():
-                was = before.get(name)
-                if was is not new and was != new:
-                    result.append((was, new))
-            result.extend((was, None) for name, was in before.items() if name not in after)
+            result.extend((before.get(name), after.get(name)) for name in changed_keys(before, after))
         return result
 
 

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names and numbers that a host gives to its uplinks and tenants: pure and repeatable.
+
+A name follows from the object's id alone, so that a restart finds what it made before. A number
+(VLAN ID, routing table id) is kept while it is in force and hashed from the id otherwise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from collections.abc import Collection, Iterable, Mapping
+
+MAX_LINK_NAME = 15
+"""IFNAMSIZ without its terminating zero."""
+
+FIRST_TABLE = 1000
+LAST_TABLE = 1999
+"""Routing table ids for uplinks, clear of the kernel's own (253 to 255)."""
+
+DOWNLINK = "ovs-dl"
+DOWNLINK_PEER = "vpp-dl"
+DOWNLINK_MAC = "02:f6:40:ff:ff:ff"
+"""MAC of VPP's only downlink. Locally administered; no tenant's MAC (02:f6:40:00:...) equals it."""
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_CORE = "core"
+
+
+def _octets(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha1(_octets(text), usedforsecurity=False).hexdigest()
+
+
+def allocate(owners: Collection[str], in_force: Mapping[str, int], first: int,
+             last: int) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Give each owner a number of its own from `first` to `last`, both included.
+
+    An owner keeps the number it has in force, unless that is out of range or a lexicographically
+    smaller owner has the same one. Each other owner, in sorted order, gets the first free number
+    from where its id hashes to.
+
+    Returns: the numbers by owner, and the owners for whom none was left.
+    """
+    given: dict[str, int] = {}
+    taken: set[int] = set()
+    waiting = []
+    for owner in sorted(owners):
+        number = in_force.get(owner)
+        if number is not None and first <= number <= last and number not in taken:
+            given[owner] = number
+            taken.add(number)
+        else:
+            waiting.append(owner)
+    size = last - first + 1
+    for position, owner in enumerate(waiting):
+        if len(taken) >= size:
+            return given, tuple(waiting[position:])
+        offset = zlib.crc32(_octets(owner)) % size
+        while first + offset in taken:
+            offset = (offset + 1) % size
+        given[owner] = first + offset
+        taken.add(first + offset)
+    return given, ()
+
+
+def uplink_suffixes(port_ids: Iterable[str]) -> dict[str, str]:
+    """Return, by port id, the 8 hex characters that tell its veth from the others'.
+
+    They are the first 8 of a UUID, else of the id's SHA-1. If two ports would get the same, the
+    smaller id keeps them and the other one's are hashed with a salt.
+    """
+    suffixes: dict[str, str] = {}
+    taken: set[str] = set()
+    for port_id in sorted(port_ids):
+        suffix = port_id[:8].lower() if _UUID.fullmatch(port_id) else _digest(port_id)[:8]
+        salt = 0
+        while suffix in taken:
+            salt += 1
+            suffix = _digest(f"{port_id}#{salt}")[:8]
+        taken.add(suffix)
+        suffixes[port_id] = suffix
+    return suffixes
+
+
+def core_netns(prefix: str) -> str:
+    """Return the name of the namespace that holds the uplinks."""
+    return prefix + _CORE
+
+
+def tenant_netns(prefix: str, router_id: str) -> str:
+    """Return the name of a tenant's namespace: `prefix` and the router's id.
+
+    An id that cannot be (part of) a file name, or would name the core namespace, is replaced by
+    "+" and its SHA-1; "+" is no character of an id that is used as it is.
+    """
+    if router_id != _CORE and _PLAIN_ID.fullmatch(router_id):
+        return prefix + router_id
+    return f"{prefix}+{_digest(router_id)}"
+
+
+def tenant_mac(vlan: int) -> str:
+    """Return the locally administered MAC of the translator towards the tenant with this VLAN ID."""
+    return f"02:f6:40:00:{vlan >> 8:02x}:{vlan & 0xff:02x}"

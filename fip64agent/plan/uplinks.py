@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Uplinks: the router ports with IPv6 addresses that are bound here, and the networks they serve."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv6Address, IPv6Interface, IPv6Network
+
+from fip64agent.plan import allocate
+from fip64agent.plan.bindings import Bindings, bound_twice, is_open, open_ofport, waiting_for
+from fip64agent.plan.desired import ERROR, Problem, Uplink
+from fip64agent.plan.inputs import Inputs, Settings
+from fip64agent.plan.routers import Routers
+from fip64agent.topology.model import Port, Route, Subnet, Topology
+
+_DEFAULT = IPv6Network("::/0")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Uplinks:
+    uplinks: Mapping[str, Uplink]
+    """By port id."""
+    serving: Mapping[str, str]
+    """By network id: the port id of the uplink that its floating IPs use."""
+    problems: Mapping[tuple[str, str], Problem]
+    """An uplink can be in the plan and have a problem too: it works, but somebody should act."""
+
+
+def core_netns(settings: Settings) -> str:
+    """Return the namespace of the uplinks' inner ends; VPP needs none."""
+    return allocate.core_netns(settings.netns_prefix) if settings.translator == "tayga" else ""
+
+
+def find_uplinks(inputs: Inputs, bound: Mapping[str, Bindings], routers: Routers) -> Uplinks:
+    """Plan the uplinks of this host.
+
+    A bound router port without an IPv6 address is simply no uplink. One whose interface is not
+    open, or whose references lead nowhere, is left out with the reason.
+    """
+    topology = inputs.topology
+    problems: dict[tuple[str, str], Problem] = {}
+    usable: dict[str, tuple[IPv6Interface, ...]] = {}
+    for port_id in sorted(port_id for port_id in bound if port_id in topology.ports):
+        port = topology.ports[port_id]
+        if not port.is_router_port or all(fixed.ip_address.version != 6 for fixed in port.fixed_ips):
+            continue
+        found = _addresses(port_id, port, topology)
+        if not isinstance(found, Problem) and not is_open(bound[port_id][0]):
+            found = waiting_for(port_id, bound[port_id][0])
+        if isinstance(found, Problem):
+            problems["uplink", port_id] = found
+        else:
+            usable[port_id] = found
+
+    tables, without_table = allocate.allocate(usable, inputs.allocations.tables,
+                                              allocate.FIRST_TABLE, allocate.LAST_TABLE)
+    for port_id in without_table:
+        del usable[port_id]
+        problems["uplink", port_id] = Problem(
+            ERROR, f"no routing table id between {allocate.FIRST_TABLE} and {allocate.LAST_TABLE} is "
+                   f"free for uplink {port_id}")
+
+    own, routed = _serving({port_id: topology.ports[port_id] for port_id in usable}, topology, routers)
+    suffixes = allocate.uplink_suffixes(usable)
+    uplinks = {}
+    for port_id, addresses in usable.items():
+        remote = {prefix for network_id, server in routed.items() if server == port_id
+                  for prefix in routers.prefixes.get(network_id, ())}
+        uplink, fault = _uplink(port_id, bound[port_id], addresses, tables[port_id], suffixes[port_id],
+                                tuple(sorted(remote)), inputs, routers)
+        uplinks[port_id] = uplink
+        problem = bound_twice(port_id, bound[port_id]) or fault
+        if problem is not None:
+            problems["uplink", port_id] = problem
+    return Uplinks(uplinks, routed | own, problems)
+
+
+def _addresses(port_id: str, port: Port, topology: Topology) -> tuple[IPv6Interface, ...] | Problem:
+    if port.network_id not in topology.networks:
+        return Problem(ERROR, f"network {port.network_id} of router port {port_id} does not exist")
+    if port.device_id not in topology.routers:
+        return Problem(ERROR, f"router {port.device_id or '(no device_id)'} of router port {port_id} "
+                              "does not exist")
+    addresses = set()
+    for fixed in port.fixed_ips:
+        if fixed.ip_address.version != 6:
+            continue
+        subnet = topology.subnets.get(fixed.subnet_id)
+        if subnet is None:
+            return Problem(ERROR, f"subnet {fixed.subnet_id} of router port {port_id}'s address "
+                                  f"{fixed.ip_address} does not exist")
+        if subnet.network_id != port.network_id:
+            return Problem(ERROR, f"subnet {fixed.subnet_id} of router port {port_id}'s address "
+                                  f"{fixed.ip_address} is not on the port's network {port.network_id}")
+        if fixed.ip_address not in subnet.cidr:
+            return Problem(ERROR, f"address {fixed.ip_address} of router port {port_id} is not in its "
+                                  f"subnet {fixed.subnet_id} ({subnet.cidr})")
+        addresses.add(IPv6Interface((fixed.ip_address, subnet.cidr.prefixlen)))
+    return tuple(sorted(addresses))
+
+
+def _serving(ports: Mapping[str, Port], topology: Topology,
+             routers: Routers) -> tuple[dict[str, str], dict[str, str]]:
+    """Choose one uplink for each network: one on it before one whose router leads to it, then the lowest id.
+
+    Returns: (network id -> port id) for the uplinks' own networks, and for routed external ones.
+    """
+    own: dict[str, str] = {}
+    for port_id, port in sorted(ports.items()):
+        own.setdefault(port.network_id, port_id)
+    routed: dict[str, str] = {}
+    for port_id, port in sorted(ports.items()):
+        for network_id in routers.networks.get(port.device_id, ()):
+            network = topology.networks.get(network_id)
+            if network is not None and network.external and network_id not in own:
+                routed.setdefault(network_id, port_id)
+    return own, routed
+
+
+def _uplink(port_id: str, bindings: Bindings, addresses: tuple[IPv6Interface, ...], table: int,
+            suffix: str, routed: tuple[IPv6Network, ...], inputs: Inputs,
+            routers: Routers) -> tuple[Uplink, Problem | None]:
+    topology, settings = inputs.topology, inputs.settings
+    port = topology.ports[port_id]
+    # All IPv6 subnets of the network, not only those the port has an address in: they share one
+    # link, and a floating IP from any of them is answered for here and must leave by this uplink.
+    onlink = routers.prefixes[port.network_id]
+    routes, problem = _routes(port_id, port, {address.ip for address in addresses}, onlink, topology)
+    veth = f"ovs-{suffix}"
+    return Uplink(
+        port_id=port_id, router_id=port.device_id, network_id=port.network_id,
+        translator=settings.translator, core_netns=core_netns(settings),
+        interface=bindings[0].name, ofport=bindings[0].ofport,
+        veth=veth, veth_ofport=open_ofport(inputs.interfaces.get(veth)), peer=f"vpp-{suffix}",
+        mac=port.mac_address, mtu=topology.networks[port.network_id].mtu,
+        addresses=addresses, routes=routes, table=table, onlink=onlink, routed=routed,
+        redirect=settings.redirect), problem
+
+
+def _routes(port_id: str, port: Port, own: set[IPv6Address], onlink: tuple[IPv6Network, ...],
+            topology: Topology) -> tuple[tuple[tuple[IPv6Network, IPv6Address], ...], Problem | None]:
+    """Collect the routes that leave by an uplink, one next hop for each destination.
+
+    The more deliberate statement wins: the router's extra routes over a subnet's host_routes over
+    its gateway_ip; among equals the lowest next hop. A next hop that is the uplink itself (a
+    gateway_ip usually is, when the port is the subnet's gateway) makes no route.
+    """
+    subnets = _own_subnets(port, topology)
+    problem = None
+    gateways = []
+    for subnet in subnets:
+        gateway = subnet.gateway_ip
+        if gateway is None or gateway.version != 6 or gateway in own:
+            continue
+        if gateway.is_link_local or _within(gateway, onlink):
+            gateways.append((_DEFAULT, gateway))
+        else:
+            problem = Problem(ERROR, f"gateway_ip {gateway} of subnet {subnet.id} is not on the network of "
+                                     f"uplink {port_id}: no default route through it")
+    host_routes = [route for subnet in subnets for route in _ipv6(subnet.host_routes, own)
+                   if route[1].is_link_local or _within(route[1], onlink)]
+    # A link-local next hop does not say which uplink it is on, so extra routes need a global one.
+    extra = [route for route in _ipv6(topology.routers[port.device_id].routes, own)
+             if _within(route[1], onlink)]
+    routes: dict[IPv6Network, IPv6Address] = {}
+    for group in (extra, host_routes, gateways):
+        for destination, nexthop in sorted(group):
+            routes.setdefault(destination, nexthop)
+    return tuple(sorted(routes.items())), problem
+
+
+def _own_subnets(port: Port, topology: Topology) -> list[Subnet]:
+    ids = {fixed.subnet_id for fixed in port.fixed_ips if fixed.ip_address.version == 6}
+    return [topology.subnets[subnet_id] for subnet_id in sorted(ids)]
+
+
+def _ipv6(routes: Iterable[Route], own: set[IPv6Address]) -> list[tuple[IPv6Network, IPv6Address]]:
+    return [(route.destination, route.nexthop) for route in routes
+            if route.destination.version == 6 and route.nexthop.version == 6 and route.nexthop not in own]
+
+
+def _within(address: IPv6Address, prefixes: Iterable[IPv6Network]) -> bool:
+    return any(address in prefix for prefix in prefixes)

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Topologies for tests and benchmarks: one built by hand, one as big as asked, and random ones.
+
+All have the shape of a real site: an edge router whose port on the uplink network is bound here
+and which leads to the external networks; tenant routers with a gateway port there and an
+interface on a subnet of VMs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from hypothesis import strategies as st
+
+from fip64agent.plan.desired import Desired
+from fip64agent.plan.inputs import Inputs, Interface, Settings
+from fip64agent.topology.model import (
+    ROUTER_GATEWAY,
+    ROUTER_INTERFACE,
+    FixedIP,
+    FloatingIP,
+    Network,
+    Port,
+    Route,
+    Router,
+    Subnet,
+    Topology,
+)
+
+KINDS = ("networks", "subnets", "routers", "ports", "floatingips")
+
+
+def uuid(kind: int, number: int = 0) -> str:
+    """Return an id that looks like Neutron's; ids of one kind sort by number."""
+    return f"{kind:04x}{number & 0xffff:04x}-0000-4000-8000-{number:012x}"
+
+
+def mac(kind: int, number: int = 0) -> str:
+    return ":".join(f"{octet:02x}" for octet in (0xFA, 0x16, kind, *number.to_bytes(3, "big")))
+
+
+def fixed(subnet_id: str, address: str) -> FixedIP:
+    return FixedIP(subnet_id, ip_address(address))
+
+
+def subnet(subnet_id: str, network_id: str, cidr: str, gateway: str | None = None,
+           host_routes: Iterable[tuple[str, str]] = ()) -> Subnet:
+    return Subnet(subnet_id, network_id, ip_network(cidr),
+                  gateway_ip=ip_address(gateway) if gateway else None, host_routes=routes(*host_routes))
+
+
+def routes(*pairs: tuple[str, str]) -> tuple[Route, ...]:
+    return tuple(Route(ip_network(destination), ip_address(nexthop)) for destination, nexthop in pairs)
+
+
+@dataclasses.dataclass
+class Site:
+    """A topology that can still be changed, and the interfaces of the bridge: what tests start from."""
+
+    networks: dict[str, Network] = dataclasses.field(default_factory=dict)
+    subnets: dict[str, Subnet] = dataclasses.field(default_factory=dict)
+    routers: dict[str, Router] = dataclasses.field(default_factory=dict)
+    ports: dict[str, Port] = dataclasses.field(default_factory=dict)
+    floatingips: dict[str, FloatingIP] = dataclasses.field(default_factory=dict)
+    interfaces: dict[str, Interface] = dataclasses.field(default_factory=dict)
+    settings: Settings = dataclasses.field(default_factory=Settings)
+
+    def add(self, *items) -> Site:
+        """Add or replace resources and interfaces."""
+        kinds = {Network: self.networks, Subnet: self.subnets, Router: self.routers, Port: self.ports,
+                 FloatingIP: self.floatingips}
+        for item in items:
+            if isinstance(item, Interface):
+                self.interfaces[item.name] = item
+            else:
+                kinds[type(item)][item.id] = item
+        return self
+
+    def change(self, kind: str, item_id: str, **values) -> Site:
+        """Change attributes of one resource or interface."""
+        items = getattr(self, kind)
+        items[item_id] = dataclasses.replace(items[item_id], **values)
+        return self
+
+    @property
+    def topology(self) -> Topology:
+        return Topology.of(*(getattr(self, kind).values() for kind in KINDS))
+
+    @property
+    def inputs(self) -> Inputs:
+        return Inputs(self.topology, dict(self.interfaces), self.settings)
+
+
+def edge_site() -> Site:
+    """An edge router with a bound uplink port, leading to the external network "ext"; no tenants."""
+    return Site().add(
+        Network("uplink-net", mtu=1500), Network("ext", external=True),
+        subnet("uplink-v6", "uplink-net", "2001:db8:ffff::/64", "2001:db8:ffff::1"),
+        subnet("ext-v6", "ext", "2001:db8:f::/64", "2001:db8:f::1"),
+        Router("edge"),
+        Port("uplink", "uplink-net", mac(1), device_owner=ROUTER_GATEWAY, device_id="edge",
+             fixed_ips=(fixed("uplink-v6", "2001:db8:ffff::2"),)),
+        Port("edge-ext", "ext", mac(1, 1), device_owner=ROUTER_INTERFACE, device_id="edge",
+             fixed_ips=(fixed("ext-v6", "2001:db8:f::1"),)),
+        Interface("eth-up", 1, "uplink"))
+
+
+def add_tenant(site: Site, name: str, external: str = "ext", cidr: str = "10.0.0.0/24") -> Site:
+    """Add a router connected to `external`, with the first address of `cidr` on a network of its own."""
+    number = len(site.routers)
+    return site.add(
+        Network(f"{name}-net"), subnet(f"{name}-v4", f"{name}-net", cidr, str(ip_network(cidr)[1])),
+        Router(name),
+        Port(f"{name}-gw", external, mac(2, number), device_owner=ROUTER_GATEWAY, device_id=name),
+        Port(f"{name}-if", f"{name}-net", mac(3, number), device_owner=ROUTER_INTERFACE, device_id=name,
+             fixed_ips=(fixed(f"{name}-v4", str(ip_network(cidr)[1])),)))
+
+
+def add_vm(site: Site, name: str, tenant: str, address: str, floating: str | None = None,
+           external: str = "ext") -> Site:
+    """Add a VM port bound to interface "tap-<name>", and with `floating` its floating IP "fip-<name>"."""
+    number = len(site.ports)
+    site.add(Port(name, f"{tenant}-net", mac(4, number), fixed_ips=(fixed(f"{tenant}-v4", address),)),
+             Interface(f"tap-{name}", 100 + number, name))
+    if floating:
+        site.add(FloatingIP(f"fip-{name}", external, IPv6Address(floating), name))
+    return site
+
+
+def two_tenant_site() -> Site:
+    """Two tenants "red" and "blue", one VM each with the same fixed IP, and a floating IP for each."""
+    site = edge_site()
+    for number, tenant in enumerate(("red", "blue")):
+        add_tenant(site, tenant)
+        add_vm(site, f"vm-{tenant}", tenant, "10.0.0.5", f"2001:db8:f::1{number}")
+    return site
+
+
+def big_topology(tenants: int, fips: int) -> tuple[Topology, dict[str, Interface]]:
+    """Return a topology with so many tenants and floating IPs, and interfaces for all of its ports.
+
+    All tenants use the same subnet, 10.0.0.0/16. Floating IP number i belongs to tenant i % tenants.
+    """
+    site = edge_site()
+    v4, pool6 = IPv4Network("10.0.0.0/16"), IPv6Network("2001:db8:f::/64")
+    for tenant in range(tenants):
+        router, net, sub = uuid(2, tenant), uuid(3, tenant), uuid(4, tenant)
+        site.add(Network(net), Subnet(sub, net, v4, gateway_ip=v4[1]), Router(router),
+                 Port(uuid(5, tenant), "ext", mac(2, tenant), device_owner=ROUTER_GATEWAY, device_id=router),
+                 Port(uuid(6, tenant), net, mac(3, tenant), device_owner=ROUTER_INTERFACE,
+                      device_id=router, fixed_ips=(FixedIP(sub, v4[1]),)))
+    for number in range(fips):
+        tenant, port_id = number % tenants, uuid(7, number)
+        site.add(Port(port_id, uuid(3, tenant), mac(4, number),
+                      fixed_ips=(FixedIP(uuid(4, tenant), v4[2 + number // tenants]),)),
+                 FloatingIP(uuid(8, number), "ext", pool6[0x10000 + number], port_id),
+                 Interface(f"tap{number:x}", 1000 + number, port_id))
+    return site.topology, site.interfaces
+
+
+def own_interfaces(desired: Desired, first_ofport: int = 60000) -> dict[str, Interface]:
+    """Return the interfaces that the bridge has once our veths of this plan are there and open."""
+    names = {uplink.veth for uplink in desired.uplinks.values()}
+    names |= {tenant.interface for tenant in desired.tenants.values()}
+    return {name: Interface(name, first_ofport + number) for number, name in enumerate(sorted(names))}
+
+
+# Random topologies. Ids come from small sets, so that collisions and changes of heart are frequent.
+
+ROUTER_IDS = ("r0", "r1", "r2", "core", "not/a-name")
+FIP_IDS = tuple(f"f{number}" for number in range(8))
+VM_IDS = tuple(f"v{number}" for number in range(6))
+UPLINK_IDS = (uuid(0xAAAA, 1), uuid(0xAAAA, 1)[:-1] + "2", "up")
+"""The first two begin with the same 8 characters."""
+
+
+@st.composite
+def valid_sites(draw) -> Site:
+    """A consistent site: up to three uplinks and tenants, two external networks, VMs, floating IPs."""
+    site = Site().add(
+        Network("uplink-net"), subnet("uplink-v6", "uplink-net", "2001:db8:ffff::/64", "2001:db8:ffff::1"),
+        Network("ext", external=True), subnet("ext-v6", "ext", "2001:db8:f::/64", "2001:db8:f::1"),
+        subnet("ext-v4", "ext", "203.0.113.0/24", "203.0.113.1"),
+        Network("ext2", external=True), subnet("ext2-v6", "ext2", "2001:db8:e::/64", "2001:db8:e::1"),
+        Router("edge"),
+        Port("edge-ext", "ext", mac(1, 1), device_owner=ROUTER_INTERFACE, device_id="edge",
+             fixed_ips=(fixed("ext-v6", "2001:db8:f::1"), fixed("ext-v4", "203.0.113.1"))),
+        Port("edge-ext2", "ext2", mac(1, 2), device_owner=ROUTER_INTERFACE, device_id="edge",
+             fixed_ips=(fixed("ext2-v6", "2001:db8:e::1"),)))
+    for number, port_id in enumerate(UPLINK_IDS):
+        network_id = draw(st.sampled_from(("uplink-net", "uplink-net", "ext")))
+        prefix = "2001:db8:ffff" if network_id == "uplink-net" else "2001:db8:f"
+        site.add(Port(port_id, network_id, mac(5, number), device_owner=ROUTER_GATEWAY, device_id="edge",
+                      fixed_ips=(fixed(network_id.removesuffix("-net") + "-v6", f"{prefix}::a{number}"),)))
+        if number == 0 or draw(st.booleans()):
+            site.add(Interface(f"up{number}", 1 + number, port_id))
+    tenants = draw(st.lists(st.sampled_from(ROUTER_IDS), min_size=1, max_size=3, unique=True))
+    for tenant in tenants:
+        add_tenant(site, tenant, draw(st.sampled_from(("ext", "ext2"))))
+    for number, vm in enumerate(VM_IDS):
+        tenant = draw(st.sampled_from(tenants))
+        add_vm(site, vm, tenant, f"10.0.0.{10 + number}")
+        if draw(st.integers(0, 4)) == 0:
+            del site.interfaces[f"tap-{vm}"]
+    for number, vm in enumerate(draw(st.lists(st.sampled_from(VM_IDS), unique=True))):
+        router_id = site.ports[vm].network_id.removesuffix("-net")
+        network_id = site.ports[f"{router_id}-gw"].network_id
+        prefix = {"ext": "2001:db8:f", "ext2": "2001:db8:e"}[network_id]
+        site.add(FloatingIP(FIP_IDS[number], network_id, IPv6Address(f"{prefix}::{0x100 + number:x}"), vm))
+    return site
+
+
+def _maybe(values: st.SearchStrategy) -> st.SearchStrategy:
+    return st.none() | values
+
+
+ADDRESSES6 = st.sampled_from([IPv6Address(f"2001:db8:f::{low}") for low in ("1", "a0", "100", "101", "102")]
+                             + [IPv6Address("2001:db8:e::100"), IPv6Address("2001:db8:ffff::a0"),
+                                IPv6Address("fe80::1"), IPv6Address("::")])
+ADDRESSES4 = st.sampled_from([IPv4Address(f"10.0.0.{low}") for low in (1, 10, 11, 12, 99)]
+                             + [IPv4Address("100.64.0.9")])
+NETWORK_IDS = st.sampled_from(("uplink-net", "ext", "ext2", "r0-net", "r1-net", "nowhere"))
+SUBNET_IDS = st.sampled_from(("uplink-v6", "ext-v6", "ext2-v6", "ext-v4", "r0-v4", "r1-v4", "r2-v4", "nosub"))
+ANY_ROUTER = st.sampled_from((*ROUTER_IDS, "edge", "nobody", ""))
+ANY_PORT = st.sampled_from((*VM_IDS, *UPLINK_IDS, "r0-if", "r1-gw", "edge-ext", "noport"))
+CIDRS = st.sampled_from([ip_network(cidr) for cidr in (
+    "2001:db8:f::/64", "2001:db8:e::/64", "2001:db8:ffff::/64", "10.0.0.0/24", "10.0.0.0/8", "100.64.0.0/24",
+    "::/0", "10.0.0.10/32")])
+ROUTES = st.lists(st.builds(Route, CIDRS, ADDRESSES4 | ADDRESSES6), max_size=3).map(tuple)
+FIXED_IPS = st.lists(st.builds(FixedIP, SUBNET_IDS, ADDRESSES4 | ADDRESSES6), max_size=3).map(tuple)
+
+RESOURCES = {
+    "networks": st.builds(Network, NETWORK_IDS, external=st.booleans(), mtu=st.sampled_from((1280, 1500))),
+    "subnets": st.builds(Subnet, SUBNET_IDS, NETWORK_IDS, CIDRS, gateway_ip=_maybe(ADDRESSES4 | ADDRESSES6),
+                         host_routes=ROUTES),
+    "routers": st.builds(Router, ANY_ROUTER, nat64_pool=_maybe(st.sampled_from(
+        (IPv4Network("10.0.0.0/24"), IPv4Network("192.0.2.0/24")))), routes=ROUTES),
+    "ports": st.builds(Port, ANY_PORT, NETWORK_IDS, st.sampled_from((mac(9, 1), mac(9, 2))),
+                       device_owner=st.sampled_from(("", "", ROUTER_GATEWAY, ROUTER_INTERFACE)),
+                       device_id=ANY_ROUTER, fixed_ips=FIXED_IPS),
+    "floatingips": st.builds(FloatingIP, st.sampled_from(FIP_IDS), NETWORK_IDS, ADDRESSES6, _maybe(ANY_PORT),
+                             _maybe(ADDRESSES4), _maybe(ANY_ROUTER)),
+}
+"""Any resource of a kind; its references may lead nowhere, its addresses may be anybody's."""
+
+LINK_NAMES = st.sampled_from((*(f"tap-{vm}" for vm in VM_IDS), "tap-x", "up0", "up1", "ovs-aaaa0001",
+                              "ovs-dl", "ovs-dl-1", "ovs-dl-2", "ovs-dl-3"))
+INTERFACES = st.builds(Interface, LINK_NAMES, st.sampled_from((None, -1, 7, 8)), _maybe(ANY_PORT),
+                       _maybe(st.just("could not open network device")))
+SETTINGS = st.builds(Settings, translator=st.sampled_from(("tayga", "vpp")), answer_arp=st.booleans(),
+                     vlan_range=st.sampled_from(((1, 4094), (1, 2), (1, 3), (3, 2))))
+
+
+def _by_id(items: list) -> list:
+    return list({item.id: item for item in items}.values())
+
+
+any_topologies = st.builds(Topology.of, **{
+    kind: st.lists(resource, max_size=12).map(_by_id) for kind, resource in RESOURCES.items()})
+any_interfaces = st.lists(INTERFACES, max_size=10).map(lambda rows: {row.name: row for row in rows})
+any_inputs = st.builds(Inputs, any_topologies, any_interfaces, SETTINGS)
