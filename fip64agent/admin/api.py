@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The admin API: HTTP and JSON on a unix socket that only root may open.
+
+``GET`` of /status, /uplinks, /fips, /fips/<id or address>, /clients[?tenant=], /plan, /diff,
+/flows[?feature=&table=], /trace?fip=[&client=]. An error is ``{"error": "..."}`` with the HTTP
+status: 400 bad request, 404 nothing by that name, 405 only GET, 503 a component cannot be asked
+now, 500 a fault of ours (logged with its traceback; the agent goes on).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import http
+import json
+import logging
+import os
+import stat
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fip64agent import hub
+from fip64agent.admin import client, flows, report, trace
+from fip64agent.admin.state import States
+from fip64agent.exceptions import AlreadyRunning, ConfigError, NotReady, PermissionDenied
+
+LOG = logging.getLogger(__name__)
+
+DEADLINE = 55
+"""Seconds until a request is given up; less than fip64ctl waits."""
+_PATH_MAX = 107
+"""Longest path of a unix socket, in bytes (unix(7))."""
+_IDLE = 30
+"""Seconds a silent connection is kept."""
+
+
+class _HttpError(Exception):
+    def __init__(self, status: http.HTTPStatus, message: str) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+def _bad(message: str) -> _HttpError:
+    return _HttpError(http.HTTPStatus.BAD_REQUEST, message)
+
+
+class Application:
+    """The WSGI application."""
+
+    def __init__(self, agent) -> None:
+        self._agent = agent
+        self._heavy = hub.Semaphore()
+        """Reading everything back is done once at a time, however many ask."""
+        self._routes: dict[str, tuple[Callable[..., Any], frozenset[str]]] = {
+            "status": (self._status, frozenset()),
+            "uplinks": (self._uplinks, frozenset()),
+            "fips": (self._fips, frozenset()),
+            "clients": (self._clients, frozenset({"tenant"})),
+            "plan": (self._plan, frozenset()),
+            "diff": (self._diff, frozenset()),
+            "flows": (self._flows, frozenset({"feature", "table"})),
+            "trace": (self._trace, frozenset({"fip", "client"})),
+        }
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
+        try:
+            with hub.Timeout(DEADLINE):
+                status, body = http.HTTPStatus.OK, self._answer(environ)
+        except _HttpError as error:
+            status, body = error.status, {"error": str(error)}
+        except NotReady as error:
+            status, body = http.HTTPStatus.SERVICE_UNAVAILABLE, {"error": str(error)}
+        except hub.Timeout:
+            status, body = http.HTTPStatus.GATEWAY_TIMEOUT, {"error": f"not done within {DEADLINE} s"}
+        except Exception as error:
+            LOG.exception("admin API: %s %s failed", environ.get("REQUEST_METHOD"), environ.get("PATH_INFO"))
+            status = http.HTTPStatus.INTERNAL_SERVER_ERROR
+            body = {"error": f"internal error: {type(error).__name__}: {error} (the agent's log has more)"}
+        # Thousands of rows take a while to encode: others work meanwhile.
+        data = hub.offload(lambda: json.dumps(body, default=str).encode() + b"\n")
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(data)))]
+        if status == http.HTTPStatus.METHOD_NOT_ALLOWED:
+            headers.append(("Allow", "GET"))
+        start_response(f"{status.value} {status.phrase}", headers)
+        return [data]
+
+    def _answer(self, environ: dict[str, Any]) -> Any:
+        if environ["REQUEST_METHOD"] != "GET":
+            raise _HttpError(http.HTTPStatus.METHOD_NOT_ALLOWED, "only GET is answered: nothing can be "
+                                                                 "changed here, the topology source decides")
+        name, *rest = environ["PATH_INFO"].strip("/").split("/")
+        if name not in self._routes:
+            known = ", ".join(f"/{route}" for route in self._routes)
+            raise _HttpError(http.HTTPStatus.NOT_FOUND, f"no /{name} here; there is {known}")
+        handler, parameters = self._routes[name]
+        query = self._query(environ.get("QUERY_STRING", ""), parameters)
+        if (rest and name != "fips") or len(rest) > 1:
+            raise _HttpError(http.HTTPStatus.NOT_FOUND, f"/{name} has nothing below it")
+        return handler(*rest, **query)
+
+    @staticmethod
+    def _query(text: str, allowed: frozenset[str]) -> dict[str, str]:
+        query: dict[str, str] = {}
+        for name, value in parse_qsl(text, keep_blank_values=True):
+            if name not in allowed:
+                raise _bad(f"unknown parameter {name!r}; known: {', '.join(sorted(allowed)) or 'none'}")
+            if name in query:
+                raise _bad(f"parameter {name!r} is given twice")
+            query[name] = value
+        return query
+
+    # -- handlers ---------------------------------------------------------------------------
+
+    def _status(self) -> Any:
+        return report.status(self._agent)
+
+    def _uplinks(self) -> Any:
+        return report.uplinks(self._agent)
+
+    def _fips(self, what: str | None = None) -> Any:
+        return report.fips(self._agent) if what is None else report.fip(self._agent, self._fip_id(what))
+
+    def _clients(self, tenant: str | None = None) -> Any:
+        return report.clients(self._agent, self._router_id(tenant) if tenant is not None else None)
+
+    def _plan(self) -> Any:
+        return hub.offload(report.plan, self._agent)
+
+    def _diff(self) -> Any:
+        with self._heavy:
+            return report.diff(self._agent)
+
+    def _flows(self, feature: str | None = None, table: str | None = None) -> Any:
+        with self._heavy:
+            rows = flows.rows(self._agent)
+        try:
+            return flows.select(rows, feature, table)
+        except ValueError as error:
+            raise _bad(str(error)) from None
+
+    def _trace(self, fip: str | None = None, client: str | None = None) -> Any:
+        if not fip:
+            raise _bad("parameter 'fip' is missing: the id or the address of a floating IP")
+        try:
+            return trace.trace(self._agent, self._fip_id(fip), client)
+        except ValueError as error:
+            raise _bad(str(error)) from None
+
+    # -- names ------------------------------------------------------------------------------
+
+    def _fip_id(self, what: str) -> str:
+        found = report.find_fip(States.now(self._agent), what)
+        if found is None:
+            raise _HttpError(http.HTTPStatus.NOT_FOUND,
+                             f"no floating IP has the id or the address {what}; "
+                             "fip64ctl fip list shows all of the topology")
+        return found
+
+    def _router_id(self, what: str) -> str:
+        found = report.find_router(States.now(self._agent), what)
+        if found is None:
+            raise _HttpError(http.HTTPStatus.NOT_FOUND, f"no router has the id or the name {what}")
+        return found
+
+
+class _Quiet:
+    """A log for eventlet's WSGI server: what it says of connections goes to our log."""
+
+    @staticmethod
+    def write(text: str) -> None:
+        if text.strip():
+            LOG.debug("admin API: %s", text.strip())
+
+
+class AdminServer:
+    """Serves the API on the unix socket `path`, mode 0600."""
+
+    def __init__(self, agent, path: str) -> None:
+        self.path = path
+        self._application = Application(agent)
+        self._socket = None
+        self._inode: tuple[int, int] | None = None
+        self._thread = None
+
+    def start(self) -> None:
+        """Listen and serve. A socket file that nobody listens on any more is replaced.
+
+        Raises: AlreadyRunning when somebody does, ConfigError, PermissionDenied; all name the socket.
+        """
+        if len(os.fsencode(self.path)) > _PATH_MAX:
+            raise ConfigError(f"[admin] socket: {self.path} is longer than {_PATH_MAX} bytes")
+        try:
+            self._listen()
+        except PermissionError as error:
+            raise PermissionDenied(f"[admin] socket: {self.path}: {error.strerror}") from error
+        except OSError as error:
+            raise ConfigError(f"[admin] socket: {self.path}: {error.strerror or error}") from error
+        status = os.stat(self.path)
+        self._inode = (status.st_dev, status.st_ino)
+        self._thread = hub.spawn(hub.serve_wsgi, self._socket, self._application, log=_Quiet(),
+                                 log_output=False, keepalive=False, socket_timeout=_IDLE, max_size=64)
+
+    def _listen(self) -> None:
+        directory = os.path.dirname(os.path.abspath(self.path))
+        os.makedirs(directory, mode=0o755, exist_ok=True)
+        # Two agents that start at once must not both find the other's socket stale.
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._remove_stale()
+            self._socket = hub.listen_unix(self.path, 0o600)
+        finally:
+            os.close(descriptor)
+
+    def _remove_stale(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(os.lstat(self.path).st_mode):
+                raise ConfigError(f"[admin] socket: {self.path} exists and is not a socket")
+            pid = client.owner(self.path)
+            if pid is not None:
+                who = f" (process {pid})" if pid else ""
+                raise AlreadyRunning(f"another agent{who} answers on the admin socket {self.path}: stop it "
+                                     "first, or give this one a socket of its own in [admin] socket")
+            LOG.info("the admin socket %s was left behind by an agent that ended; replaced", self.path)
+            os.unlink(self.path)
+
+    def stop(self) -> None:
+        """Stop serving and remove the socket, if it is still ours. May be called again."""
+        if self._thread is not None:
+            self._thread.kill()
+            self._thread = None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+            with contextlib.suppress(OSError):
+                status = os.stat(self.path)
+                if (status.st_dev, status.st_ino) == self._inode:
+                    os.unlink(self.path)
+
+
+def serve(agent) -> AdminServer:
+    """Start the API on the agent's configured socket."""
+    server = AdminServer(agent, agent.conf.admin.socket)
+    server.start()
+    return server

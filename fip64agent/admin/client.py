@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operator's end of the admin socket: HTTP over a unix socket. Imports little: start-up counts."""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import http.client
+import json
+import os
+import socket
+import string
+import struct
+from typing import Any
+from urllib.parse import quote, urlencode
+
+DEFAULT_CONFIG = "/etc/fip64agent/fip64agent.conf"
+DEFAULT_RUN_PATH = "/run/fip64agent"
+DEFAULT_SOCKET = "$run_path/admin.sock"
+TIMEOUT = 60.0
+"""Seconds to wait for an answer: reading 10,000 objects back takes a while."""
+
+
+class Unreachable(Exception):
+    """The agent does not answer; the message says why and what to do."""
+
+
+class Refused(Exception):
+    """The agent answered with an error."""
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def socket_from(config_file: str | None = None) -> str:
+    """Return the admin socket's path as the agent's configuration names it, or the default.
+
+    Without `config_file`, the default file is taken if it is there and readable.
+    Raises: OSError or ValueError when `config_file` cannot be used.
+    """
+    parser = configparser.RawConfigParser(strict=False, default_section="DEFAULT")
+    try:
+        with open(config_file or DEFAULT_CONFIG, encoding="utf-8") as file:
+            parser.read_file(file)
+    except configparser.Error as error:
+        if config_file:
+            raise ValueError(str(error).replace("\n", " ")) from error
+    except OSError:
+        if config_file:
+            raise
+    defaults = parser.defaults()
+    path = DEFAULT_SOCKET
+    if parser.has_section("admin"):
+        path = parser["admin"].get("socket", path)
+    run_path = defaults.get("run_path", DEFAULT_RUN_PATH)
+    return string.Template(path).safe_substitute({**defaults, "run_path": run_path})
+
+
+def owner(path: str) -> int | None:
+    """Return the id of the process that listens on the unix socket `path`; None when nobody does.
+
+    0 when the process cannot be told. Raises: OSError other than "nobody is there".
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.settimeout(5)
+            probe.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+        except (TimeoutError, BlockingIOError):
+            return 0  # its backlog is full: somebody is there, and hangs
+        pid, _uid, _gid = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    if pid > 0:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return None  # its listening socket lives on in a child it forked; the child never accepts
+        except PermissionError:
+            pass
+    return pid
+
+
+def answers(path: str) -> bool:
+    """Return whether an agent has its admin socket at `path`."""
+    with contextlib.suppress(OSError):
+        return owner(path) is not None
+    return False
+
+
+class Client:
+    """Asks the agent. Every call opens a connection of its own."""
+
+    def __init__(self, path: str, timeout: float = TIMEOUT) -> None:
+        self.path = path
+        self._timeout = timeout
+
+    def get(self, *parts: str, **query: Any) -> Any:
+        """GET /parts...?query and return the decoded JSON; a query value of None is left out.
+
+        Raises: Unreachable, Refused.
+        """
+        target = "/" + "/".join(quote(part, safe="") for part in parts)
+        arguments = urlencode({name: value for name, value in query.items() if value is not None})
+        connection = _UnixConnection(self.path, self._timeout)
+        try:
+            connection.request("GET", f"{target}?{arguments}" if arguments else target)
+            response = connection.getresponse()
+            status, body = response.status, response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise Unreachable(self._explain(error)) from error
+        finally:
+            connection.close()
+        try:
+            answer = json.loads(body)
+        except ValueError:
+            raise Refused(status, f"{self.path} answers, but not as fip64-agent does "
+                                  f"(HTTP status {status})") from None
+        if status != 200:
+            message = answer.get("error") if isinstance(answer, dict) else None
+            raise Refused(status, str(message or f"HTTP status {status}"))
+        return answer
+
+    def _explain(self, error: Exception) -> str:
+        path = self.path
+        match error:
+            case FileNotFoundError():
+                return (f"the agent is not running: there is no admin socket {path}. Start it: "
+                        "systemctl start fip64-agent (or name its socket: --socket, --config-file)")
+            case ConnectionRefusedError():
+                return (f"the agent is not running: nobody answers on the admin socket {path}. Start it: "
+                        "systemctl start fip64-agent; see why it ended: journalctl -u fip64-agent")
+            case PermissionError():
+                return f"no permission for the admin socket {path}: run fip64ctl as root"
+            case TimeoutError():
+                return (f"the agent does not answer on {path} within {self._timeout:g} s: it hangs or is "
+                        "overloaded. Look at: systemctl status fip64-agent, journalctl -u fip64-agent")
+        return f"the agent cannot be asked on {path}: {error or type(error).__name__}"

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The installed flows with names instead of numbers: tables, features, the objects they serve."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+from fip64agent.plan.desired import Desired
+from fip64agent.switch import pipeline
+
+
+def rows(agent) -> list[dict[str, Any]]:
+    """All flows of ours as they are installed now, in the order a packet meets them.
+
+    Raises: NotReady when the switch cannot be asked.
+    """
+    owners = _owners(agent.loop.desired)
+    found = [_row(flow, owners) for flow in agent.rooms["switch"].dump()]
+    return sorted(found, key=lambda row: (row["table"], -row["priority"], row["feature"], row["match"]))
+
+
+def _owners(desired: Desired) -> dict[int, str]:
+    """CRC-32 of the owner, as the cookie has it -> the owner."""
+    texts = (pipeline.owner_text(obj.key) for obj in desired.objects())
+    return {zlib.crc32(text.encode()): text for text in texts}
+
+
+def _row(flow: dict[str, Any], owners: dict[int, str]) -> dict[str, Any]:
+    cookie = int(flow["cookie"], 0) if isinstance(flow["cookie"], str) else flow["cookie"]
+    kind, owner = pipeline.decode_cookie(cookie) or (None, 0)
+    return {
+        "table": flow["table"], "table_name": pipeline.table_name(flow["table"]),
+        "priority": flow["priority"], "feature": kind.feature if kind else "",
+        "object": owners.get(owner, "(not in the plan)"),
+        "packets": flow.get("packets", 0), "bytes": flow.get("bytes", 0),
+        "match": flow["match"], "actions": flow["actions"], "cookie": f"{cookie:#018x}",
+    }
+
+
+def select(found: list[dict[str, Any]], feature: str | None, table: str | None) -> list[dict[str, Any]]:
+    """Keep the flows of a feature and of a table (number or name). Raises: ValueError with what there is."""
+    if feature is not None:
+        known = [kind.feature for kind in pipeline.Kind]
+        if feature not in known:
+            raise ValueError(f"no feature is called {feature!r}; there is {', '.join(known)}")
+        found = [row for row in found if row["feature"] == feature]
+    if table is not None:
+        numbers = [number for number, name in pipeline.TABLES.items() if table in (name, str(number))]
+        if not numbers:
+            known = [f"{name} ({number})" for number, name in pipeline.TABLES.items()]
+            raise ValueError(f"no table of ours is called {table!r}; there is {', '.join(known)}")
+        found = [row for row in found if row["table"] == numbers[0]]
+    return found

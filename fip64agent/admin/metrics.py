@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prometheus metrics on [metrics] host:port.
+
+An agent that serves traffic does not refuse to start, or stop, because of its metrics: when the
+port is taken it goes on without, logs an error, and `fip64ctl status` shows a warning.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, make_wsgi_app
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from fip64agent import hub
+from fip64agent.admin import report
+from fip64agent.admin.state import KINDS, STATES, States
+
+LOG = logging.getLogger(__name__)
+
+_IDLE = 30
+"""Seconds a silent connection is kept."""
+
+
+class AgentCollector(Collector):
+    """Reads the agent at each scrape; keeps nothing."""
+
+    def __init__(self, agent) -> None:
+        self._agent = agent
+
+    def describe(self) -> Iterable[Metric]:
+        return ()  # else registering would scrape an agent that is still being built
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._objects()
+        yield from self._loop()
+        yield from self._topology()
+        yield from self._translator()
+        info = GaugeMetricFamily("fip64_build_info", "Always 1; versions are in the labels.",
+                                 labels=["version", "python", "translator"])
+        versions = report.versions()
+        info.add_metric([versions["fip64agent"], versions["python"], self._agent.conf.fip64.translator], 1)
+        yield info
+
+    def _objects(self) -> Iterator[Metric]:
+        states = States.now(self._agent)
+        family = GaugeMetricFamily("fip64_objects", "Uplinks, tenants and floating IPs by state.",
+                                   labels=["kind", "state"])
+        for kind in KINDS:
+            counts = Counter(state.state for _name, state in report.breathing(states.all(kind)))
+            for state in STATES:
+                family.add_metric([kind, state], counts[state])
+        yield family
+
+    def _loop(self) -> Iterator[Metric]:
+        loop = self._agent.loop
+        yield CounterMetricFamily("fip64_passes", "Reconcile passes since the start.", loop.passes)
+        yield GaugeMetricFamily("fip64_pass_seconds", "Duration of the last pass.", loop.last_pass_seconds)
+        yield CounterMetricFamily("fip64_applied", "Items created or updated since the start.", loop.applied)
+        yield CounterMetricFamily("fip64_pruned", "Items removed since the start.", loop.pruned)
+        yield GaugeMetricFamily("fip64_settled", "1 when the newest plan is carried out as far as it can be.",
+                                int(loop.settled))
+        yield self._by_room("fip64_installed_items", "Links, flows, translator instances that are installed.",
+                            loop.counts())
+        yield self._by_room("fip64_failures", "Items that could not be installed or removed.",
+                            Counter(failure.room for failure in loop.failures))
+        yield self._by_room("fip64_room_blocked", "1 when the room cannot work now: its component is down.",
+                            dict.fromkeys(loop.blocked, 1))
+
+    def _by_room(self, name: str, text: str, values: dict[str, int]) -> Metric:
+        family = GaugeMetricFamily(name, text, labels=["room"])
+        for room in self._agent.rooms:
+            family.add_metric([room], values.get(room, 0))
+        return family
+
+    def _topology(self) -> Iterator[Metric]:
+        error = self._agent.topology_error
+        yield GaugeMetricFamily("fip64_topology_errors", "Faults of the topology that was refused last; "
+                                "0 when the newest one is in force.", len(error.problems) if error else 0)
+        yield GaugeMetricFamily("fip64_topology_loaded_timestamp_seconds", "When the topology in force was "
+                                "loaded, seconds since the epoch; 0 before the first.",
+                                self._agent.topology_loaded_at or 0)
+
+    def _translator(self) -> Iterator[Metric]:
+        return iter(())
+
+
+class MetricsServer:
+    """Serves GET /metrics; port 0 serves nothing."""
+
+    def __init__(self, agent, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self.url: str | None = None
+        """Where metrics are served; None while they are not."""
+        self.problem: str | None = None
+        """Why they are not, although they should be."""
+        self._socket = None
+        self._thread = None
+        self.registry = CollectorRegistry(auto_describe=False)
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self.registry.register(AgentCollector(agent))
+        self._metrics_app = make_wsgi_app(self.registry)
+
+    def start(self) -> None:
+        """Listen and serve, or note why not."""
+        if not self._port:
+            return
+        where = f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
+        try:
+            self._socket = hub.listen_tcp(self._host, self._port)
+        except OSError as error:
+            self.problem = (f"metrics are not served: [metrics] host and port {where}: "
+                            f"{error.strerror or error}; set another [metrics] port (0: none) and restart "
+                            "the agent")
+            LOG.error("%s; the agent goes on without", self.problem)
+            return
+        self.url = f"http://{where}/metrics"
+        self._thread = hub.spawn(hub.serve_wsgi, self._socket, self._application, log_output=False,
+                                 keepalive=False, socket_timeout=_IDLE, max_size=16)
+
+    def _application(self, environ, start_response: Callable) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != "/metrics":
+            start_response("404 Not Found", [("Content-Type", "text/plain")])
+            return [b"only /metrics is here\n"]
+        try:
+            return self._metrics_app(environ, start_response)
+        except Exception:
+            LOG.exception("metrics: a scrape failed")
+            start_response("500 Internal Server Error", [("Content-Type", "text/plain")])
+            return [b"internal error: see the agent's log\n"]
+
+    def stop(self) -> None:
+        """Stop serving. May be called again."""
+        if self._thread is not None:
+            self._thread.kill()
+            self._thread = None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        self.url = None

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent's answers as text for a terminal. Pure: used by fip64ctl, so it imports little."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+_HEADINGS = (("error", "Wrong:"), ("warning", "Look at:"), ("pending", "Pending:"))
+_NAMES = {"uplink": "uplinks", "tenant": "tenants", "fip": "floating IPs"}
+_MARKS = {"ok": "ok", "note": "note", "stop": "STOP", "not reached": "-"}
+
+
+def duration(seconds: float) -> str:
+    """Return ``3 d 4 h``, ``4 h 5 min``, ``5 min 6 s`` or ``6 s``."""
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    left, parts = int(seconds), []
+    for unit, size in units:
+        if left >= size or (unit == "s" and not parts):
+            parts.append(f"{left // size} {unit}")
+            left %= size
+        elif parts:
+            break
+        if len(parts) == 2:
+            break
+    return " ".join(parts)
+
+
+def status(answer: dict[str, Any]) -> str:
+    """What is wrong first, then counts, then the agent itself."""
+    return "\n".join([_summary(answer), "", *_problems(answer["problems"]), *_counts(answer["objects"]), "",
+                      *_agent(answer)]) + "\n"
+
+
+def _summary(answer: dict[str, Any]) -> str:
+    counts = {severity: sum(problem["severity"] == severity for problem in answer["problems"])
+              for severity, _heading in _HEADINGS}
+    if counts["error"]:
+        text = f"{_number(counts['error'], 'thing is', 'things are')} wrong"
+        if counts["pending"]:
+            text += f", {_number(counts['pending'], 'thing is', 'things are')} pending"
+    elif counts["pending"]:
+        text = f"nothing is wrong, {_number(counts['pending'], 'thing is', 'things are')} pending"
+    else:
+        active = answer["objects"]["fip"]["active"]
+        text = f"all is well, {_number(active, 'floating IP is', 'floating IPs are')} active"
+    return f"fip64-agent on {answer['host']}: {text}"
+
+
+def _number(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
+
+
+def _problems(problems: list[dict[str, Any]]) -> Iterator[str]:
+    for severity, heading in _HEADINGS:
+        found = [problem["text"] for problem in problems if problem["severity"] == severity]
+        if found:
+            yield heading
+            yield from (f"  - {text}" for text in found)
+            yield ""
+
+
+def _counts(objects: dict[str, dict[str, int]]) -> Iterator[str]:
+    states = list(next(iter(objects.values())))
+    yield f"{'':14}" + "".join(f"{state:>9}" for state in states)
+    for kind, counts in objects.items():
+        yield f"{_NAMES.get(kind, kind):14}" + "".join(f"{counts[state]:>9}" for state in states)
+
+
+def _agent(answer: dict[str, Any]) -> Iterator[str]:
+    installed = ", ".join(f"{room} {count}" for room, count in answer["installed"].items())
+    topology = answer["topology"]
+    settled = "carried out" if answer["settled"] else "not carried out yet"
+    yield f"{'plan':14}{settled}; installed items: {installed}"
+    yield (f"{'last pass':14}{answer['last_pass_seconds'] * 1000:.1f} ms; since the start {answer['passes']} "
+           f"passes, {answer['applied']} items applied, {answer['pruned']} pruned, "
+           f"{answer['failures']} failing now")
+    yield f"{'topology':14}{topology['path']}, loaded {topology['loaded_at'] or 'never'}"
+    yield f"{'bridge':14}{answer['bridge']}, translator {answer['translator']}"
+    yield f"{'metrics':14}{answer['metrics'] or 'not served'}"
+    versions = ", ".join(f"{name} {version}" for name, version in answer["versions"].items())
+    yield f"{'agent':14}process {answer['pid']}, up {duration(answer['uptime_seconds'])}, {versions}"
+
+
+def diff(changes: list[dict[str, Any]]) -> str:
+    """One line a change."""
+    if not changes:
+        return "nothing to change\n"
+    lines = [f"{change['room']:10} {change['action']:6} {change['what']}  [{change['object'] or 'no owner'}]"
+             for change in changes]
+    counts = ", ".join(_number(sum(change["action"] == action for change in changes), f"to {action}",
+                               f"to {action}") for action in ("create", "update", "remove"))
+    return "\n".join([*lines, "", f"{_number(len(changes), 'change', 'changes')}: {counts}"]) + "\n"
+
+
+def trace(answer: dict[str, Any]) -> str:
+    """The steps, each with what was looked at, and the verdict last."""
+    steps = answer["steps"]
+    lines = [f"From client {answer['client'] or '?'} to {answer['floating_ip_address']} "
+             f"({answer['fixed_ip_address'] or 'no fixed IP'}) and back", ""]
+    for number, step in enumerate(steps, 1):
+        lines.append(f"{number:3}  {_MARKS[step['result']]:5} {step['title']}")
+        lines += [f"            {text}" for text in (step["looked_at"], step["detail"]) if text]
+    stop = next(((number, step) for number, step in enumerate(steps, 1) if step["result"] == "stop"), None)
+    lines.append("")
+    if stop is None:
+        lines.append("Verdict: a packet reaches the VM, and the answer finds its way back.")
+    else:
+        number, step = stop
+        lines.append(f"Verdict: stops at step {number} ({step['title']}): {step['detail']}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The state of every object - active, pending, error or down - and the reason. Pure.
+
+An object is as good as the worst of what it stands on: a floating IP stands on its own flows, on
+its VM port's, on its tenant, its uplink and the host. The reason names the one that is at fault.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+
+from fip64agent.plan.desired import (
+    ACTIVE,
+    ERROR,
+    PENDING,
+    Desired,
+    Gateway,
+    Host,
+    Mapping64,
+    ObjectKey,
+    PlanObject,
+    Tenant,
+    Uplink,
+)
+from fip64agent.plan.inputs import Interface
+from fip64agent.reconcile.loop import Failure
+from fip64agent.topology.model import FloatingIP, Topology
+
+DOWN = "down"
+"""Neutron's state of a floating IP that is not associated with a port: nothing is missing."""
+STATES = (ACTIVE, PENDING, ERROR, DOWN)
+KINDS = ("uplink", "tenant", "fip")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class State:
+    state: str
+    """One of STATES."""
+    reason: str = ""
+
+
+_ACTIVE = State(ACTIVE)
+
+
+def describe(failure: Failure) -> str:
+    """Say in one sentence what failed."""
+    verb = "remove" if failure.removing else "install"
+    tries = f" ({failure.tries} tries)" if failure.tries > 1 else ""
+    return f"{failure.room} cannot {verb} {failure.item}: {failure.reason}{tries}"
+
+
+class States:
+    """Answers for one moment: take a new one for each question from outside."""
+
+    def __init__(self, desired: Desired, topology: Topology, interfaces: Mapping[str, Interface],
+                 failures: list[Failure], blocked: Mapping[str, str],
+                 carried_out: Callable[[PlanObject], bool]) -> None:
+        self.desired = desired
+        self.topology = topology
+        self.interfaces = interfaces
+        self.failures = failures
+        self.blocked = dict(blocked)
+        self._carried_out = carried_out
+        self._failed: dict[ObjectKey, list[Failure]] = defaultdict(list)
+        for failure in failures:
+            # A VM port's flows are made per gateway address; for its FIPs any of them counts.
+            owner = tuple(failure.item.owner)
+            self._failed[owner[:2] if owner[:1] == (Gateway.kind,) else owner].append(failure)
+        self._gateways: dict[str, list[Gateway]] = defaultdict(list)
+        for gateway in desired.gateways.values():
+            self._gateways[gateway.port_id].append(gateway)
+        self._bases: dict[ObjectKey, State] = {}
+
+    @classmethod
+    def now(cls, agent) -> States:
+        """Take the agent's state of this moment (`agent`: admin.view.AgentView)."""
+        inputs = agent.inputs
+        return cls(agent.loop.desired, inputs.topology if inputs else Topology(),
+                   inputs.interfaces if inputs else {}, agent.loop.failures, agent.loop.blocked,
+                   agent.loop.carried_out)
+
+    # -- single objects ---------------------------------------------------------------------
+
+    def uplink(self, port_id: str) -> State:
+        """State of an uplink: a router port that is, or should be, bound here."""
+        return self._base((Uplink.kind, port_id))
+
+    def tenant(self, router_id: str) -> State:
+        """State of one router's IPv4 address space on this host."""
+        return self._base((Tenant.kind, router_id))
+
+    def fip(self, fip_id: str) -> State:
+        """State of a floating IP."""
+        key = (Mapping64.kind, fip_id)
+        mapping = self.desired.mappings.get(fip_id)
+        if mapping is None:
+            return self._problem(key) or self._unplanned(self.topology.floatingips.get(fip_id))
+        return _worst(self._problem(key), self._failure(key),
+                      self._failure((Gateway.kind, mapping.port_id)),
+                      self.tenant(mapping.router_id), self.uplink(mapping.uplink_id),
+                      self._waiting(mapping, *self.gateways(mapping.port_id)))
+
+    def state(self, kind: str, name: str) -> State:
+        """State of the object of that kind (one of KINDS) and id."""
+        return {Uplink.kind: self.uplink, Tenant.kind: self.tenant, Mapping64.kind: self.fip}[kind](name)
+
+    def gateways(self, port_id: str) -> list[Gateway]:
+        """The tenant router's addresses as the VM port sees them."""
+        return self._gateways.get(port_id, [])
+
+    # -- all of a kind ----------------------------------------------------------------------
+
+    def names(self, kind: str) -> list[str]:
+        """Ids of all objects of a kind, those that are nothing but a problem too; sorted."""
+        known = {Uplink.kind: self.desired.uplinks, Tenant.kind: self.desired.tenants,
+                 Mapping64.kind: self.topology.floatingips}[kind]
+        return sorted({*known, *(name for what, name in self.desired.problems if what == kind)})
+
+    def all(self, kind: str) -> Iterator[tuple[str, State]]:
+        """Yield (id, state) of all objects of a kind."""
+        for name in self.names(kind):
+            yield name, self.state(kind, name)
+
+    # -- what an object's state is made of --------------------------------------------------
+
+    def _base(self, key: ObjectKey) -> State:
+        """State of an uplink or a tenant; computed once, as many floating IPs stand on it."""
+        if (state := self._bases.get(key)) is None:
+            obj = self.desired.find(key)
+            found = [self._problem(key), self._failure(key), self._failure((Host.kind,))]
+            if obj is not None:
+                found.append(self._waiting(*filter(None, (self.desired.host, obj))))
+            elif found[0] is None:
+                found.append(State(PENDING, f"{key[0]} {key[1]} is not in the plan"))
+            state = self._bases[key] = _worst(*found)
+        return state
+
+    def _problem(self, key: ObjectKey) -> State | None:
+        problem = self.desired.problems.get(key)
+        return State(problem.state, problem.reason) if problem else None
+
+    def _failure(self, key: ObjectKey) -> State | None:
+        failures = self._failed.get(key)
+        if not failures:
+            return None
+        more = f" (and {len(failures) - 1} more failures)" if len(failures) > 1 else ""
+        return State(ERROR, describe(failures[0]) + more)
+
+    def _waiting(self, *objects: PlanObject) -> State | None:
+        """Return what objects of the plan that did not fail still wait for."""
+        for obj in objects:
+            match obj:
+                case Uplink(veth=name, veth_ofport=None):
+                    return self._unopened(name)
+                case Mapping64(downlink_ofport=None):
+                    tenant = self.desired.tenants.get(obj.router_id)
+                    return self._unopened(tenant.interface if tenant else "of the downlink")
+        for room, reason in self.blocked.items():
+            return State(PENDING, f"{room}: {reason}")
+        if not all(self._carried_out(obj) for obj in objects):
+            return State(PENDING, "is being installed")
+        return None
+
+    def _unopened(self, name: str) -> State:
+        interface = self.interfaces.get(name)
+        if interface and interface.error:
+            return State(ERROR, f"Open vSwitch cannot open interface {name}: {interface.error}")
+        for room, reason in self.blocked.items():
+            return State(PENDING, f"{room}: {reason}")
+        return State(PENDING, f"waits for Open vSwitch to open interface {name}")
+
+    @staticmethod
+    def _unplanned(fip: FloatingIP | None) -> State:
+        if fip is not None and fip.port_id is None:
+            return State(DOWN, "not associated with a port")
+        return State(PENDING, "not in the plan of this host yet")
+
+
+def _worst(*found: State | None) -> State:
+    """Return the first error, else the first pending, else active."""
+    pending = None
+    for state in found:
+        if state is None or state.state == ACTIVE:
+            continue
+        if state.state == ERROR:
+            return state
+        pending = pending or state
+    return pending or _ACTIVE

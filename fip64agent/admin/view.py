@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this package reads of the agent. `fip64agent.agent.Agent` has this shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from fip64agent.exceptions import TopologyError
+from fip64agent.plan.desired import Desired, PlanObject
+from fip64agent.plan.inputs import Inputs
+from fip64agent.reconcile.loop import Change, Failure
+
+
+class LoopView(Protocol):
+    """`fip64agent.reconcile.loop.Loop`, read only."""
+
+    passes: int
+    last_pass_seconds: float
+    applied: int
+    pruned: int
+
+    @property
+    def desired(self) -> Desired: ...
+
+    @property
+    def settled(self) -> bool: ...
+
+    @property
+    def alive(self) -> bool: ...
+
+    @property
+    def failures(self) -> list[Failure]: ...
+
+    @property
+    def blocked(self) -> dict[str, str]: ...
+
+    def carried_out(self, obj: PlanObject) -> bool: ...
+
+    def counts(self) -> dict[str, int]: ...
+
+    def preview(self) -> list[Change]: ...
+
+
+class AgentView(Protocol):
+    conf: Any
+    """oslo_config.cfg.ConfigOpts."""
+    started_at: float
+    """Seconds since the epoch."""
+    loop: LoopView
+    inputs: Inputs | None
+    topology_error: TopologyError | None
+    topology_path: str
+    topology_loaded_at: float | None
+    """Seconds since the epoch; None before the first good topology."""
+    rooms: Mapping[str, Any]
+    """"links", "switch" and "translator"."""

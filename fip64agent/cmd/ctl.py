@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: Apache-2.0
+"""fip64ctl: look at a running fip64-agent. Reads only; imports little, as every call starts anew."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from cliff.app import App
+from cliff.columns import FormattableColumn
+from cliff.command import Command
+from cliff.commandmanager import CommandManager
+from cliff.lister import Lister
+from cliff.show import ShowOne
+
+import fip64agent
+from fip64agent.admin import render
+from fip64agent.admin.client import DEFAULT_CONFIG, Client, Refused, Unreachable, socket_from
+
+DESCRIPTION = """Shows what fip64-agent on this host does, what is wrong, and why. It changes nothing: the
+topology source decides what there is. Start with "fip64ctl status"; then "fip64ctl trace <floating IP>"."""
+
+EXIT_OK, EXIT_WRONG, EXIT_CHANGES, EXIT_UNREACHABLE = 0, 1, 2, 3
+_MACHINE = ("json", "yaml")
+
+
+class _List(FormattableColumn):
+    def human_readable(self) -> str:
+        return ", ".join(map(str, self._value))
+
+
+class _Attributes(FormattableColumn):
+    def human_readable(self) -> str:
+        return "\n".join(f"{name}={value}" for name, value in self._value.items() if name != "maps")
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _Attributes(value)
+    return _List(value) if isinstance(value, list) else value
+
+
+class _Asking(Command):
+    """A command that asks the agent; `exit_status` is what the program ends with."""
+
+    exit_status = EXIT_OK
+
+    def ask(self, *parts: str, **query: Any) -> Any:
+        return Client(self.app.socket()).get(*parts, **query)
+
+    def run(self, parsed_args) -> int:
+        try:
+            super().run(parsed_args)
+        except Unreachable as error:
+            print(f"fip64ctl: {error}", file=sys.stderr)
+            return EXIT_UNREACHABLE
+        except Refused as error:
+            print(f"fip64ctl: {error}", file=sys.stderr)
+            return EXIT_WRONG
+        return self.exit_status
+
+
+class _Table(_Asking, Lister):
+    """A list of objects; `short` are the columns of a table without --long, json and yaml have all."""
+
+    columns: tuple[str, ...] = ()
+    short: tuple[str, ...] = ()
+
+    def get_parser(self, prog_name: str):
+        parser = super().get_parser(prog_name)
+        if self.short:
+            parser.add_argument("--long", action="store_true",
+                                help="show all columns (json and yaml always have all)")
+        return parser
+
+    def rows(self, parsed_args) -> list[dict[str, Any]]:
+        raise NotImplementedError
+
+    def take_action(self, parsed_args):
+        all_of_them = not self.short or parsed_args.long or parsed_args.formatter in _MACHINE \
+            or parsed_args.columns
+        columns = self.columns if all_of_them else self.short
+        return columns, [[_cell(row[column]) for column in columns] for row in self.rows(parsed_args)]
+
+
+class _Text(_Asking):
+    """In place of a table, an answer is shown as text."""
+
+    def text(self, answer: Any) -> str:
+        raise NotImplementedError
+
+    def produce_output(self, parsed_args, column_names, data) -> int:
+        if parsed_args.formatter == "table" and not parsed_args.columns:
+            self.app.stdout.write(self.text(self.answer))
+            return 0
+        return super().produce_output(parsed_args, column_names, data)
+
+
+class _Record(_Asking, ShowOne):
+    def shown(self, answer: dict[str, Any]):
+        self.answer = answer
+        return tuple(answer), [_cell(value) for value in answer.values()]
+
+
+class Status(_Text, _Record):
+    """Show what is wrong, first, in plain sentences; then counts, versions and times.
+
+    Exit status: 0 nothing is in error (something may be pending), 1 something is in error,
+    3 the agent cannot be reached.
+    """
+
+    def text(self, answer: Any) -> str:
+        return render.status(answer)
+
+    def take_action(self, parsed_args):
+        answer = self.ask("status")
+        if answer["state"] == "error":
+            self.exit_status = EXIT_WRONG
+        return self.shown(answer)
+
+
+class UplinkList(_Table):
+    """List the uplinks: router ports with IPv6 addresses that are bound on this host."""
+
+    columns = ("port_id", "port", "network_id", "network", "router_id", "interface", "ofport", "addresses",
+               "veth", "veth_ofport", "state", "reason")
+    short = ("port_id", "network", "interface", "addresses", "veth", "state", "reason")
+
+    def rows(self, parsed_args):
+        return self.ask("uplinks")
+
+
+class FipList(_Table):
+    """List the floating IPs of the topology, with their state on this host and the reason.
+
+    States: active (installed), pending (waits for something that is expected to come), error (somebody
+    must act), down (not associated with a port).
+    """
+
+    columns = ("id", "floating_ip_address", "fixed_ip_address", "router_id", "router", "port_id", "port",
+               "uplink_id", "state", "reason")
+    short = ("id", "floating_ip_address", "fixed_ip_address", "router", "port", "state", "reason")
+
+    def get_parser(self, prog_name: str):
+        parser = super().get_parser(prog_name)
+        parser.add_argument("--state", choices=("active", "pending", "error", "down"),
+                            help="only floating IPs in this state")
+        return parser
+
+    def rows(self, parsed_args):
+        return [row for row in self.ask("fips") if parsed_args.state in (None, row["state"])]
+
+
+class FipShow(_Record):
+    """Show all about one floating IP: its state and reason, VM, uplink, tenant, OpenFlow ports."""
+
+    def get_parser(self, prog_name: str):
+        parser = super().get_parser(prog_name)
+        parser.add_argument("fip", metavar="FIP", help="id or address of the floating IP")
+        return parser
+
+    def take_action(self, parsed_args):
+        return self.shown(self.ask("fips", parsed_args.fip))
+
+
+class ClientList(_Table):
+    """List the client bindings: IPv6 clients and the pool addresses that stand in for them."""
+
+    columns = ("router_id", "router", "client", "pool_address", "static", "last_seen")
+    short = ("router_id", "client", "pool_address", "last_seen")
+
+    def get_parser(self, prog_name: str):
+        parser = super().get_parser(prog_name)
+        parser.add_argument("--tenant", metavar="ROUTER", help="only this tenant: id or name of its router")
+        return parser
+
+    def rows(self, parsed_args):
+        return self.ask("clients", tenant=parsed_args.tenant)
+
+
+class PlanShow(_Table):
+    """Show what should be installed on this host, object by object, as plan() made it."""
+
+    columns = ("kind", "id", "attributes")
+
+    def rows(self, parsed_args):
+        return self.ask("plan")["objects"]
+
+
+class Diff(_Text, _Table):
+    """Read everything back and show what the next reconcile would change.
+
+    Exit status: 0 nothing to change, 2 there are changes, 1 a component cannot be asked now, 3 the
+    agent cannot be reached.
+    """
+
+    columns = ("room", "action", "object", "what")
+
+    def text(self, answer: Any) -> str:
+        return render.diff(answer)
+
+    def rows(self, parsed_args):
+        self.answer = self.ask("diff")["changes"]
+        if self.answer:
+            self.exit_status = EXIT_CHANGES
+        return self.answer
+
+
+class FlowList(_Table):
+    """List the agent's flows as they are installed now, with the names of tables and features."""
+
+    columns = ("table", "table_name", "priority", "feature", "object", "packets", "bytes", "match", "actions",
+               "cookie")
+    short = ("table_name", "priority", "feature", "packets", "match", "actions")
+
+    def get_parser(self, prog_name: str):
+        parser = super().get_parser(prog_name)
+        parser.add_argument("--feature", help="only flows of this feature: redirect, neighbor, advertise, "
+                                              "deliver, back, arp, guard, default")
+        parser.add_argument("--table", help="only flows of this table: its number or name")
+        return parser
+
+    def rows(self, parsed_args):
+        return self.ask("flows", feature=parsed_args.feature, table=parsed_args.table)
+
+
+class Trace(_Text, _Record):
+    """Walk a packet from a client to a floating IP and back, and say where it would stop.
+
+    No packet is sent: Open vSwitch is asked about its flows (ofproto/trace), the kernel about its routes,
+    the translator about its mappings. Exit status: 0 it arrives and the answer gets back, 1 it stops.
+    """
+
+    def get_parser(self, prog_name: str):
+        parser = super().get_parser(prog_name)
+        parser.add_argument("fip", metavar="FIP", help="id or address of the floating IP")
+        parser.add_argument("client", metavar="CLIENT", nargs="?",
+                            help="IPv6 address of the client (default: one on the uplink's link)")
+        return parser
+
+    def text(self, answer: Any) -> str:
+        return render.trace(answer)
+
+    def take_action(self, parsed_args):
+        answer = self.ask("trace", fip=parsed_args.fip, client=parsed_args.client)
+        if not answer["reachable"]:
+            self.exit_status = EXIT_WRONG
+        return self.shown(answer)
+
+
+COMMANDS = {
+    "status": Status, "uplink list": UplinkList, "fip list": FipList, "fip show": FipShow,
+    "client list": ClientList, "plan show": PlanShow, "diff": Diff, "flow list": FlowList, "trace": Trace,
+}
+
+
+class Ctl(App):
+    NAME = "fip64ctl"
+
+    def __init__(self) -> None:
+        manager = CommandManager()
+        for name, command in COMMANDS.items():
+            manager.add_command(name, command)
+        super().__init__(DESCRIPTION, fip64agent.__version__, manager)
+
+    def build_option_parser(self, description, version, argparse_kwargs=None):
+        parser = super().build_option_parser(description, version, {"prog": self.NAME,
+                                                                    **(argparse_kwargs or {})})
+        where = parser.add_mutually_exclusive_group()
+        where.add_argument("--socket", metavar="PATH", help="the agent's admin socket")
+        where.add_argument("--config-file", metavar="FILE",
+                           help="the agent's configuration, which names the socket (default: "
+                                f"{DEFAULT_CONFIG} if it can be read)")
+        return parser
+
+    def socket(self) -> str:
+        """Return the admin socket's path. Raises: Refused when the given configuration cannot be used."""
+        if self.options.socket:
+            return self.options.socket
+        try:
+            return socket_from(self.options.config_file)
+        except (OSError, ValueError) as error:
+            raise Refused(0, f"--config-file {self.options.config_file}: "
+                             f"{getattr(error, 'strerror', None) or error}") from error
+
+    def interact(self) -> None:
+        self.parser.print_help(self.stderr)  # no command: cliff would start a shell
+
+    def run(self, argv: list[str]) -> int:
+        result = super().run(argv)
+        return 2 if self.interactive_mode else result
+
+
+def main(argv: list[str] | None = None) -> int:
+    os.environ.setdefault("CLIFF_FIT_WIDTH", "1")  # tables as wide as the terminal, on a terminal
+    return Ctl().run(sys.argv[1:] if argv is None else argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An agent whose rooms keep their items in dictionaries; topology, plan() and the loop are real."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import defaultdict
+
+from oslo_config import cfg
+
+from fip64agent import conf as options
+from fip64agent.exceptions import NotReady
+from fip64agent.plan.inputs import Interface
+from fip64agent.plan.planner import plan
+from fip64agent.reconcile.loop import Loop
+from tests.fakes import topologies
+
+
+@dataclasses.dataclass(frozen=True)
+class Thing:
+    """One item per object of the plan."""
+
+    key: str
+    value: object
+    owner: tuple = dataclasses.field(default=(), compare=False)
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class ScriptedRoom:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.installed: dict[str, Thing] = {}
+        self.down: str | None = None
+        self.refuses: dict[str, str] = {}
+
+    def ready(self) -> str | None:
+        return self.down
+
+    def expand(self, obj):
+        yield Thing(f"{self.name} of {' '.join(obj.key)}", obj, obj.key)
+
+    def actual(self) -> dict[str, Thing]:
+        return dict(self.installed)
+
+    def apply(self, items) -> dict[str, str]:
+        failed = {item.key: self.refuses[item.key] for _was, item in items if item.key in self.refuses}
+        self.installed.update({item.key: item for _was, item in items if item.key not in failed})
+        return failed
+
+    def prune(self, items) -> dict[str, str]:
+        failed = {item.key: self.refuses[item.key] for item in items if item.key in self.refuses}
+        for item in items:
+            if item.key not in failed:
+                self.installed.pop(item.key, None)
+        return failed
+
+
+class ScriptedSwitch(ScriptedRoom):
+    def __init__(self) -> None:
+        super().__init__("switch")
+        self.flows: list[dict] = []
+        self.traces: dict[int, str] = defaultdict(str)
+        """OpenFlow port -> what ofproto/trace answers."""
+
+    def dump(self) -> list[dict]:
+        if self.down:
+            raise NotReady(self.down)
+        return self.flows
+
+    def trace(self, in_port: int, packet: bytes) -> str:
+        return self.traces[in_port]
+
+
+class ScriptedTranslator(ScriptedRoom):
+    def __init__(self) -> None:
+        super().__init__("translator")
+        self.bindings: dict[str, list] = {}
+
+    def clients(self, tenant: str) -> list:
+        return self.bindings.get(tenant, [])
+
+
+class ScriptedAgent:
+    """Two tenants "red" and "blue" with a VM and a floating IP each, all of it active after settle()."""
+
+    def __init__(self, socket: str = "/nowhere/admin.sock") -> None:
+        self.conf = cfg.ConfigOpts()
+        options.register_opts(self.conf)
+        self.conf([], default_config_files=[])
+        self.conf.set_override("host", "node-1")
+        self.conf.set_override("socket", socket, "admin")
+        self.started_at = time.time() - 100
+        self.site = topologies.two_tenant_site()
+        self.rooms = {"links": ScriptedRoom("links"), "translator": ScriptedTranslator(),
+                      "switch": ScriptedSwitch()}
+        self.loop = Loop(list(self.rooms.values()))
+        self.inputs = None
+        self.topology_error = None
+        self.topology_path = "/etc/fip64agent/topology.yaml"
+        self.topology_loaded_at: float | None = None
+        self.metrics = None
+
+    def plan(self) -> None:
+        """Plan the site as it is now; the loop has not carried it out yet."""
+        self.topology_loaded_at = time.time()
+        self.inputs = self.site.inputs
+        self.loop.submit(plan(self.inputs))
+
+    def open_veths(self) -> None:
+        """Let Open vSwitch "open" the agent's own veths, as it does after the links were made."""
+        desired = plan(self.site.inputs)
+        wanted = [uplink.veth for uplink in desired.uplinks.values()]
+        wanted += [tenant.interface for tenant in desired.tenants.values()]
+        for number, name in enumerate(wanted, 501):
+            if name not in self.site.interfaces:
+                self.site.add(Interface(name, number))
+
+    def settle(self) -> ScriptedAgent:
+        """Plan and carry out all of it."""
+        self.open_veths()
+        self.plan()
+        self.loop.step()
+        return self
