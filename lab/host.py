@@ -141,7 +141,8 @@ class Lab:
         }
         for group, options in self._config.items():
             config.setdefault(group, {}).update(options)
-        return {group: {key: str(value) for key, value in options.items()} for group, options in config.items()}
+        return {group: {key: str(value) for key, value in options.items()}
+                for group, options in config.items()}
 
     def stop(self) -> None:
         """Remove all that this lab made, its translators and namespaces too. May be called again."""
@@ -183,7 +184,8 @@ class Lab:
             namespaces.sysctl(node.netns, ipv6__conf__all__accept_dad=0, ipv6__conf__default__accept_dad=0,
                               ipv6__conf__default__accept_ra=0)
         else:
-            namespaces.sysctl(node.netns, ipv6__conf__all__disable_ipv6=1, ipv6__conf__default__disable_ipv6=1)
+            namespaces.sysctl(node.netns, ipv6__conf__all__disable_ipv6=1,
+                              ipv6__conf__default__disable_ipv6=1)
         self.nodes[name] = node
         return node
 
@@ -257,8 +259,12 @@ class Lab:
             topology.add_router_port(f"{name}-gateway", router, name, {f"{name}-subnet": str(network[1])})
         self.upstream.ip(f"route add {prefix} via {self.uplinks[via]['address']}")
 
-    def add_tenant(self, name: str, cidr: str = "10.0.0.0/24", nat64_pool: str | None = None) -> None:
-        """Add a tenant: router `router-<name>` with .1 of `cidr`, network `net-<name>` and its subnet."""
+    def add_tenant(self, name: str, cidr: str = "10.0.0.0/24", nat64_pool: str | None = None,
+                   external: str = EXTERNAL) -> None:
+        """Add a tenant: router `router-<name>` with .1 of `cidr`, network `net-<name>` and its subnet.
+
+        The router's gateway is on the network `external`.
+        """
         gateway = str(ip_network(cidr)[1])
         with self.topology.batch() as topology:
             topology.add_router(f"router-{name}", nat64_pool)
@@ -266,7 +272,17 @@ class Lab:
             topology.add_subnet(f"subnet-{name}", f"net-{name}", cidr, gateway_ip=gateway)
             topology.add_router_port(f"gateway-{name}", f"router-{name}", f"net-{name}",
                                      {f"subnet-{name}": gateway})
+            self.connect_tenant(name, external)
         self._tags[name] = 1000 + len(self._tags)
+
+    def connect_tenant(self, name: str, network: str) -> None:
+        """Give the tenant's router a gateway port on a network that floating IPs come from."""
+        network_id = self.topology.find("networks", network)["id"]
+        subnet = next(subnet for subnet in self.topology.data["subnets"] if subnet["network_id"] == network_id)
+        address = ip_network(subnet["cidr"])[0x100 + sum(
+            port["network_id"] == network_id for port in self.topology.data["ports"])]
+        self.topology.add_router_port(f"router-{name}-on-{network}", f"router-{name}", network,
+                                      {subnet["name"]: str(address)}, gateway=True)
 
     def add_vm(self, name: str, tenant: str, address: str = VM_ADDRESS, bind: bool = True, mtu: int = 1500,
                serve: bool = False) -> Node:
@@ -286,6 +302,15 @@ class Lab:
             self.bind(name)
         if serve:
             node.wait_serving()
+        return node
+
+    def add_bridge_host(self, name: str, *addresses: str) -> Node:
+        """Add a machine that is plugged into the bridge and is none of ours: no port of the topology."""
+        node = self._add_node(name, ipv6=True)
+        node.interface = self._wire_to_host(name, node, "eth0", self.topology.mac(), 1500)
+        node.ip(*(f"addr add {address} dev eth0 nodad" if ":" in address else f"addr add {address} dev eth0"
+                  for address in addresses))
+        self.ovs.vsctl("add-port", self.bridge, node.interface)
         return node
 
     def _build_standard(self) -> None:

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bad topologies, configurations and surroundings: a clear message, the right exit status, traffic goes on."""
+
+import contextlib
+import os
+import signal
+
+import pytest
+
+from lab.host import FIP_A, FIP_B
+from lab.shell import run
+from tests.e2e import steps
+
+
+@pytest.fixture(scope="module")
+def lab(module_lab):
+    lab = module_lab(agent=True)
+    lab.wait_reachable(FIP_A, FIP_B)
+    return lab
+
+
+def errors(lab):
+    return lab.agent.get("/status")["topology"]["errors"]
+
+
+GOOD = "networks: []\n"
+BROKEN = {
+    "broken YAML": ("networks: [\n  {id: a\nsubnets: }", "line"),
+    "unknown key": (GOOD + "netwroks: []\n", "netwroks"),
+    "unknown attribute": ("networks:\n- id: a\n  colour: red\n", "colour"),
+    "wrong type": ("networks:\n- id: a\n  mtu: wide\n", "networks[0].mtu"),
+    "duplicate id": ("networks:\n- id: a\n- id: a\n", "networks[1].id"),
+    "dangling reference": ("subnets:\n- id: s\n  network_id: nowhere\n  cidr: 10.0.0.0/24\n", "nowhere"),
+    "IPv4 where IPv6 belongs": (
+        "networks:\n- id: n\n  router:external: true\nfloatingips:\n- id: f\n  floating_network_id: n\n"
+        "  floating_ip_address: 192.0.2.1\n", "floatingips[0].floating_ip_address"),
+    "empty file": ("", "empty"),
+    "no mapping": ("- 1\n- 2\n", "mapping"),
+    "binary": ("\x00\x01\x02", "character"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_topology_is_named_and_the_last_good_one_stays(lab, name):
+    text, word = BROKEN[name]
+    good = lab.topology.text()
+    running = lab.client.start_ping(FIP_A)
+    lab.topology.write(text)
+    found = lab.wait_for(lambda: errors(lab), 5, "the topology is refused")
+    assert any(word in str(problem) for problem in found), found
+    assert all(str(lab.topology.path) in str(problem) for problem in found), found
+    status = lab.ctl("status", check=False)
+    assert status.returncode == 1 and word in status.stdout
+    lab.topology.write(good)
+    lab.wait_for(lambda: not errors(lab), 5, "the topology is good again")
+    answer = running.stop()
+    assert answer.ok, answer
+    steps.wait_settled(lab)
+
+
+def test_all_errors_at_once(lab):
+    lab.topology.write("networks:\n- id: a\n  mtu: wide\n- id: a\n  colour: red\n"
+                       "subnets:\n- id: s\n  network_id: zzz\n  cidr: 10.0.0.0/99\n")
+    found = lab.wait_for(lambda: errors(lab), 5, "the topology is refused")
+    assert len(found) >= 3, found
+    lab.topology.write()
+    lab.wait_for(lambda: not errors(lab), 5, "good again")
+
+
+def test_a_50_mb_file_is_refused_by_its_size(lab):
+    with open(lab.topology.path.with_suffix(".big"), "w") as big:
+        big.write("# padding\n" * (5 << 20))
+    os.rename(lab.topology.path.with_suffix(".big"), lab.topology.path)
+    found = lab.wait_for(lambda: errors(lab), 10, "the topology is refused")
+    assert "max_size" in str(found[0])
+    lab.topology.write()
+    lab.wait_for(lambda: not errors(lab), 5, "good again")
+
+
+def test_a_file_replaced_half_way_and_a_file_deleted(lab):
+    text = lab.topology.text()
+    with open(lab.topology.path, "w") as halfway:
+        halfway.write(text[:len(text) // 2])
+        halfway.flush()
+        os.fsync(halfway.fileno())
+        assert lab.client.ping(FIP_A, count=30).ok
+        halfway.write(text[len(text) // 2:])
+    lab.wait_for(lambda: not errors(lab), 5, "the complete file is good")
+    lab.topology.path.unlink()
+    assert "No such file" in str(lab.wait_for(lambda: errors(lab), 5, "the missing file is reported"))
+    assert lab.client.ping(FIP_A, count=5).ok
+    lab.topology.write()
+    lab.wait_for(lambda: not errors(lab), 5, "good again")
+
+
+def test_pool_that_overlaps_the_tenants_subnet(lab):
+    lab.topology.update("routers", "router-a", nat64_pool="10.0.0.0/16")
+    found = lab.wait_for(lambda: errors(lab), 5, "the topology is refused")
+    assert "nat64_pool" in str(found) and "10.0.0.0/24" in str(found)
+    lab.topology.update("routers", "router-a", nat64_pool=None)
+    lab.wait_for(lambda: not errors(lab), 5, "good again")
+
+
+def test_sighup_reloads_options_and_topology(lab):
+    before = lab.agent.config["ovs"].copy()
+    lab.agent.config["ovs"]["redirect"] = "external-networks"
+    lab.agent.write_config()
+    lab.agent.signal(signal.SIGHUP)
+    lab.wait_for(lambda: any("2001:db8:f::/64" in flow for flow in steps.owned_flows(lab)), 5,
+                 "only external networks are redirected")
+    lab.agent.config["ovs"] = before
+    lab.agent.write_config()
+    lab.agent.signal(signal.SIGHUP)
+    steps.within(5, lambda: lab.client.reaches(FIP_A), "reachable")
+    steps.wait_settled(lab)
+
+
+def start(lab, *argv, user=None):
+    command = [*lab.agent.command()[:-2], *argv]
+    if user:
+        command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--inh-caps=-all",
+                   "--bounding-set=-all", *command[command.index("--") + 1:]]
+    return run(*command, check=False, timeout=30)
+
+
+def test_configuration_file_missing(lab):
+    ended = start(lab, "--config-file", str(lab.directory / "nowhere.conf"))
+    assert ended.returncode == 2 and "nowhere.conf" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("[ovs\nbridge=x\n", ("bad.conf",)),
+    ("[ovs]\nredirect = some\n", ("redirect", "some")),
+    ("[metrics]\nport = http\n", ("port", "http")),
+    ("[fip64]\nnat64_pool = 100.64.0.0/16x\n", ("nat64_pool", "100.64.0.0/16x")),
+    ("\xff\xfe\x00", ("bad.conf",)),
+])
+def test_configuration_that_cannot_be_used(lab, text, words):
+    bad = lab.directory / "bad.conf"
+    bad.write_bytes(text.encode("latin-1"))
+    ended = start(lab, "--config-file", str(bad))
+    assert ended.returncode == 2, ended.stderr
+    assert all(word in ended.stderr for word in words), ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def variant(lab, **changes):
+    """A configuration like the lab's with some options changed: {group__option: value}."""
+    config = {group: dict(options) for group, options in lab.agent.config.items()}
+    config["admin"]["socket"] = str(lab.directory / "other.sock")
+    for name, value in changes.items():
+        group, _, option = name.partition("__")
+        config.setdefault(group, {})[option] = value
+    path = lab.directory / "variant.conf"
+    path.write_text("\n".join(f"[{group}]\n" + "\n".join(f"{k} = {v}" for k, v in options.items())
+                              for group, options in config.items()))
+    return str(path)
+
+
+def test_bridge_missing(lab):
+    ended = start(lab, "--config-file", variant(lab, ovs__bridge="br-nowhere"))
+    assert ended.returncode == 4, ended.stderr
+    assert "br-nowhere" in ended.stderr and "add-br" in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_ovsdb_missing(lab):
+    ended = start(lab, "--config-file", variant(lab, ovs__ovsdb_connection=f"unix:{lab.directory}/no.sock"))
+    assert ended.returncode == 4, ended.stderr
+    assert "no.sock" in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_socket_taken(lab):
+    ended = start(lab, "--config-file", variant(lab, admin__socket=lab.agent.socket))
+    assert ended.returncode == 5, ended.stderr
+    assert lab.agent.socket in ended.stderr and "Traceback" not in ended.stderr
+    assert lab.agent.get("/status")
+
+
+def test_not_root(lab):
+    lab.directory.chmod(0o755)
+    with contextlib.suppress(FileNotFoundError):
+        lab.agent.config_file.chmod(0o644)
+    ended = start(lab, "--config-file", str(lab.agent.config_file), user=65534)
+    assert ended.returncode == 3, ended.stderr
+    assert "root" in ended.stderr and "CAP_NET_ADMIN" in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_ctl_without_an_agent_says_what_to_do(lab):
+    ended = run(lab.agent.command("fip64ctl")[-3], "--socket", str(lab.directory / "no.sock"), "status",
+                check=False)
+    assert ended.returncode == 3 and "no.sock" in ended.stderr and "Traceback" not in ended.stderr
