@@ -278,7 +278,7 @@ class Lab:
     def connect_tenant(self, name: str, network: str) -> None:
         """Give the tenant's router a gateway port on a network that floating IPs come from."""
         network_id = self.topology.find("networks", network)["id"]
-        subnet = next(subnet for subnet in self.topology.data["subnets"] if subnet["network_id"] == network_id)
+        subnet = next(item for item in self.topology.data["subnets"] if item["network_id"] == network_id)
         address = ip_network(subnet["cidr"])[0x100 + sum(
             port["network_id"] == network_id for port in self.topology.data["ports"])]
         self.topology.add_router_port(f"router-{name}-on-{network}", f"router-{name}", network,

@@ -67,7 +67,8 @@ def dump(lab: Lab) -> dict:
         for what in ("link", "address", "-4 route", "-6 route", "-4 rule", "-6 rule", "neigh"):
             words = what.split()
             extra = ["table", "all"] if words[-1] == "route" else []
-            rows = json.loads(run("ip", "-j", *words, "show", *extra, netns=netns, check=False).stdout or "[]")
+            shown = run("ip", "-j", *words, "show", *extra, netns=netns, check=False).stdout
+            rows = json.loads(shown or "[]")
             if words[-1] == "neigh":
                 rows = [row for row in rows if "PERMANENT" in row.get("state", ())]
             for row in rows:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bad topologies, configurations and surroundings: a clear message, the right exit status, traffic goes on."""
+"""Bad topologies, configurations, surroundings: a clear message, the right exit status; traffic goes on."""
 
 import contextlib
 import os
