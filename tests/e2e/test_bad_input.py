@@ -13,8 +13,8 @@ from tests.e2e import steps
 
 
 @pytest.fixture(scope="module")
-def lab(module_lab):
-    lab = module_lab(agent=True)
+def lab(make_module_lab):
+    lab = make_module_lab(agent=True)
     lab.wait_reachable(FIP_A, FIP_B)
     return lab
 

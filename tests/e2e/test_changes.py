@@ -10,8 +10,8 @@ NEW = "2001:db8:f::c"
 
 
 @pytest.fixture(scope="module")
-def lab(module_lab):
-    lab = module_lab(agent=True)
+def lab(make_module_lab):
+    lab = make_module_lab(agent=True)
     lab.add_vm("vm-a2", "a", "10.0.0.6")
     for name in ("vm-a", "vm-a2", "vm-b"):
         lab[name].serve()

@@ -6,8 +6,8 @@ from lab.shell import popen, run
 from tests.e2e import steps
 
 
-def test_foreign_objects_survive_everything(function_lab):
-    lab = function_lab()
+def test_foreign_objects_survive_everything(make_lab):
+    lab = make_lab()
     foreign_flows = [
         "table=0,priority=40000,in_port=4242,actions=drop",
         "table=0,priority=5,cookie=0x77,ipv6,ipv6_dst=2001:db8:f::a,in_port=4242,actions=drop",
@@ -56,8 +56,8 @@ def test_foreign_objects_survive_everything(function_lab):
         run("ip", "netns", "del", f"{lab.prefix}foreign")
 
 
-def test_a_foreign_link_with_a_name_we_want_is_reported_and_left_alone(function_lab):
-    lab = function_lab()
+def test_a_foreign_link_with_a_name_we_want_is_reported_and_left_alone(make_lab):
+    lab = make_lab()
     port_id = lab.uplinks["uplink"]["port_id"]
     name = f"ovs-{port_id[:8]}"
     run("ip", "link", "add", name, "type", "veth", "peer", "name", "somebody", netns=lab.host)
@@ -72,8 +72,8 @@ def test_a_foreign_link_with_a_name_we_want_is_reported_and_left_alone(function_
     lab.wait_reachable(FIP_A, seconds=10)
 
 
-def test_cleanup_refuses_while_the_agent_runs_and_teardown_on_stop_removes_all(function_lab):
-    lab = function_lab(agent=True, config={"DEFAULT": {"teardown_on_stop": True}})
+def test_cleanup_refuses_while_the_agent_runs_and_teardown_on_stop_removes_all(make_lab):
+    lab = make_lab(agent=True, config={"DEFAULT": {"teardown_on_stop": True}})
     lab.wait_reachable(FIP_A, seconds=10)
     refused = run(*lab.agent.command("fip64-cleanup"), check=False)
     assert refused.returncode == 5 and "stop it first" in refused.stderr

@@ -12,8 +12,8 @@ POOL = ip_network("100.64.0.0/16")
 
 
 @pytest.fixture(scope="module")
-def lab(module_lab):
-    lab = module_lab(agent=True)
+def lab(make_module_lab):
+    lab = make_module_lab(agent=True)
     for vm in ("vm-a", "vm-b"):
         lab[vm].serve()
     lab.wait_reachable(FIP_A, FIP_B)

@@ -10,8 +10,8 @@ SECOND_UPLINK = "2001:db8:200::/64"
 
 
 @pytest.fixture
-def lab(function_lab):
-    return function_lab(agent=True, bind=False)
+def lab(make_lab):
+    return make_lab(agent=True, bind=False)
 
 
 def uplinks(lab) -> list[dict]:
@@ -126,9 +126,9 @@ def test_on_link_floating_ip_is_answered_by_flows_and_announced(lab):
 
 
 @pytest.mark.parametrize("redirect", ["all", "external-networks"])
-def test_dual_stack_external_network(function_lab, redirect):
+def test_dual_stack_external_network(make_lab, redirect):
     """IPv4 of a dual-stack uplink network passes as NORMAL; so does other IPv6 unless all is redirected."""
-    lab = function_lab(agent=True, config={"ovs": {"redirect": redirect}})
+    lab = make_lab(agent=True, config={"ovs": {"redirect": redirect}})
     with lab.topology.batch():
         lab.topology.add_subnet("uplink-v4", "uplink-net", "192.0.2.0/24", gateway_ip="192.0.2.1")
         port = lab.topology.find("ports", "uplink")
