@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The exposition parses, its numbers are the agent's, and a taken port stops nobody."""
+
+import re
+import socket
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from fip64agent import hub
+from fip64agent.admin import report
+from fip64agent.admin.metrics import MetricsServer
+from fip64agent.exceptions import TopologyError
+
+REFERENCE = Path(__file__).parents[3] / "doc/source/reference/metrics.rst"
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
+        sock.bind((host, 0))
+        return sock.getsockname()[1]
+
+
+@pytest.fixture
+def server(agent):
+    server = MetricsServer(agent, "127.0.0.1", free_port())
+    server.start()
+    yield server
+    server.stop()
+
+
+def fetch(url: str) -> str:
+    def get() -> str:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.read().decode()
+    return hub.offload(get)
+
+
+def samples(server) -> dict[tuple, float]:
+    """{(name, label values...): value} as a scraper reads them."""
+    families = text_string_to_metric_families(fetch(server.url))
+    return {(sample.name, *sample.labels.values()): sample.value
+            for family in families for sample in family.samples}
+
+
+def test_numbers_of_an_agent_where_all_is_right(server, agent):
+    found = samples(server)
+    assert found["fip64_objects", "fip", "active"] == 2
+    assert found["fip64_objects", "fip", "error"] == 0
+    assert found["fip64_objects", "uplink", "active"] == 1
+    assert found["fip64_passes_total",] == agent.loop.passes == 1
+    assert found["fip64_applied_total",] == agent.loop.applied > 0
+    assert found["fip64_settled",] == 1
+    assert found["fip64_installed_items", "switch"] == 8
+    assert found["fip64_room_blocked", "switch"] == found["fip64_failures", "links"] == 0
+    assert found["fip64_topology_loaded_timestamp_seconds",] == pytest.approx(agent.topology_loaded_at)
+    assert found["process_resident_memory_bytes",] > 1e6
+
+
+def test_numbers_of_an_agent_in_trouble(server, agent):
+    agent.rooms["switch"].refuses["switch of fip fip-vm-red"] = "table full"
+    agent.rooms["switch"].installed.pop("switch of fip fip-vm-red")
+    agent.loop.invalidate("switch")
+    agent.rooms["links"].down = "netlink is gone"
+    agent.loop.invalidate("links")
+    agent.loop.step()
+    agent.topology_error = TopologyError(["one", "two"])
+    found = samples(server)
+    assert found["fip64_objects", "fip", "error"] == 1 and found["fip64_objects", "fip", "pending"] == 1
+    assert found["fip64_failures", "switch"] == 1
+    assert found["fip64_room_blocked", "links"] == 1
+    assert found["fip64_topology_errors",] == 2
+
+
+def test_an_agent_that_has_not_begun_can_be_scraped(agent):
+    fresh = type(agent)()
+    server = MetricsServer(fresh, "127.0.0.1", free_port())
+    server.start()
+    try:
+        assert samples(server)["fip64_objects", "fip", "active"] == 0
+    finally:
+        server.stop()
+
+
+def test_only_metrics_are_there(server):
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        fetch(server.url.replace("/metrics", "/"))
+
+
+def test_a_fault_of_ours_is_500_and_ends_nothing(server, agent, caplog):
+    loop, agent.loop = agent.loop, None
+    with pytest.raises(urllib.error.HTTPError, match="500"):
+        fetch(server.url)
+    assert "a scrape failed" in caplog.text
+    agent.loop = loop
+    assert samples(server)["fip64_settled",] == 1
+
+
+def test_port_0_serves_nothing(agent):
+    server = MetricsServer(agent, "127.0.0.1", 0)
+    server.start()
+    assert server.url is None and server.problem is None
+    server.stop()
+
+
+def test_a_taken_port_is_named_and_shown_and_stops_nobody(server, agent):
+    agent.metrics = MetricsServer(agent, "127.0.0.1", server._port)
+    agent.metrics.start()
+    assert agent.metrics.url is None
+    assert f"[metrics] host and port 127.0.0.1:{server._port}: Address already in use" in agent.metrics.problem
+    (problem,) = report.status(agent)["problems"]
+    assert problem["severity"] == "warning" and problem["text"] == agent.metrics.problem
+    agent.metrics.stop()
+
+
+def test_ipv6(agent):
+    server = MetricsServer(agent, "::1", free_port("::1"))
+    server.start()
+    try:
+        assert server.url.startswith("http://[::1]:")
+        assert samples(server)["fip64_settled",] == 1
+    finally:
+        server.stop()
+
+
+def test_the_reference_lists_exactly_these_metrics(server):
+    families = text_string_to_metric_families(fetch(server.url))
+    served = {sample.name for family in families for sample in family.samples if family.name.startswith("fip64_")}
+    documented = set(re.findall(r"``(fip64_\w+)", REFERENCE.read_text()))
+    assert served == documented

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Texts that ovs-vswitchd 3.1 printed."""
+
+from fip64agent.admin import ovstrace
+
+ANSWERED = """\
+Flow: icmp6,in_port=1,vlan_tci=0x0000,dl_src=02:00:00:00:00:01,dl_dst=33:33:ff:00:00:10,nw_ttl=255,\
+icmp_type=135,icmp_code=0,nd_target=2001:db8::10,nd_sll=02:00:00:00:00:01,nd_tll=00:00:00:00:00:00
+
+bridge("br0")
+-------------
+ 0. icmp6,in_port=1,nw_ttl=255,icmp_type=135,icmp_code=0,nd_target=2001:db8::10, priority 41000, \
+cookie 0xf164030000000001
+    move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[]
+     -> NXM_OF_ETH_DST[] is now 02:00:00:00:00:01
+    set_field:02:00:00:00:00:99->eth_src
+    resubmit(,164)
+164. icmp6,icmp_type=135,icmp_code=0, priority 10, cookie 0xf164040000000002
+    set_field:136->icmpv6_type
+    set_field:02:00:00:00:00:99->nd_tll
+    IN_PORT
+
+Final flow: icmp6,in_port=1,icmp_type=136,nd_target=2001:db8::10,nd_tll=02:00:00:00:00:99
+Megaflow: recirc_id=0,eth,icmp6,in_port=1
+Datapath actions: set(eth(src=02:00:00:00:00:99,dst=02:00:00:00:00:01)),3
+This flow is handled by the userspace slow path because it:
+  - Uses action(s) not supported by datapath.
+"""
+
+
+def body(text: str, in_port: int = 1) -> str:
+    return (f"Flow: udp,in_port={in_port},dl_src=02:00:00:00:00:01\n\nbridge(\"br0\")\n-------------\n"
+            f"{text}\n\nFinal flow: unchanged\nMegaflow: recirc_id=0\nDatapath actions: drop\n")
+
+
+def test_a_solicitation_that_is_answered():
+    walk = ovstrace.read(ANSWERED)
+    assert walk.outputs == (1,)
+    assert "nd_tll=02:00:00:00:00:99" in walk.final_flow and "nd_tll=00:00" in walk.flow
+    assert [(rule.table, rule.priority) for rule in walk.rules] == [(0, 41000), (164, 10)]
+    assert str(walk.rules[1]) == ("[neighbor_solicitation 10 advertise] icmp6,icmp_type=135,icmp_code=0")
+    assert not walk.normal and not walk.complaints and walk.unmatched_table is None
+
+
+def test_output_of_a_foreign_flow():
+    walk = ovstrace.read(body(" 0. ipv6,in_port=1, priority 50\n    output:2\n    output:7"))
+    assert walk.outputs == (2, 7)
+    assert walk.final_flow == walk.flow
+    assert str(walk) == "[classifier 50 foreign, cookie 0x0] ipv6,in_port=1"
+
+
+def test_a_table_without_a_match():
+    walk = ovstrace.read(body(" 0. ipv6, priority 50\n    resubmit(,5)\n 5. No match.\n    drop"))
+    assert walk.outputs == () and walk.unmatched_table == 5
+    assert str(walk) == "no flow matches in table 5"
+
+
+def test_complaints_are_kept():
+    walk = ovstrace.read(body(" 0. ip, priority 50\n    output:77\n     >> Nonexistent output port"))
+    assert walk.complaints == ("Nonexistent output port",)
+    assert str(walk).endswith("; Nonexistent output port")
+
+
+def test_normal_is_told_from_our_flows():
+    walk = ovstrace.read(body(" 0. priority 0\n    NORMAL\n     >>>> received packet on unknown port 9 <<<<\n"
+                              "     >> no input bundle, dropping", 9))
+    assert walk.normal and walk.outputs == ()
+    assert walk.complaints == ("received packet on unknown port 9", "no input bundle, dropping")
+    assert str(walk.rules[0]) == "[classifier 0 foreign, cookie 0x0] everything"
+
+
+def test_nonsense_is_an_empty_walk():
+    assert ovstrace.read("what?\n").outputs == ()

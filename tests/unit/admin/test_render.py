@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Texts for the terminal."""
+
+import pytest
+
+from fip64agent.admin import render
+
+
+@pytest.mark.parametrize(("seconds", "text"), [
+    (0, "0 s"), (0.9, "0 s"), (59, "59 s"), (60, "1 min"), (61, "1 min 1 s"), (3600, "1 h"), (3660, "1 h 1 min"),
+    (3601, "1 h"), (90061, "1 d 1 h"), (86400, "1 d"), (86460, "1 d")])
+def test_duration(seconds, text):
+    assert render.duration(seconds) == text
+
+
+def step(name, result, looked_at="", detail=""):
+    return {"name": name, "title": f"title of {name}", "result": result, "looked_at": looked_at, "detail": detail}
+
+
+def test_a_trace_that_stops():
+    text = render.trace({"client": "2001:db8::1", "floating_ip_address": "2001:db8:f::10",
+                         "fixed_ip_address": "10.0.0.5", "steps": [
+                             step("a", "ok", "the plan", "all there"), step("b", "stop", "flows", "dropped"),
+                             step("c", "not reached")]})
+    assert text.splitlines() == [
+        "From client 2001:db8::1 to 2001:db8:f::10 (10.0.0.5) and back", "",
+        "  1  ok    title of a", "            the plan", "            all there",
+        "  2  STOP  title of b", "            flows", "            dropped",
+        "  3  -     title of c", "",
+        "Verdict: stops at step 2 (title of b): dropped"]
+
+
+def test_a_trace_that_arrives():
+    text = render.trace({"client": None, "floating_ip_address": "2001:db8:f::10", "fixed_ip_address": None,
+                         "steps": [step("a", "note")]})
+    assert text.splitlines()[-1] == "Verdict: a packet reaches the VM, and the answer finds its way back."
+
+
+def test_diff_counts_by_action():
+    changes = [{"room": "links", "action": action, "object": "", "what": "x"}
+               for action in ("create", "create", "remove")]
+    assert render.diff(changes).splitlines()[-1] == "3 changes: 2 to create, 0 to update, 1 to remove"
+    assert render.diff([]) == "nothing to change\n"

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The state of every object, and the reason: all that can be the matter with one."""
+
+import dataclasses
+
+import pytest
+
+from fip64agent.admin.state import DOWN, State, States
+from fip64agent.plan.desired import ACTIVE, ERROR, PENDING
+from fip64agent.plan.inputs import Interface
+from tests.fakes.scripted_agent import ScriptedAgent
+
+RED, BLUE = "fip-vm-red", "fip-vm-blue"
+
+
+@pytest.fixture
+def agent():
+    return ScriptedAgent().settle()
+
+
+def states(agent) -> States:
+    return States.now(agent)
+
+
+def refuse(agent, room, key, reason="no such device"):
+    """Make one item fail, as from the start."""
+    agent.rooms[room].refuses[key] = reason
+    agent.rooms[room].installed.pop(key, None)
+    agent.loop.invalidate(room)
+    agent.loop.step()
+
+
+def test_all_is_active_when_all_is_carried_out(agent):
+    now = states(agent)
+    assert [list(now.all(kind)) for kind in ("uplink", "tenant", "fip")] == [
+        [("uplink", State(ACTIVE))], [("blue", State(ACTIVE)), ("red", State(ACTIVE))],
+        [(BLUE, State(ACTIVE)), (RED, State(ACTIVE))]]
+
+
+def test_nothing_is_known_before_the_first_topology():
+    now = states(ScriptedAgent())
+    assert [now.names(kind) for kind in ("uplink", "tenant", "fip")] == [[], [], []]
+
+
+def test_a_plan_that_no_pass_has_carried_out_is_pending():
+    agent = ScriptedAgent()
+    agent.open_veths()
+    agent.plan()
+    for room in agent.loop._places:
+        room.blocked = None
+    assert states(agent).fip(RED) == State(PENDING, "is being installed")
+    agent.loop.step()
+    assert states(agent).fip(RED).state == ACTIVE
+
+
+def test_a_blocked_room_makes_all_pending_and_is_named(agent):
+    agent.rooms["switch"].down = "ovs-vswitchd does not answer"
+    agent.loop.invalidate("switch")
+    agent.loop.step()
+    now = states(agent)
+    expected = State(PENDING, "switch: ovs-vswitchd does not answer")
+    assert {now.fip(RED), now.tenant("red"), now.uplink("uplink")} == {expected}
+
+
+def test_an_interface_that_ovs_has_not_opened_is_waited_for():
+    agent = ScriptedAgent()
+    agent.plan()
+    agent.loop.step()
+    veth = agent.loop.desired.uplinks["uplink"].veth
+    waits = State(PENDING, f"waits for Open vSwitch to open interface {veth}")
+    assert states(agent).uplink("uplink") == waits
+    assert states(agent).fip(RED).state == PENDING
+
+
+def test_the_downlink_is_waited_for_by_its_tenant_s_floating_ips_alone(agent):
+    downlink = agent.loop.desired.tenants["red"].interface
+    agent.site.change("interfaces", downlink, ofport=None)
+    agent.plan()
+    agent.loop.step()
+    now = states(agent)
+    assert now.fip(RED) == State(PENDING, f"waits for Open vSwitch to open interface {downlink}")
+    assert now.fip(BLUE).state == ACTIVE
+
+
+def test_an_interface_that_ovs_cannot_open_is_an_error():
+    agent = ScriptedAgent()
+    agent.plan()
+    veth = agent.loop.desired.uplinks["uplink"].veth
+    agent.site.add(Interface(veth, None, error="could not open network device"))
+    agent.plan()
+    agent.loop.step()
+    assert states(agent).uplink("uplink") == State(
+        ERROR, f"Open vSwitch cannot open interface {veth}: could not open network device")
+
+
+@pytest.mark.parametrize(("room", "key", "hit"), [
+    ("switch", "switch of fip fip-vm-red", {RED}),
+    ("switch", "switch of port vm-red 10.0.0.1", {RED}),
+    ("translator", "translator of tenant red", {RED}),
+    ("links", "links of uplink uplink", {RED, BLUE}),
+    ("links", "links of host", {RED, BLUE}),
+])
+def test_a_failure_hits_what_stands_on_it_and_nothing_else(agent, room, key, hit):
+    refuse(agent, room, key)
+    now = states(agent)
+    reason = f"{room} cannot install {key}: no such device"
+    for fip in (RED, BLUE):
+        assert now.fip(fip) == (State(ERROR, reason) if fip in hit else State(ACTIVE))
+
+
+def test_a_failure_of_the_host_hits_uplinks_and_tenants_too(agent):
+    refuse(agent, "links", "links of host")
+    now = states(agent)
+    assert now.uplink("uplink").state == now.tenant("blue").state == ERROR
+
+
+def test_several_failures_are_counted(agent):
+    refuse(agent, "switch", "switch of fip fip-vm-red", "table full")
+    refuse(agent, "links", "links of fip fip-vm-red")
+    assert states(agent).fip(RED).reason.endswith("(and 1 more failures)")
+
+
+def test_an_error_beats_pending(agent):
+    refuse(agent, "switch", "switch of fip fip-vm-red", "table full")
+    agent.rooms["links"].down = "netlink is gone"
+    agent.loop.invalidate("links")
+    agent.loop.step()
+    assert states(agent).fip(RED).state == ERROR
+    assert states(agent).fip(BLUE) == State(PENDING, "links: netlink is gone")
+
+
+def test_what_cannot_be_removed_is_an_error_of_its_object(agent):
+    switch = agent.rooms["switch"]
+    switch.installed["old"] = dataclasses.replace(switch.installed["switch of fip fip-vm-red"], key="old")
+    switch.refuses["old"] = "busy"
+    agent.loop.invalidate("switch")
+    agent.loop.step()
+    assert states(agent).fip(RED) == State(ERROR, "switch cannot remove old: busy")
+    assert states(agent).fip(BLUE).state == ACTIVE
+
+
+def test_a_floating_ip_without_a_port_is_down(agent):
+    agent.site.change("floatingips", RED, port_id=None)
+    agent.settle()
+    assert states(agent).fip(RED) == State(DOWN, "not associated with a port")
+
+
+def test_the_plan_s_problem_is_the_reason(agent):
+    del agent.site.interfaces["tap-vm-red"]
+    agent.settle()
+    state = states(agent).fip(RED)
+    assert state == State(PENDING, "port vm-red is not bound on this host")
+    agent.site.change("floatingips", RED, port_id="nobody")
+    agent.settle()
+    assert states(agent).fip(RED) == State(ERROR, "port nobody does not exist")
+
+
+def test_an_uplink_that_is_nothing_but_a_problem_is_listed(agent):
+    agent.site.change("ports", "uplink", network_id="nowhere")
+    agent.settle()
+    now = states(agent)
+    assert now.names("uplink") == ["uplink"]
+    assert now.uplink("uplink").state == ERROR and "nowhere" in now.uplink("uplink").reason
