@@ -154,7 +154,7 @@ def listen_unix(path: str, mode: int = 0o600):
 def listen_tcp(host: str, port: int):
     """Return a green socket that listens on TCP. Raises: OSError."""
     family = native_socket.AF_INET6 if ":" in host else native_socket.AF_INET
-    return eventlet.listen((host, port), family=family)
+    return eventlet.listen((host, port), family=family, reuse_port=False)  # else two could share it
 
 
 def serve_wsgi(sock, application, **kwargs: Any) -> None:
