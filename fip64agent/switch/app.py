@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The OpenFlow connection: os-ken's handshake, echo and sending; replies by transaction id.
+
+The agent connects to the bridge's management socket, as ovs-ofctl does: no Controller row, no
+flush of flows, nothing listens. Replies that somebody waits for are taken as bytes, before
+os-ken parses them; all else goes the way of os-ken's events.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import struct
+import time
+from collections.abc import Callable, Iterable
+
+from fip64agent import hub
+from fip64agent.exceptions import NotReady
+from fip64agent.switch import oxm  # noqa: F401 (extends os-ken)
+
+# isort: split
+from os_ken.base import app_manager
+from os_ken.controller import controller, ofp_event, ofp_handler
+from os_ken.controller.handler import CONFIG_DISPATCHER, MAIN_DISPATCHER, set_ev_cls, set_ev_handler
+from os_ken.ofproto import ofproto_parser
+from os_ken.ofproto import ofproto_v1_3 as ofp
+from os_ken.ofproto import ofproto_v1_3_parser as parser
+
+LOG = logging.getLogger(__name__)
+
+RECONNECT = 0.2
+"""Seconds between attempts to connect. A unix socket refuses at once and costs next to nothing."""
+BATCH = 128 * 1024
+"""Bytes handed to the socket at once: other greenthreads get their turn in between."""
+HEADER = struct.Struct("!BBHI")
+_MULTIPART = struct.Struct("!HH4x")
+
+
+def error_text(kind: int, code: int) -> str:
+    """Return OpenFlow's names of an error."""
+    return f"{ofp.ofp_error_type_to_str(kind)}, {ofp.ofp_error_code_to_str(kind, code)}"
+
+
+class Handshake(ofp_handler.OFPHandler):
+    """os-ken's handshake and echo handlers, without its TCP listener and its list of ports."""
+
+    def start(self):
+        app_manager.OSKenApp.start(self)
+
+    @set_ev_handler(ofp_event.EventOFPSwitchFeatures, CONFIG_DISPATCHER)
+    def switch_features_handler(self, ev):
+        channel = ev.msg.datapath
+        channel.id = ev.msg.datapath_id
+        channel.ports = {}
+        channel.set_state(MAIN_DISPATCHER)
+
+
+class Fip64App(app_manager.OSKenApp):
+    """Where os-ken delivers what nobody waits for."""
+
+    OFP_VERSIONS = (ofp.OFP_VERSION,)
+
+    @set_ev_cls(ofp_event.EventOFPErrorMsg, MAIN_DISPATCHER)
+    def on_error(self, ev):
+        LOG.warning("the switch refused a message that nobody waits for: %s",
+                    error_text(ev.msg.type, ev.msg.code))
+
+
+_apps: list[app_manager.OSKenApp] = []
+
+
+def start_apps() -> None:
+    """Start os-ken's apps, once per process."""
+    if _apps:
+        return
+    manager = app_manager.AppManager.get_instance()
+    for cls in (Handshake, Fip64App):
+        app = manager.instantiate(cls)
+        app.start()
+        _apps.append(app)
+
+
+@ofproto_parser.register_msg_parser(ofp.OFP_VERSION)
+def _parse(datapath, version, msg_type, msg_len, xid, buf):
+    """Take what somebody waits for as bytes; os-ken parses the rest.
+
+    None means "nothing more to do" to os-ken's receiving loop.
+    """
+    if isinstance(datapath, Channel) and datapath.take(msg_type, xid, buf):
+        return None
+    return parser.msg_parser(datapath, version, msg_type, msg_len, xid, buf)
+
+
+class _UnixSocket:
+    """A green unix socket that os-ken may try TCP options on."""
+
+    def __init__(self, sock) -> None:
+        self._sock = sock
+
+    def setsockopt(self, *_args) -> None:
+        pass
+
+    def __getattr__(self, name):
+        return getattr(self._sock, name)
+
+
+class Reply:
+    """What came back for a range of transaction ids; complete when `last` was answered."""
+
+    def __init__(self, first: int, last: int) -> None:
+        self.first = first
+        self.last = last
+        self.bodies: dict[int, list[bytes]] = {}
+        """Multipart replies' bodies by transaction id."""
+        self.errors: dict[int, str] = {}
+        self.lost: str | None = None
+        self.done = hub.Event()
+
+    def take(self, msg_type: int, xid: int, buf: bytes) -> None:
+        final = xid == self.last
+        if msg_type == ofp.OFPT_ERROR:
+            kind, code = struct.unpack_from("!HH", buf, HEADER.size)
+            self.errors[xid] = error_text(kind, code)
+        elif msg_type == ofp.OFPT_MULTIPART_REPLY:
+            _kind, flags = _MULTIPART.unpack_from(buf, HEADER.size)
+            self.bodies.setdefault(xid, []).append(bytes(buf[HEADER.size + _MULTIPART.size:]))
+            final = final and not flags & ofp.OFPMPF_REPLY_MORE
+        if final:
+            self.done.set()
+
+
+class Channel(controller.Datapath):
+    """One connection to the bridge, as os-ken knows it."""
+
+    def __init__(self, sock, connection: Connection) -> None:
+        super().__init__(_UnixSocket(sock), connection.path)
+        self._connection = connection
+        self._replies: list[Reply] = []
+        self.echo_request_interval = connection.timeout / 4
+        self.max_unreplied_echo_requests = 3
+        self.socket.settimeout(connection.timeout / 2)
+        self.xid = random.randint(0, 0xFFFF)
+
+    def set_state(self, state) -> None:
+        super().set_state(state)
+        if state == MAIN_DISPATCHER:
+            self._connection.came_up(self)
+
+    def take(self, msg_type: int, xid: int, buf: bytes) -> bool:
+        """Give a message to who waits for it; False when nobody does."""
+        if msg_type in (ofp.OFPT_ECHO_REQUEST, ofp.OFPT_ECHO_REPLY):
+            return False
+        for reply in self._replies:
+            if reply.first <= xid <= reply.last:
+                reply.take(msg_type, xid, buf)
+                return True
+        return False
+
+    def reserve(self, count: int) -> int:
+        """Return the first of `count` transaction ids that nobody else uses."""
+        if self.xid + count >= ofp.MAX_XID:
+            self.xid = 0
+        first = self.xid + 1
+        self.xid += count
+        return first
+
+    def exchange(self, messages: Iterable[bytes], first: int, last: int, timeout: float) -> Reply:
+        """Send `messages` and wait until the one with transaction id `last` is answered.
+
+        Raises: NotReady when the connection is lost or `timeout` seconds pass without an answer.
+        """
+        reply = Reply(first, last)
+        self._replies.append(reply)
+        try:
+            self._send_batches(messages)
+            if not reply.done.wait(timeout):
+                raise NotReady(f"Open vSwitch did not answer within {timeout:g} s on {self.address}")
+        finally:
+            self._replies.remove(reply)
+        if reply.lost:
+            raise NotReady(reply.lost)
+        return reply
+
+    def _send_batches(self, messages: Iterable[bytes]) -> None:
+        batch: list[bytes] = []
+        size = 0
+        for message in messages:
+            batch.append(message)
+            size += len(message)
+            if size >= BATCH:
+                self._send(batch)
+                batch, size = [], 0
+                hub.sleep(0)
+        self._send(batch)
+
+    def _send(self, batch: list[bytes]) -> None:
+        if batch and not self.send(b"".join(batch)):
+            raise NotReady(f"the connection to {self.address} was lost")
+
+    def lose(self) -> None:
+        """Wake all who wait: no answer will come."""
+        for reply in self._replies:
+            reply.lost = f"the connection to {self.address} was lost"
+            reply.done.set()
+
+
+class Connection:
+    """Keeps a connection to the bridge's management socket at `path`.
+
+    `timeout`: seconds until an unanswered request, or a switch that answers no echo, is given up.
+    `on_up`: called in a greenthread each time the connection is made.
+    """
+
+    def __init__(self, path: str, timeout: float, on_up: Callable[[], None]) -> None:
+        self.path = path
+        self.timeout = timeout
+        self._on_up = on_up
+        self._channel: Channel | None = None
+        self._thread = None
+        self._reason = "not connected yet"
+        self.connects = 0
+
+    def start(self) -> None:
+        start_apps()
+        self._thread = hub.spawn(self._run)
+
+    def close(self) -> None:
+        if self._thread:
+            self._thread.kill()
+            self._thread = None
+        self._down("closed")
+
+    def why_down(self) -> str | None:
+        """Return None when connected, else the reason why not."""
+        return None if self._channel else self._reason
+
+    def wait_up(self, seconds: float) -> bool:
+        """Wait until connected, at most `seconds`."""
+        deadline = time.monotonic() + seconds
+        while self._channel is None and time.monotonic() < deadline:
+            hub.sleep(0.02)
+        return self._channel is not None
+
+    @property
+    def channel(self) -> Channel:
+        """The connection in force. Raises: NotReady when there is none."""
+        if self._channel is None:
+            raise NotReady(self._reason)
+        return self._channel
+
+    def request(self, build: Callable[[int], list[bytes]], count: int = 1) -> Reply:
+        """Send the `count` messages that `build(first transaction id)` returns; wait for the last's reply.
+
+        Raises: NotReady.
+        """
+        channel = self.channel
+        first = channel.reserve(count)
+        return channel.exchange(build(first), first, first + count - 1, self.timeout)
+
+    def send(self, data: bytes) -> None:
+        """Send and expect no answer. Raises: NotReady."""
+        if not self.channel.send(data):
+            raise NotReady(f"the connection to {self.path} was lost")
+
+    def disconnect(self) -> None:
+        """Drop the connection; it comes back by itself."""
+        if self._channel:
+            self._channel.close()
+
+    def came_up(self, channel: Channel) -> None:
+        """Called by the channel when the handshake is complete."""
+        self._channel = channel
+        self.connects += 1
+        LOG.info("connected to the bridge at %s", self.path)
+        hub.spawn(self._tell)
+
+    def _tell(self) -> None:
+        try:
+            self._on_up()
+        except Exception:
+            LOG.exception("what should happen after a connection failed")
+
+    def _down(self, reason: str) -> None:
+        channel, self._channel = self._channel, None
+        self._reason = reason
+        if channel:
+            channel.lose()
+            LOG.warning("%s", reason)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._serve(hub.connect_unix(self.path))
+            except OSError as error:
+                self._reason = (f"no OpenFlow connection to {self.path}: {os.strerror(error.errno or 0)} "
+                                "(does ovs-vswitchd run, and does the bridge exist?)")
+            except Exception:
+                LOG.exception("the connection to %s failed", self.path)
+            hub.sleep(RECONNECT)
+
+    def _serve(self, sock) -> None:
+        channel = Channel(sock, self)
+        try:
+            channel.serve()
+        finally:
+            channel.close()
+            self._down(f"the connection to {self.path} was lost")

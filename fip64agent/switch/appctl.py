@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ovs-vswitchd's control socket, as ovs-appctl uses it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import ovs.jsonrpc
+import ovs.stream
+
+from fip64agent.exceptions import Fip64Error, NotReady
+
+
+class AppctlError(Fip64Error):
+    """ovs-vswitchd refused a command."""
+
+
+def control_socket(run_path: str) -> Path:
+    """Return the socket of the running ovs-vswitchd under `run_path`. Raises: NotReady."""
+    directory = Path(run_path)
+    try:
+        pid = int((directory / "ovs-vswitchd.pid").read_text())
+    except (OSError, ValueError):
+        pid = 0
+    for path in (directory / f"ovs-vswitchd.{pid}.ctl", directory / "ovs-vswitchd.ctl"):
+        if path.exists():
+            return path
+    raise NotReady(f"no control socket of ovs-vswitchd in {run_path}: does it run?")
+
+
+def call(run_path: str, command: str, *arguments: str) -> str:
+    """Run a command of ovs-vswitchd and return its output. Blocks: use hub.offload().
+
+    Raises: NotReady when it cannot be asked, AppctlError when it refuses.
+    """
+    path = control_socket(run_path)
+    error, stream = ovs.stream.Stream.open_block(ovs.stream.Stream.open(f"unix:{path}"), 5000)
+    if error:
+        raise NotReady(f"cannot reach ovs-vswitchd on {path}: {os.strerror(error)}")
+    rpc = ovs.jsonrpc.Connection(stream)
+    try:
+        error, reply = rpc.transact_block(ovs.jsonrpc.Message.create_request(command, list(arguments)))
+    finally:
+        rpc.close()
+    if error:
+        raise NotReady(f"ovs-vswitchd did not answer on {path}: {os.strerror(error) if error > 0 else 'closed'}")
+    if reply.error is not None:
+        raise AppctlError(f"{command}: {str(reply.error).strip()}")
+    return str(reply.result)

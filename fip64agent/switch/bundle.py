@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Flow changes in bundles: ordered, atomic, and one flow that is refused does not spoil the others.
+
+A bundle is streamed with its commit, one round trip in all. What the switch refuses on arrival is
+reported by transaction id and is not in the bundle; it commits the rest. When the commit itself
+fails, nothing of the bundle was done: it is sent again without the flows that were named.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Iterator, Sequence
+
+from fip64agent.switch.app import Connection
+from fip64agent.switch.codec import FlowItem, flow_mod
+
+# isort: split
+from os_ken.ofproto import ofproto_common
+from os_ken.ofproto import ofproto_v1_3 as ofp
+
+LOG = logging.getLogger(__name__)
+
+CHUNK = 4000
+"""Flow mods in one bundle. The switch holds a bundle in memory and stands still while it commits."""
+ADD = ofp.OFPFC_ADD
+DELETE = ofp.OFPFC_DELETE_STRICT
+
+_EXPERIMENTER = "!BBHIII"
+_CONTROL = struct.Struct(_EXPERIMENTER + "IHH")
+_ADD_MESSAGE = struct.Struct(_EXPERIMENTER + "I2xH")
+_FLAGS = ofp.ONF_BF_ATOMIC | ofp.ONF_BF_ORDERED
+
+
+def control(xid: int, bundle: int, kind: int) -> bytes:
+    """Return a bundle control message: open, commit, discard."""
+    return _CONTROL.pack(ofp.OFP_VERSION, ofp.OFPT_EXPERIMENTER, _CONTROL.size, xid,
+                         ofproto_common.ONF_EXPERIMENTER_ID, ofp.ONF_ET_BUNDLE_CONTROL, bundle, kind, _FLAGS)
+
+
+def add_message(xid: int, bundle: int, message: bytes) -> bytes:
+    """Return the message that puts `message` (of the same transaction id) into a bundle."""
+    return _ADD_MESSAGE.pack(ofp.OFP_VERSION, ofp.OFPT_EXPERIMENTER, _ADD_MESSAGE.size + len(message), xid,
+                             ofproto_common.ONF_EXPERIMENTER_ID, ofp.ONF_ET_BUNDLE_ADD_MESSAGE,
+                             bundle, _FLAGS) + message
+
+
+def _messages(first: int, bundle: int, command: int, items: Sequence[FlowItem]) -> Iterator[bytes]:
+    yield control(first, bundle, ofp.ONF_BCT_OPEN_REQUEST)
+    for xid, item in enumerate(items, first + 1):
+        yield add_message(xid, bundle, flow_mod(item, xid, command))
+    yield control(first + len(items) + 1, bundle, ofp.ONF_BCT_COMMIT_REQUEST)
+
+
+def _send(connection: Connection, command: int, items: Sequence[FlowItem]) -> dict:
+    """Change the flows of one chunk; return the reason for each key that was refused."""
+    failed: dict = {}
+    while items:
+        channel = connection.channel
+        first = channel.reserve(len(items) + 2)
+        last = first + len(items) + 1
+        reply = channel.exchange(_messages(first, first, command, items), first, last, connection.timeout)
+        refused = {xid - first - 1: reason for xid, reason in reply.errors.items() if first < xid < last}
+        failed.update((items[index].key, f"refused by Open vSwitch: {reason}")
+                      for index, reason in refused.items())
+        why = reply.errors.get(last) or reply.errors.get(first)
+        if why is None:
+            break
+        left = [item for index, item in enumerate(items) if index not in refused]
+        if not refused:
+            failed.update((item.key, f"Open vSwitch refused the bundle: {why}") for item in left)
+            break
+        LOG.warning("a bundle of %d flows is sent again without %d that were refused", len(items), len(refused))
+        items = left
+    return failed
+
+
+def change(connection: Connection, command: int, items: Sequence[FlowItem]) -> dict:
+    """Add (ADD) or remove if ours (DELETE) `items`; return the reason for each key that failed.
+
+    Raises: NotReady when the connection is lost; the bundle in flight is then not known to be done.
+    """
+    failed: dict = {}
+    for start in range(0, len(items), CHUNK):
+        failed.update(_send(connection, command, items[start:start + CHUNK]))
+    return failed

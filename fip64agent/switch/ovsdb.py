@@ -1,0 +1,449 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OVSDB: which interfaces our bridge has, and the ports that are ours on it.
+
+ovsdbapp keeps a replica of the few columns we need, in a native thread of its own. From there a
+complete picture goes to the hub after each change, never row by row.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from ovs.db import idl as ovs_idl
+from ovsdbapp import exceptions as ovsdbapp_exceptions
+from ovsdbapp.backend.ovs_idl import command, connection, idlutils
+from ovsdbapp.schema.open_vswitch import impl_idl
+
+from fip64agent import hub
+from fip64agent.exceptions import EnvironmentMissing, NotReady
+from fip64agent.plan.inputs import Interface
+
+LOG = logging.getLogger(__name__)
+
+OWNER = "fip64-owner"
+"""Key in external_ids of what is ours; its value is ``<kind>:<id>`` of the plan's object."""
+IFINDEX = "fip64-ifindex"
+"""Key in external_ids of our interfaces: index of the device that OVS opened. OVS does not notice
+when a device is deleted and made anew: it keeps the port, and no packet passes (measured, 3.1)."""
+COLUMNS = {
+    "Open_vSwitch": ["bridges", "cur_cfg", "next_cfg"],
+    "Bridge": ["name", "ports", "datapath_id"],
+    "Port": ["name", "interfaces", "external_ids", "tag"],
+    "Interface": ["name", "type", "ofport", "ifindex", "external_ids", "error"],
+}
+RECONNECT = (200, 500)
+"""Shortest and longest time between attempts to reconnect, in ms (the library's own: 1 to 8 s)."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class OwnPort:
+    """A port on our bridge that carries our mark."""
+
+    name: str
+    mark: str
+    error: str | None = None
+    """Why OVS could not open its device."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Snapshot:
+    interfaces: Mapping[str, Interface]
+    """All on our bridge, by name."""
+    own: Mapping[str, OwnPort]
+
+
+def _device_error(opened: int, present: int | None) -> str | None:
+    if not opened or present is None or opened == present:  # None: ovsdb-server has only just restarted
+        return None
+    if not present:
+        return "the device is gone"
+    return f"the device was made anew (ifindex {opened} became {present}); OVS still has the old one"
+
+
+class _Rows:
+    """The relevant rows as values, kept row by row in the replica's thread."""
+
+    def __init__(self, bridge: str) -> None:
+        self._bridge_name = bridge
+        self._bridge = None
+        self._port_uuids: list = []
+        self._ports: dict = {}
+        self._interfaces: dict = {}
+
+    def changed(self, event: str, row) -> None:
+        table = row._table.name
+        if table == "Interface":
+            self._changed_interface(event, row)
+        elif table == "Port":
+            if event == ovs_idl.ROW_DELETE:
+                self._ports.pop(row.uuid, None)
+            else:
+                self._ports[row.uuid] = (row.name, row.external_ids.get(OWNER),
+                                         [interface.uuid for interface in row.interfaces])
+        elif table == "Bridge" and row.name == self._bridge_name:
+            if event == ovs_idl.ROW_DELETE:
+                if row.uuid == self._bridge:
+                    self._bridge, self._port_uuids = None, []
+            else:
+                self._bridge, self._port_uuids = row.uuid, [port.uuid for port in row.ports]
+
+    def _changed_interface(self, event: str, row) -> None:
+        if event == ovs_idl.ROW_DELETE:
+            self._interfaces.pop(row.uuid, None)
+            return
+        ids = row.external_ids
+        error = (row.error[0] if row.error else "") or None
+        ofport = row.ofport[0] if row.ofport else None
+        ifindex = row.ifindex[0] if row.ifindex else None
+        if OWNER in ids and error is None:
+            error = _device_error(int(ids.get(IFINDEX, 0)), ifindex)
+        if error is not None or ofport is not None and ofport < 0:
+            ofport = None
+        self._interfaces[row.uuid] = Interface(row.name, ofport, ids.get("iface-id"), error)
+
+    def forget(self, tables) -> None:
+        """After a reload: drop rows that are not in the replica any more."""
+        for rows, table in ((self._ports, "Port"), (self._interfaces, "Interface")):
+            present = tables[table].rows
+            for uuid in [uuid for uuid in rows if uuid not in present]:
+                del rows[uuid]
+        if self._bridge is not None and self._bridge not in tables["Bridge"].rows:
+            self._bridge, self._port_uuids = None, []
+
+    def snapshot(self) -> Snapshot | None:
+        """Return the picture, None while there is no such bridge."""
+        if self._bridge is None:
+            return None
+        interfaces, own = {}, {}
+        for uuid in self._port_uuids:
+            if uuid not in self._ports:
+                continue
+            name, mark, members = self._ports[uuid]
+            error = None
+            for member in members:
+                if (interface := self._interfaces.get(member)) is not None:
+                    interfaces[interface.name] = interface
+                    error = error or interface.error
+            if mark is not None:
+                own[name] = OwnPort(name, mark, error)
+        return Snapshot(interfaces, own)
+
+
+class _Replica(connection.OvsdbIdl):
+    """Calls `on_run(changed)` after each batch of updates, in whatever thread runs it."""
+
+    def __init__(self, remote: str, schema, bridge: str, on_run: Callable[[bool], None]) -> None:
+        super().__init__(remote, schema, leader_only=False)
+        self.rows = _Rows(bridge)
+        self._on_run = on_run
+        reconnect = self._session.reconnect
+        reconnect.min_backoff, reconnect.max_backoff = RECONNECT
+
+    @property
+    def connected(self) -> bool:
+        return self._session.is_connected() and self.complete
+
+    @property
+    def complete(self) -> bool:
+        """The whole database has been read on this connection."""
+        return self.state == self.IDL_S_MONITORING
+
+    def notify(self, event, row, updates=None) -> None:
+        self.rows.changed(event, row)
+
+    def run(self) -> bool:
+        changed = super().run()
+        self._on_run(changed)
+        return changed
+
+
+class _Backend(impl_idl.OvsdbIdl):
+    ovsdb_connection = None  # ovsdbapp shares one connection per class; we have one per client
+
+    def create_transaction(self, check_error=True, log_errors=False, **_kwargs):
+        return _Transaction(self, self.ovsdb_connection, check_error=check_error, log_errors=log_errors)
+
+
+RECORD_WAIT = 1.0
+"""Seconds to wait until OVS reports the index of a device that it opened."""
+
+
+class _Transaction(impl_idl.OvsVsctlTransaction):
+    """Waits until ovs-vswitchd has carried it out, but not for ever: OpenFlow ports come later then."""
+
+    def do_post_commit(self, txn) -> None:
+        wanted = txn.get_increment_new_value()
+        deadline = time.monotonic() + self.timeout / 2
+        poller = self.ovsdb_connection.poller
+        while not self.vswitchd_has_completed(wanted) and (left := deadline - time.monotonic()) > 0:
+            poller.timer_wait(left * 1000)
+            self.api.idl.wait(poller)
+            poller.block()
+            self.api.idl.run()
+
+
+class _EditPorts(command.BaseCommand):
+    """Bring ports of ours to the bridge and away from it; `result` has a reason for each failure."""
+
+    def __init__(self, api, bridge: str, add: Sequence[tuple[str, str]], delete: Sequence[str]) -> None:
+        super().__init__(api)
+        self._bridge_name = bridge
+        self._add = add
+        self._delete = delete
+
+    def run_idl(self, txn) -> None:
+        self.result = {}
+        bridge = idlutils.row_by_value(self.api.idl, "Bridge", "name", self._bridge_name, None)
+        if bridge is None:
+            raise NotReady(missing_bridge(self._bridge_name))
+        for name in self._delete:
+            self._remove(bridge, name)
+        for name, mark in self._add:
+            self._ensure(txn, bridge, name, mark)
+
+    def _find(self, name: str):
+        return idlutils.row_by_value(self.api.idl, "Port", "name", name, None)
+
+    def _bridge_of(self, port):
+        return next((row for row in self.api.idl.tables["Bridge"].rows.values() if port in row.ports), None)
+
+    def _remove(self, bridge, name: str) -> None:
+        port = self._find(name)
+        if port is None:
+            return
+        if OWNER not in port.external_ids:
+            self.result[name] = foreign_port(name)
+            return
+        self._drop(port)
+
+    def _drop(self, port) -> None:
+        holder = self._bridge_of(port)
+        if holder is not None:
+            holder.delvalue("ports", port)
+        for interface in port.interfaces:
+            interface.delete()
+        port.delete()
+
+    def _ensure(self, txn, bridge, name: str, mark: str) -> None:
+        port = self._find(name)
+        if port is not None:
+            if OWNER not in port.external_ids:
+                self.result[name] = foreign_port(name)
+                return
+            as_it_should_be = (port.external_ids.get(OWNER) == mark and self._bridge_of(port) == bridge
+                               and not any(interface.error for interface in port.interfaces))
+            if as_it_should_be:
+                return
+            self._drop(port)
+        interface = txn.insert(self.api.idl.tables["Interface"])
+        interface.name = name
+        interface.external_ids = {OWNER: mark}
+        port = txn.insert(self.api.idl.tables["Port"])
+        port.name = name
+        port.external_ids = {OWNER: mark}
+        port.interfaces = [interface]
+        bridge.addvalue("ports", port)
+
+
+class _RecordDevices(command.BaseCommand):
+    """Write IFINDEX on those of our interfaces that OVS has opened; `result` has the others."""
+
+    def __init__(self, api, names: Sequence[str]) -> None:
+        super().__init__(api)
+        self._names = names
+
+    def run_idl(self, txn) -> None:
+        self.result = []
+        for name in self._names:
+            interface = idlutils.row_by_value(self.api.idl, "Interface", "name", name, None)
+            if interface is None or interface.error or IFINDEX in interface.external_ids:
+                continue
+            if interface.ifindex and interface.ifindex[0]:
+                interface.setkey("external_ids", IFINDEX, str(interface.ifindex[0]))
+            else:
+                self.result.append(name)
+
+
+def missing_bridge(name: str) -> str:
+    return (f"OVS has no bridge {name}: create it (ovs-vsctl --may-exist add-br {name}) "
+            "or set [ovs] bridge")
+
+
+def foreign_port(name: str) -> str:
+    return (f"OVS has a port {name} that is not ours (no external_ids:{OWNER}); it is left alone. "
+            f"Remove it (ovs-vsctl del-port {name}) if nobody needs it")
+
+
+def check_socket(remote: str) -> None:
+    """Raises: EnvironmentMissing when nobody listens on the unix socket `remote` names."""
+    if not remote.startswith("unix:"):
+        return
+    path = remote.removeprefix("unix:")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM):
+                hint = "run as root"
+            else:
+                hint = "is openvswitch-switch installed and running? else set [ovs] ovsdb_connection"
+            raise EnvironmentMissing(f"cannot reach ovsdb-server on {path}: {os.strerror(error.errno or 0)}; "
+                                     f"{hint}") from error
+
+
+class OvsdbClient:
+    """The connection to ovsdb-server.
+
+    `on_interfaces` gets all interfaces of `bridge` by name, on the hub's thread, after each change
+    that concerns them, and never before the first complete picture. `on_own` gets the ports that
+    carry our mark in the same way. While ovsdb-server is away, or the bridge is, the last picture
+    stands. `timeout`: seconds until ovsdb-server has to have answered.
+    """
+
+    def __init__(self, remote: str, bridge: str, on_interfaces: Callable[[Mapping[str, Interface]], None],
+                 timeout: float, on_own: Callable[[Mapping[str, OwnPort]], None] = lambda own: None) -> None:
+        self._remote = remote
+        self._bridge = bridge
+        self._timeout = timeout
+        self._on_interfaces = on_interfaces
+        self._on_own = on_own
+        self._lock = hub.Semaphore()
+        self._connection: connection.Connection | None = None
+        self._backend: _Backend | None = None
+        self._replica: _Replica | None = None
+        self._notifier: hub.Notifier | None = None
+        self._latest: Snapshot | None = None
+        self._delivered: Snapshot | None = None
+        self._bridge_there = False
+        self._was_connected = False
+
+    # -- start and stop -------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Connect and read all. Raises: EnvironmentMissing without ovsdb-server or the bridge."""
+        check_socket(self._remote)
+        self._notifier = hub.Notifier(self._deliver)
+        try:
+            hub.offload(self._connect)
+        except Exception as error:  # the libraries below raise bare Exceptions
+            raise EnvironmentMissing(f"cannot read the Open_vSwitch database on {self._remote}: "
+                                     f"{error}") from error
+        if not self._bridge_there:
+            raise EnvironmentMissing(missing_bridge(self._bridge))
+
+    def _connect(self) -> None:
+        schema = idlutils.get_schema_helper(self._remote, "Open_vSwitch")
+        for table, columns in COLUMNS.items():
+            schema.register_columns(table, columns)
+        self._replica = _Replica(self._remote, schema, self._bridge, self._after_run)
+        self._connection = connection.Connection(self._replica, self._timeout)
+        self._backend = _Backend(self._connection)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            hub.offload(self._connection.stop, 2)
+            self._connection = None
+        if self._notifier is not None:
+            self._notifier.close()
+            self._notifier = None
+
+    # -- pictures ---------------------------------------------------------------------------------
+
+    def _after_run(self, changed: bool) -> None:
+        """In the replica's thread."""
+        replica = self._replica
+        if replica is None or not replica.complete:
+            if self._was_connected:
+                self._was_connected = False
+                LOG.warning("the connection to ovsdb-server was lost; the last picture stands")
+            return
+        if not self._was_connected:
+            self._was_connected = True
+            replica.rows.forget(replica.tables)
+        elif not changed:
+            return
+        snapshot = replica.rows.snapshot()
+        self._bridge_there = snapshot is not None
+        if snapshot is not None:
+            self._latest = snapshot
+            if self._notifier is not None:
+                self._notifier.notify()
+
+    def _deliver(self) -> None:
+        """On the hub's thread."""
+        new, old = self._latest, self._delivered
+        if new is None or new is old:
+            return
+        self._delivered = new
+        for was, now, tell in ((old and old.interfaces, new.interfaces, self._on_interfaces),
+                               (old and old.own, new.own, self._on_own)):
+            if was != now:
+                try:
+                    tell(now)
+                except Exception:
+                    LOG.exception("what should follow a change in OVSDB failed")
+
+    def why_down(self) -> str | None:
+        """Return None when the bridge is there (as far as we know), else the reason."""
+        return None if self._bridge_there else missing_bridge(self._bridge)
+
+    def own_ports(self) -> Mapping[str, OwnPort]:
+        """Return the ports that are ours. Raises: NotReady before the first complete picture."""
+        if self._latest is None:
+            raise NotReady("OVSDB has not been read yet")
+        return self._latest.own
+
+    # -- changes ----------------------------------------------------------------------------------
+
+    def edit(self, add: Sequence[tuple[str, str]] = (), delete: Sequence[str] = ()) -> dict[str, str]:
+        """Delete ports, then add (name, mark); return the reason for each name that failed.
+
+        Idempotent. A port without our mark is never touched. A port of ours whose device was gone
+        is made anew. Waits until ovs-vswitchd has carried it out, at most half of the timeout.
+        """
+        if not add and not delete:
+            return {}
+        try:
+            failed = dict(hub.offload(self._edit, add, delete, lock=self._lock))
+        except NotReady as error:
+            failed = dict.fromkeys([name for name, _ in add] + list(delete), str(error))
+        except (ovsdbapp_exceptions.OvsdbAppException, RuntimeError, idlutils.RowNotFound) as error:
+            LOG.warning("an OVSDB transaction failed: %s", error)
+            failed = dict.fromkeys([name for name, _ in add] + list(delete), f"OVSDB: {error}")
+        own = self._latest.own if self._latest else {}
+        for name, _mark in add:
+            if name not in failed and name in own and own[name].error:
+                failed[name] = f"OVS cannot use the device: {own[name].error}"
+        return failed
+
+    def _edit(self, add, delete) -> Mapping[str, str]:
+        if self._replica is None or not self._replica.connected:
+            raise NotReady(f"ovsdb-server is not connected ({self._remote})")
+        own = self._latest.own if self._latest else {}
+        broken = [name for name, mark in add if name in own and (own[name].error or own[name].mark != mark)]
+        failed: dict[str, str] = {}
+        if delete or broken:  # by itself: in one transaction OVS would keep what it has open
+            failed |= self._commit(_EditPorts(self._backend, self._bridge, (), [*delete, *broken]))
+        if add:
+            failed |= self._commit(_EditPorts(self._backend, self._bridge, add, ()))
+            self._record_devices([name for name, _ in add if name not in failed])
+        return failed
+
+    def _commit(self, edit: command.BaseCommand):
+        transaction = self._backend.create_transaction(check_error=True, log_errors=False)
+        transaction.add(edit)
+        transaction.commit()
+        return edit.result
+
+    def _record_devices(self, names: Sequence[str]) -> None:
+        """Note which device OVS opened, as soon as it says so; without a device there is none."""
+        record = _RecordDevices(self._backend, names)
+        deadline = time.monotonic() + RECORD_WAIT
+        while self._commit(record) and time.monotonic() < deadline:
+            time.sleep(0.01)

@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The room of Open vSwitch: our ports on the bridge and our flows in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+import zlib
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from fip64agent import hub
+from fip64agent.exceptions import NotReady
+from fip64agent.plan.desired import Host, ObjectKey, PlanObject, Tenant, Uplink
+from fip64agent.plan.inputs import Interface
+from fip64agent.switch import appctl, bundle, codec, pipeline, text
+from fip64agent.switch.announce import Announcer
+from fip64agent.switch.app import Connection, Reply
+from fip64agent.switch.codec import FlowItem
+from fip64agent.switch.flows import flows_of
+from fip64agent.switch.ovsdb import OvsdbClient, OwnPort
+
+LOG = logging.getLogger(__name__)
+
+ASK_SINGLY = 64
+"""Up to so many new flows, the switch is asked about each key; beyond, for all flows at once."""
+FRESH = 2.0
+"""Seconds for which the keys of foreign flows seen by a dump are good enough."""
+START_WAIT = 2.0
+"""Seconds that start() waits for the OpenFlow connection before it goes on without."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PortItem:
+    """A port of ours on the bridge."""
+
+    name: str
+    mark: str
+    error: str | None = None
+    """Why OVS cannot use the device: then there is something left to do."""
+    owner: ObjectKey = dataclasses.field(default=(), compare=False)
+
+    @property
+    def key(self) -> Hashable:
+        return pipeline.port_key(self.name)
+
+    def __str__(self) -> str:
+        return f"OVS port {self.name}"
+
+
+SwitchItem = PortItem | FlowItem
+
+
+def _port_of(obj: PlanObject) -> str:
+    """Return the name of the OVS port that an object needs, "" for none."""
+    if isinstance(obj, Uplink):
+        return obj.veth
+    if isinstance(obj, Tenant):
+        return obj.interface if obj.translator == "tayga" else ""
+    return obj.downlink if isinstance(obj, Host) else ""
+
+
+class SwitchRoom:
+    """Ports and flows. `on_change`: what is installed may not be what was installed."""
+
+    name = "switch"
+
+    def __init__(self, ovsdb_connection: str, run_path: str, bridge: str, *, timeout: float = 10,
+                 probe_interval: float = 2, on_change: Callable[[], None] = lambda: None,
+                 on_interfaces: Callable[[Mapping[str, Interface]], None] = lambda interfaces: None) -> None:
+        self._run_path = run_path
+        self._bridge = bridge
+        self._probe_interval = probe_interval
+        self._on_change = on_change
+        self._ovsdb = OvsdbClient(ovsdb_connection, bridge, on_interfaces, timeout, self._on_own_ports)
+        self._connection = Connection(f"{run_path}/{bridge}.mgmt", timeout, self._on_connected)
+        self._announcer = Announcer(self._connection)
+        self._busy = hub.Semaphore()
+        self._probe_thread = None
+        self._flow_count: int | None = None
+        self._marks: dict[str, OwnPort] | None = None
+        self._foreign: set[Hashable] = set()
+        self._foreign_seen = float("-inf")
+        self._satisfied: dict[Hashable, FlowItem] = {}
+
+    @classmethod
+    def from_conf(cls, conf, on_change: Callable[[], None] = lambda: None,
+                  on_interfaces: Callable[[Mapping[str, Interface]], None] = lambda _: None) -> SwitchRoom:
+        return cls(conf.ovs.ovsdb_connection, conf.ovs.run_path, conf.ovs.bridge, timeout=conf.ovs.timeout,
+                   probe_interval=conf.reconcile.probe_interval, on_change=on_change,
+                   on_interfaces=on_interfaces)
+
+    # -- start and stop ---------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Connect. Raises: EnvironmentMissing without ovsdb-server or the bridge."""
+        self._ovsdb.start()
+        self._connection.start()
+        self._connection.wait_up(START_WAIT)
+        self._announcer.start()
+        self._probe_thread = hub.spawn(self._probe_forever)
+
+    def close(self) -> None:
+        """Disconnect. What is installed stays."""
+        if self._probe_thread is not None:
+            self._probe_thread.kill()
+            self._probe_thread = None
+        self._announcer.close()
+        self._connection.close()
+        self._ovsdb.close()
+
+    def disconnect(self) -> None:
+        """Drop the OpenFlow connection; it comes back by itself."""
+        self._connection.disconnect()
+
+    def ready(self) -> str | None:
+        return self._ovsdb.why_down() or self._connection.why_down()
+
+    # -- the plan's objects to items ----------------------------------------------------------------
+
+    def expand(self, obj: PlanObject) -> Iterator[SwitchItem]:
+        if name := _port_of(obj):
+            yield PortItem(name, pipeline.owner_text(obj.key), None, obj.key)
+        for flow in flows_of(obj):
+            yield codec.encode(flow)
+
+    # -- reading back ---------------------------------------------------------------------------------
+
+    def actual(self) -> dict[Hashable, SwitchItem]:
+        with self._busy:
+            result: dict[Hashable, SwitchItem] = {
+                pipeline.port_key(port.name): PortItem(port.name, port.mark, port.error)
+                for port in self._ovsdb.own_ports().values()}
+            self._marks = dict(self._ovsdb.own_ports())
+            flows = self._read_flows()
+            self._flow_count = len(flows)
+            result.update(flows)
+            self._satisfied = {key: item for key, item in self._satisfied.items() if key in self._foreign}
+            result.update(self._satisfied)
+            return result
+
+    def _read_flows(self) -> dict[Hashable, FlowItem]:
+        """Return our flows by key, and note the keys of others' in the tables we use."""
+        flows: dict[Hashable, FlowItem] = {}
+        foreign: set[Hashable] = set()
+        for body in self._dump():
+            for table, priority, cookie, match, instructions, _, _ in codec.decode_flows(body):
+                if pipeline.is_ours(cookie):
+                    item = FlowItem(table, priority, codec.normalise(match), instructions, cookie)
+                    flows[item.key] = item
+                elif table in pipeline.TABLES:
+                    foreign.add(pipeline.flow_key(table, priority, codec.normalise(match)))
+            hub.sleep(0)
+        self._foreign, self._foreign_seen = foreign, time.monotonic()
+        return flows
+
+    def _dump(self) -> list[bytes]:
+        reply = self._request(lambda xid: [codec.flow_request(xid)])
+        return next(iter(reply.bodies.values()), [])
+
+    def _request(self, build: Callable[[int], list[bytes]], count: int = 1) -> Reply:
+        reply = self._connection.request(build, count)
+        if reply.errors:
+            raise NotReady(f"Open vSwitch refused a question: {next(iter(reply.errors.values()))}")
+        return reply
+
+    # -- changing ---------------------------------------------------------------------------------------
+
+    def apply(self, items: Sequence[tuple[SwitchItem | None, SwitchItem]]) -> dict[Hashable, str]:
+        with self._busy:
+            ports = [item for _, item in items if isinstance(item, PortItem)]
+            failed = self._add_ports(ports)
+            flows = [(was, item) for was, item in items if isinstance(item, FlowItem)]
+            if flows:
+                failed.update(self._add_flows(flows))
+            return failed
+
+    def _add_ports(self, ports: Sequence[PortItem]) -> dict[Hashable, str]:
+        if not ports:
+            return {}
+        failed = self._ovsdb.edit(add=[(item.name, item.mark) for item in ports])
+        self._note([item.name for item in ports])
+        return {pipeline.port_key(name): reason for name, reason in failed.items()}
+
+    def _note(self, names: Sequence[str]) -> None:
+        """Remember what our own change made of these ports: no news when OVSDB reports it."""
+        if self._marks is None:
+            return
+        own = self._ovsdb.own_ports()
+        for name in names:
+            self._marks.pop(name, None)
+            if name in own:
+                self._marks[name] = own[name]
+
+    def _add_flows(self, flows: Sequence[tuple[FlowItem | None, FlowItem]]) -> dict[Hashable, str]:
+        taken = self._taken([item for was, item in flows if was is None or was.key in self._satisfied])
+        failed: dict[Hashable, str] = {}
+        wanted = []
+        for was, item in flows:
+            key = item.key
+            if key not in taken:
+                self._satisfied.pop(key, None)
+                wanted.append((was, item))
+            elif (item.table, item.priority, item.match) == (pipeline.CLASSIFIER, pipeline.DEFAULT, b""):
+                self._satisfied[key] = item
+            else:
+                failed[key] = ("another system has a flow with the same table, priority and match; "
+                               "it is left alone")
+        refused = bundle.change(self._connection, bundle.ADD, [item for _, item in wanted])
+        for was, item in wanted:
+            key = item.key
+            if key in refused:
+                continue
+            if was is None and self._flow_count is not None:
+                self._flow_count += 1
+            if item.announcement is not None:
+                self._announcer.announce(key, item.announcement)
+        failed.update(refused)
+        return failed
+
+    def _taken(self, items: Sequence[FlowItem]) -> set[Hashable]:
+        """Return the keys that flows of others have."""
+        if len(items) > ASK_SINGLY:
+            if time.monotonic() - self._foreign_seen > FRESH:
+                self._read_flows()
+            return self._foreign
+        narrow = [item for item in items if item.match]
+        taken: set[Hashable] = set()
+        if narrow:
+            reply = self._request(lambda first: [codec.flow_request(xid, item.table, match=item.match)
+                                                 for xid, item in enumerate(narrow, first)], len(narrow))
+            taken = {pipeline.flow_key(table, priority, codec.normalise(match))
+                     for bodies in reply.bodies.values() for body in bodies
+                     for table, priority, cookie, match, *_ in codec.decode_flows(body)
+                     if not pipeline.is_ours(cookie)}
+        if len(narrow) < len(items):  # to ask for the flow without a match is to ask for all
+            self._read_flows()
+            taken |= self._foreign
+        return taken
+
+    def prune(self, items: Sequence[SwitchItem]) -> dict[Hashable, str]:
+        with self._busy:
+            flows = []
+            for item in items:
+                if not isinstance(item, FlowItem):
+                    continue
+                key = item.key
+                self._announcer.cancel(key)
+                if self._satisfied.pop(key, None) is None:
+                    flows.append(item)
+            failed: dict[Hashable, str] = {}
+            if flows:
+                failed = bundle.change(self._connection, bundle.DELETE, flows)
+                if self._flow_count is not None:
+                    self._flow_count -= len(flows) - len(failed)
+            names = [item.name for item in items if isinstance(item, PortItem)]
+            refused = self._ovsdb.edit(delete=names)
+            self._note(names)
+            failed.update((pipeline.port_key(name), reason) for name, reason in refused.items())
+            return failed
+
+    # -- what happens behind our back ---------------------------------------------------------------------
+
+    def _on_connected(self) -> None:
+        self._flow_count = None
+        self._on_change()
+
+    def _on_own_ports(self, own: Mapping[str, OwnPort]) -> None:
+        hub.spawn(self._check_ports)  # waits until a change of our own is complete
+
+    def _check_ports(self) -> None:
+        with self._busy:
+            changed = self._marks is not None and self._marks != self._ovsdb.own_ports()
+        if changed:
+            self._on_change()
+
+    def _probe_forever(self) -> None:
+        while True:
+            hub.sleep(self._probe_interval)
+            try:
+                self._probe()
+            except NotReady:
+                pass  # the connection tells when it is back
+            except Exception:
+                LOG.exception("the check of the flows failed")
+
+    def _probe(self) -> None:
+        if self._flow_count is None or self._connection.why_down():
+            return
+        with self._busy:
+            count, expected = self.count(), self._flow_count
+        if expected is not None and count != expected:
+            LOG.warning("bridge %s has %d flows of ours instead of %d", self._bridge, count, expected)
+            self._flow_count = None
+            self._on_change()
+
+    # -- for the operator -----------------------------------------------------------------------------------
+
+    def count(self) -> int:
+        """Return the number of flows that are ours. Raises: NotReady."""
+        reply = self._request(lambda xid: [codec.aggregate_request(xid)])
+        return codec.decode_aggregate(next(iter(reply.bodies.values()))[0])[2]
+
+    def dump(self, owners: Iterable[ObjectKey] = ()) -> list[dict[str, Any]]:
+        """Return our flows in words, with counters. Raises: NotReady.
+
+        A cookie has only the CRC-32 of the owner: `owners` are the keys of the plan's objects, to
+        name it by.
+        """
+        names = {zlib.crc32(name.encode()): name for name in map(pipeline.owner_text, owners)}
+        return hub.offload(_describe, self._dump(), names)
+
+    def trace(self, in_port: int | str, packet: bytes) -> str:
+        """Return what ovs-vswitchd would do with `packet` (bytes from Ethernet on) from `in_port`.
+
+        Raises: NotReady, appctl.AppctlError.
+        """
+        return hub.offload(appctl.call, self._run_path, "ofproto/trace", self._bridge,
+                           f"in_port={in_port}", packet.hex())
+
+
+def _describe(bodies: Sequence[bytes], names: Mapping[int, str]) -> list[dict[str, Any]]:
+    result = []
+    for body in bodies:
+        for stats in codec.decode_items(body):
+            item = stats.item
+            decoded = pipeline.decode_cookie(item.cookie)
+            kind, owner = decoded if decoded else (None, 0)
+            result.append({
+                "table": pipeline.table_name(item.table), "feature": kind.feature if kind else "unknown",
+                "priority": item.priority, "cookie": f"0x{item.cookie:016x}", "owner": names.get(owner, f"{owner:08x}"),
+                "match": text.match_text(item.match), "actions": text.instructions_text(item.instructions),
+                "packets": stats.packets, "bytes": stats.bytes})
+    result.sort(key=lambda row: (row["table"], -row["priority"], row["feature"], row["match"]))
+    return result
+
