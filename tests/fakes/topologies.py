@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from types import MappingProxyType
 
 from hypothesis import strategies as st
 
@@ -261,3 +262,55 @@ any_topologies = st.builds(Topology.of, **{
     kind: st.lists(resource, max_size=12).map(_by_id) for kind, resource in RESOURCES.items()})
 any_interfaces = st.lists(INTERFACES, max_size=10).map(lambda rows: {row.name: row for row in rows})
 any_inputs = st.builds(Inputs, any_topologies, any_interfaces, SETTINGS)
+
+
+# Edits: what happens to a host at run time. Mostly what an incremental plan can follow.
+
+_NEAR_FIPS = st.builds(
+    FloatingIP, st.sampled_from(FIP_IDS), st.sampled_from(("ext", "ext", "ext2")),
+    st.sampled_from([IPv6Address(f"2001:db8:{net}::{low:x}")
+                     for net in "ffe" for low in range(0x100, 0x105)]),
+    st.sampled_from((*VM_IDS, *VM_IDS, "later")), st.none() | st.just(IPv4Address("10.0.0.10")),
+    st.none() | st.sampled_from(ROUTER_IDS))
+_VM_PORTS = st.builds(
+    lambda vm, router, macs, low: Port(vm, f"{router}-net", macs,
+                                       fixed_ips=(fixed(f"{router}-v4", f"10.0.0.{low}"),)),
+    st.sampled_from((*VM_IDS, "later")), st.sampled_from(ROUTER_IDS),
+    st.sampled_from((mac(9, 1), mac(9, 2))), st.integers(10, 14))
+_VM_INTERFACES = st.builds(
+    Interface, st.sampled_from([f"tap-{vm}" for vm in VM_IDS] + ["tap-later"]),
+    st.sampled_from((7, 8, 9, None)),
+    st.sampled_from((*VM_IDS, "later", None)), st.none() | st.just("no such device"))
+
+edits = st.one_of(
+    st.tuples(st.just("floatingips"), _NEAR_FIPS | RESOURCES["floatingips"] | st.sampled_from(FIP_IDS)),
+    st.tuples(st.just("floatingips"), _NEAR_FIPS | st.sampled_from(FIP_IDS)),
+    st.tuples(st.just("ports"), _VM_PORTS | st.sampled_from(VM_IDS)),
+    st.tuples(st.just("interfaces"), _VM_INTERFACES | INTERFACES | LINK_NAMES),
+    st.sampled_from(KINDS).flatmap(lambda kind: st.tuples(st.just(kind), RESOURCES[kind])),
+    st.tuples(st.just("settings"), SETTINGS),
+    st.tuples(st.just("opened"), st.integers(100, 102)),
+    st.tuples(st.just("nothing"), st.none()))
+"""(what, new resource or id of the one to remove). "opened": OVS opens the veths of the plan in force."""
+
+
+def edited(inputs: Inputs, in_force: Desired, *several: tuple) -> Inputs:
+    """Return new inputs with the edits made. What is not edited stays the same objects."""
+    interfaces, kinds = inputs.interfaces, {kind: getattr(inputs.topology, kind) for kind in KINDS}
+    settings = inputs.settings
+    for what, item in several:
+        if what == "interfaces":
+            interfaces = _put(interfaces, item, "name")
+        elif what == "opened":
+            interfaces = {**interfaces, **own_interfaces(in_force, item)}
+        elif what == "settings":
+            settings = item
+        elif what in kinds:
+            kinds[what] = _put(kinds[what], item, "id")
+    return Inputs(Topology(**kinds), interfaces, settings, inputs.allocations)
+
+
+def _put(items, item, key: str):
+    if isinstance(item, str):
+        return MappingProxyType({name: other for name, other in items.items() if name != item})
+    return MappingProxyType({**items, getattr(item, key): item})

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small changes are planned incrementally: what they cost, and that they do not start from scratch."""
+
+import dataclasses
+import time
+from ipaddress import IPv6Address
+
+import pytest
+
+from fip64agent.plan import planner
+from fip64agent.plan.desired import NOTHING
+from fip64agent.plan.inputs import Inputs, Interface
+from fip64agent.plan.planner import plan, replan
+from fip64agent.topology.model import FloatingIP, Network
+from tests.fakes.topologies import big_topology, edited, mac, own_interfaces, two_tenant_site, uuid
+
+
+class FromScratch(Exception):
+    pass
+
+
+@pytest.fixture
+def only_incremental(monkeypatch):
+    def refuse(inputs):
+        raise FromScratch
+
+    monkeypatch.setattr(planner, "plan", refuse)
+
+
+@pytest.fixture
+def site():
+    return two_tenant_site()
+
+
+def fip(**values):
+    return ("floatingips", FloatingIP("fip-vm-red", "ext", IPv6Address("2001:db8:f::10"), **values))
+
+
+SMALL = {
+    "floating IP removed, and its tenant with it": [("floatingips", "fip-vm-red")],
+    "floating IP disassociated": [fip(port_id=None)],
+    "floating IP moved to the other tenant": [fip(port_id="vm-blue")],
+    "floating IP added": [("floatingips", FloatingIP("new", "ext", IPv6Address("2001:db8:f::20"), "later"))],
+    "VM unbound": [("interfaces", "tap-vm-red")],
+    "VM rebound": [("interfaces", "tap-vm-red"), ("interfaces", Interface("tap-other", 9, "vm-red"))],
+    "VM bound twice": [("interfaces", Interface("tap-other", 9, "vm-red"))],
+    "VM port removed": [("ports", "vm-red")],
+    "tenants' veths opened": [("opened", 77)],
+    "foreign interface": [("interfaces", Interface("eth7", 7))],
+    "nothing": [],
+}
+
+
+@pytest.mark.parametrize("several", SMALL.values(), ids=SMALL.keys())
+def test_small_changes_do_not_plan_from_scratch(site, several, only_incremental):
+    ours = {name: row for name, row in own_interfaces(plan(site.inputs)).items()
+            if not name.startswith("ovs-dl-")}
+    site.add(*ours.values())
+    before = site.inputs
+    previous = plan(before)
+    after = edited(before, previous, *several)
+    if several == SMALL["tenants' veths opened"]:
+        after = dataclasses.replace(after, interfaces={**after.interfaces, **ours})
+    after = dataclasses.replace(after, allocations=previous.allocations)
+    assert replan(previous, before, after) == plan(after)
+
+
+LARGE = {
+    "network": [("networks", Network("uplink-net", mtu=9000))],
+    "uplink unbound": [("interfaces", "eth-up")],
+    "uplink's veth opened": [("opened", 77)],
+    "router port": [("ports", "red-if")],
+}
+
+
+@pytest.mark.parametrize("several", LARGE.values(), ids=LARGE.keys())
+def test_what_concerns_many_is_planned_from_scratch(site, several, monkeypatch, only_incremental):
+    before = site.inputs
+    previous = plan(before)
+    after = edited(before, previous, *several)
+    with pytest.raises(FromScratch):
+        replan(previous, before, after)
+    monkeypatch.undo()
+    again = replan(previous, before, after)
+    assert again == plan(after)
+    for key, found in again.mappings.items():
+        assert (found is previous.mappings[key]) == (found == previous.mappings[key])
+
+
+def test_a_previous_plan_of_something_else_is_not_trusted(site):
+    before = site.inputs
+    del site.floatingips["fip-vm-red"]
+    after = site.inputs
+    assert replan(NOTHING, before, after) == plan(after)
+    assert replan(plan(after), before, after) == plan(after)
+    assert replan(plan(before), after, after) == plan(after)
+
+
+def best(function, *arguments, times=5):
+    """Return the shortest time in milliseconds: what others do on this machine only adds to it."""
+    spent = []
+    for _ in range(times):
+        start = time.perf_counter()
+        function(*arguments)
+        spent.append(time.perf_counter() - start)
+    return min(spent) * 1000
+
+
+def test_time_for_10_000_floating_ips():
+    """The bounds of the benchmark, kept by the best of a few runs."""
+    topology, interfaces = big_topology(100, 10_000)
+    previous = plan(Inputs(topology, interfaces))
+    before = Inputs(topology, interfaces | own_interfaces(previous), allocations=previous.allocations)
+    previous = plan(before)
+    assert len(previous.mappings) == len(previous.gateways) == 10_000 and previous.problems == {}
+    assert best(plan, before) < 300
+    port = topology.ports[uuid(7, 77)]
+    for edit in (("floatingips", uuid(8, 77)), ("interfaces", "tap4d"),
+                 ("ports", dataclasses.replace(port, mac_address=mac(0x99)))):
+        after = edited(before, previous, edit)
+        assert best(replan, previous, before, after) < 5
+        assert len(replan(previous, before, after).changes(previous)) in (1, 3)
+        assert replan(previous, before, after) == plan(after)
