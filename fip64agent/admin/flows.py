@@ -10,31 +10,36 @@ from fip64agent.plan.desired import Desired
 from fip64agent.switch import pipeline
 
 
+_NUMBERS = {name: number for number, name in pipeline.TABLES.items()}
+
+
 def rows(agent) -> list[dict[str, Any]]:
     """All flows of ours as they are installed now, in the order a packet meets them.
 
     Raises: NotReady when the switch cannot be asked.
     """
     owners = _owners(agent.loop.desired)
-    found = [_row(flow, owners) for flow in agent.rooms["switch"].dump()]
-    return sorted(found, key=lambda row: (row["table"], -row["priority"], row["feature"], row["match"]))
+    found = [_row(flow, int(flow["cookie"], 16), owners) for flow in agent.rooms["switch"].dump()]
+    return sorted(filter(None, found),
+                  key=lambda row: (row["table"], -row["priority"], row["feature"], row["match"]))
 
 
 def _owners(desired: Desired) -> dict[int, str]:
     """CRC-32 of the owner, as the cookie has it -> the owner."""
-    texts = (pipeline.owner_text(obj.key) for obj in desired.objects())
-    return {zlib.crc32(text.encode()): text for text in texts}
+    return {zlib.crc32(pipeline.owner_text(obj.key).encode()): " ".join(obj.key) for obj in desired.objects()}
 
 
-def _row(flow: dict[str, Any], owners: dict[int, str]) -> dict[str, Any]:
-    cookie = int(flow["cookie"], 0) if isinstance(flow["cookie"], str) else flow["cookie"]
-    kind, owner = pipeline.decode_cookie(cookie) or (None, 0)
+def _row(flow: dict[str, Any], cookie: int, owners: dict[int, str]) -> dict[str, Any] | None:
+    decoded = pipeline.decode_cookie(cookie)
+    if decoded is None:
+        return None
     return {
-        "table": flow["table"], "table_name": pipeline.table_name(flow["table"]),
-        "priority": flow["priority"], "feature": kind.feature if kind else "",
-        "object": owners.get(owner, "(not in the plan)"),
-        "packets": flow.get("packets", 0), "bytes": flow.get("bytes", 0),
-        "match": flow["match"], "actions": flow["actions"], "cookie": f"{cookie:#018x}",
+        "table": _NUMBERS[flow["table"]] if flow["table"] in _NUMBERS else int(flow["table"]),
+        "table_name": flow["table"], "priority": flow["priority"],
+        "feature": decoded[0].feature if decoded[0] else "unknown",
+        "object": owners.get(decoded[1], "(not in the plan)"),
+        "packets": flow["packets"], "bytes": flow["bytes"],
+        "match": flow["match"], "actions": flow["actions"], "cookie": flow["cookie"],
     }
 
 

@@ -23,6 +23,8 @@ topology source decides what there is. Start with "fip64ctl status"; then "fip64
 
 EXIT_OK, EXIT_WRONG, EXIT_CHANGES, EXIT_UNREACHABLE = 0, 1, 2, 3
 _MACHINE = ("json", "yaml")
+FEATURES = ("default", "redirect", "neighbor", "advertise", "deliver", "back", "arp", "guard")
+"""As switch.pipeline names them, which takes too long to import here."""
 
 
 class _List(FormattableColumn):
@@ -216,8 +218,7 @@ class FlowList(_Table):
 
     def get_parser(self, prog_name: str):
         parser = super().get_parser(prog_name)
-        parser.add_argument("--feature", help="only flows of this feature: redirect, neighbor, advertise, "
-                                              "deliver, back, arp, guard, default")
+        parser.add_argument("--feature", choices=FEATURES, help="only flows of this feature")
         parser.add_argument("--table", help="only flows of this table: its number or name")
         return parser
 
@@ -249,9 +250,42 @@ class Trace(_Text, _Record):
         return self.shown(answer)
 
 
+class Complete(Command):
+    """Print the script that lets bash complete fip64ctl's commands, options and floating IPs.
+
+    Install it with: fip64ctl complete > /etc/bash_completion.d/fip64ctl
+    """
+
+    def take_action(self, parsed_args) -> int:
+        from fip64agent.admin import completion
+
+        commands, values, flags = {"": self._options(self.app.parser, {}, set())}, {}, set()
+        for name, command in sorted(COMMANDS.items()):
+            parser = command(self.app, None).get_parser(f"{self.app.NAME} {name}")
+            commands[name] = self._options(parser, values, flags)
+        commands["help"] = []
+        self._options(self.app.parser, values, flags)
+        self.app.stdout.write(completion.script(commands, values, sorted(flags)))
+        return 0
+
+    @staticmethod
+    def _options(parser, values: dict[str, list[str]], flags: set[str]) -> list[str]:
+        """Return the parser's options; add what may follow them, and those that nothing follows."""
+        names = []
+        for action in parser._actions:
+            names += action.option_strings
+            for name in action.option_strings:
+                if action.choices:
+                    values[name] = sorted({*values.get(name, ()), *map(str, action.choices)})
+                elif action.nargs == 0:
+                    flags.add(name)
+        return names
+
+
 COMMANDS = {
     "status": Status, "uplink list": UplinkList, "fip list": FipList, "fip show": FipShow,
     "client list": ClientList, "plan show": PlanShow, "diff": Diff, "flow list": FlowList, "trace": Trace,
+    "complete": Complete,
 }
 
 
@@ -260,9 +294,9 @@ class Ctl(App):
 
     def __init__(self) -> None:
         manager = CommandManager()
-        for name, command in COMMANDS.items():
-            manager.add_command(name, command)
         super().__init__(DESCRIPTION, fip64agent.__version__, manager)
+        for name, command in COMMANDS.items():  # after cliff's own: "complete" is ours
+            manager.add_command(name, command)
 
     def build_option_parser(self, description, version, argparse_kwargs=None):
         parser = super().build_option_parser(description, version, {"prog": self.NAME,

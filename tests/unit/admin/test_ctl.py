@@ -2,12 +2,12 @@
 """fip64ctl as a process, against a real admin API: output, formats, exit statuses, clear errors."""
 
 import json
-import os
 import socket
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -16,9 +16,12 @@ from oslo_config import cfg
 from fip64agent import conf as options
 from fip64agent import hub
 from fip64agent.admin import client
+from fip64agent.cmd.ctl import FEATURES
 from fip64agent.exceptions import TopologyError
+from fip64agent.switch import pipeline
 from tests.unit.admin.conftest import ctl
 
+COMPLETION = Path(__file__).parents[3] / "etc/bash_completion.d/fip64ctl"
 COMMANDS = [("status",), ("uplink", "list"), ("fip", "list"), ("fip", "show", "2001:db8:f::10"),
             ("client", "list"), ("plan", "show"), ("diff",), ("flow", "list"), ("trace", "2001:db8:f::10")]
 
@@ -199,7 +202,8 @@ def test_an_agent_that_hangs(short_tmp):
 def test_something_else_on_the_socket(short_tmp):
     path = str(short_tmp / "other.sock")
     code = ("import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); "
-            "print(flush=True); c = s.accept()[0]; c.recv(999); c.sendall(b'HTTP/1.0 200 OK\\r\\n\\r\\nhello')")
+            "print(flush=True); c = s.accept()[0]; c.recv(999); "
+            "c.sendall(b'HTTP/1.0 200 OK\\r\\n\\r\\nhello')")
     with subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE) as other:
         other.stdout.readline()
         done = ctl("--socket", path, "status")
@@ -266,11 +270,51 @@ def test_it_starts_quickly_and_imports_little():
     assert statistics.median(times) < 0.5
 
 
-def test_bash_completion_knows_all_commands_and_bash_accepts_it(tmp_path):
-    script = ctl("complete").stdout
-    for word in ("status", "uplink", "fip", "client", "plan", "diff", "flow", "trace"):
-        assert word in script
-    assert "cmds_fip='list show'" in script and "--feature" in script
-    (tmp_path / "fip64ctl").write_text(script)
-    subprocess.run(["bash", "-n", str(tmp_path / "fip64ctl")], check=True)
-    assert os.path.getsize(tmp_path / "fip64ctl") > 1000
+def test_features_are_those_of_the_pipeline():
+    assert set(FEATURES) == {kind.feature for kind in pipeline.Kind}
+
+
+# -- completion -----------------------------------------------------------------------------
+
+
+def complete(line: str, program: str = "fip64ctl") -> list[str]:
+    """What bash would offer after `line`."""
+    script = 'source $1; COMP_LINE=$2 COMP_POINT=${#2}; _fip64ctl "$3"; printf "%s\\n" "${COMPREPLY[@]}"'
+    done = subprocess.run(["bash", "-c", script, "bash", str(COMPLETION), line, program],
+                          capture_output=True, text=True, timeout=30)
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_the_committed_completion_is_what_fip64ctl_makes():
+    assert ctl("complete").stdout == COMPLETION.read_text(), (
+        "make it anew: fip64ctl complete > etc/bash_completion.d/fip64ctl")
+
+
+@pytest.mark.parametrize(("line", "offered"), [
+    ("fip64ctl ", ["client", "complete", "diff", "fip", "flow", "help", "plan", "status", "trace", "uplink"]),
+    ("fip64ctl f", ["fip", "flow"]),
+    ("fip64ctl fip ", ["list", "show"]),
+    ("fip64ctl --socket /run/x fip l", ["list"]),
+    ("fip64ctl -v fip s", ["show"]),
+    ("fip64ctl fip list --st", ["--state"]),
+    ("fip64ctl fip list --state ", ["active", "down", "error", "pending"]),
+    ("fip64ctl fip list -f j", ["json"]),
+    ("fip64ctl flow list --feature re", ["redirect"]),
+    ("fip64ctl fip list --long --sta", ["--state"]),
+    ("fip64ctl --con", ["--config-file"]),
+    ("fip64ctl status ", []),
+])
+def test_completion_of_words(line, offered):
+    assert complete(line) == offered
+
+
+def test_completion_of_floating_ips_asks_the_agent(running, short_tmp):
+    program = short_tmp / "fip64ctl"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m fip64agent.cmd.ctl "$@"\n')
+    program.chmod(0o755)
+    line = f"fip64ctl --socket {running.socket}"
+    assert hub.offload(complete, f"{line} fip show 2001:db8:f::1", str(program)) == ["11", "10"]
+    assert hub.offload(complete, f"{line} trace ", str(program)) == ["2001:db8:f::11", "2001:db8:f::10"]
+    assert hub.offload(complete, f"{line} trace -f json 2001:db8:f::", str(program)) == ["11", "10"]
+    assert hub.offload(complete, f"{line} trace 2001:db8:f::10 ", str(program)) == []

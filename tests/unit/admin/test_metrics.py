@@ -110,9 +110,9 @@ def test_a_taken_port_is_named_and_shown_and_stops_nobody(server, agent):
     agent.metrics = MetricsServer(agent, "127.0.0.1", server._port)
     agent.metrics.start()
     assert agent.metrics.url is None
-    assert f"[metrics] host and port 127.0.0.1:{server._port}: Address already in use" in agent.metrics.problem
+    taken = f"[metrics] host and port 127.0.0.1:{server._port}: Address already in use"
     (problem,) = report.status(agent)["problems"]
-    assert problem["severity"] == "warning" and problem["text"] == agent.metrics.problem
+    assert problem["severity"] == "warning" and taken in problem["text"]
     agent.metrics.stop()
 
 
@@ -128,6 +128,6 @@ def test_ipv6(agent):
 
 def test_the_reference_lists_exactly_these_metrics(server):
     families = text_string_to_metric_families(fetch(server.url))
-    served = {sample.name for family in families for sample in family.samples if family.name.startswith("fip64_")}
+    served = {sample.name for family in families for sample in family.samples}
     documented = set(re.findall(r"``(fip64_\w+)", REFERENCE.read_text()))
-    assert served == documented
+    assert {name for name in served if name.startswith("fip64_")} == documented

@@ -7,14 +7,15 @@ from fip64agent.admin import render
 
 
 @pytest.mark.parametrize(("seconds", "text"), [
-    (0, "0 s"), (0.9, "0 s"), (59, "59 s"), (60, "1 min"), (61, "1 min 1 s"), (3600, "1 h"), (3660, "1 h 1 min"),
-    (3601, "1 h"), (90061, "1 d 1 h"), (86400, "1 d"), (86460, "1 d")])
+    (0, "0 s"), (0.9, "0 s"), (59, "59 s"), (60, "1 min"), (61, "1 min 1 s"), (3600, "1 h"),
+    (3660, "1 h 1 min"), (3601, "1 h"), (90061, "1 d 1 h"), (86400, "1 d"), (86460, "1 d")])
 def test_duration(seconds, text):
     assert render.duration(seconds) == text
 
 
 def step(name, result, looked_at="", detail=""):
-    return {"name": name, "title": f"title of {name}", "result": result, "looked_at": looked_at, "detail": detail}
+    return {"name": name, "title": f"title of {name}", "result": result, "looked_at": looked_at,
+            "detail": detail}
 
 
 def test_a_trace_that_stops():
