@@ -38,7 +38,7 @@ class Way:
 
 def _open(netns: str) -> IPRoute:
     try:
-        return IPRoute(netns=netns)
+        return IPRoute(netns=netns, flags=0)  # by default it would be made
     except FileNotFoundError:
         raise NoWay(f"network namespace {netns} does not exist") from None
     except OSError as error:
