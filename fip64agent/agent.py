@@ -58,7 +58,7 @@ class Agent:
         self.loop.configure(conf)
         self._source = source_from(conf, self._on_topology, self._on_topology_error)
         self._admin = AdminServer(self, conf.admin.socket)
-        self._metrics = MetricsServer(self, conf.metrics.host, conf.metrics.port)
+        self.metrics = MetricsServer(self, conf.metrics.host, conf.metrics.port)
 
     # -- start and stop ---------------------------------------------------------------------
 
@@ -66,7 +66,7 @@ class Agent:
         """Start everything and serve until stop(). Raises: Fip64Error when it cannot start."""
         self._admin.start()  # first: it finds another agent before anything is touched
         try:
-            self._metrics.start()
+            self.metrics.start()
             for room in self.rooms.values():
                 room.start()
             self._source.start()
@@ -88,7 +88,7 @@ class Agent:
             self._source.stop()
             for room in reversed(self.rooms.values()):
                 room.close()
-            self._metrics.stop()
+            self.metrics.stop()
             self._admin.stop()
 
     def stop(self) -> None:
