@@ -9,7 +9,6 @@ from typing import Any
 from fip64agent.plan.desired import Desired
 from fip64agent.switch import pipeline
 
-
 _NUMBERS = {name: number for number, name in pipeline.TABLES.items()}
 
 

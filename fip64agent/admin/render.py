@@ -8,6 +8,8 @@ from typing import Any
 
 _HEADINGS = (("error", "Wrong:"), ("warning", "Look at:"), ("pending", "Pending:"))
 _NAMES = {"uplink": "uplinks", "tenant": "tenants", "fip": "floating IPs"}
+_SHOWN = 20
+"""Problems of one severity that are told."""
 _MARKS = {"ok": "ok", "note": "note", "stop": "STOP", "not reached": "-"}
 
 
@@ -56,7 +58,9 @@ def _problems(problems: list[dict[str, Any]]) -> Iterator[str]:
         found = [problem["text"] for problem in problems if problem["severity"] == severity]
         if found:
             yield heading
-            yield from (f"  - {text}" for text in found)
+            yield from (f"  - {text}" for text in found[:_SHOWN])
+            if len(found) > _SHOWN:
+                yield f"  - and {len(found) - _SHOWN} more: fip64ctl fip list, uplink list, status -f yaml"
             yield ""
 
 

@@ -24,6 +24,8 @@ WARNING = "warning"
 NOT_ASKED = "not asked yet"
 _BREATH = 500
 """Rows made before other greenthreads get a turn."""
+_NAMED = 100
+"""Objects that a problem names, of those that share it."""
 _COMPONENTS = ("os-ken", "eventlet", "pyroute2", "ovsdbapp")
 
 
@@ -117,12 +119,13 @@ def versions() -> dict[str, str]:
 
 def metrics_url(agent) -> str | None:
     """Where metrics are served; None when they are not."""
-    server = getattr(agent, "metrics", None)
-    return server.url if server is not None else None
+    return agent.metrics.url if agent.metrics is not None else None
 
 
 def _problem(severity: str, kind: str, text: str, reason: str, objects: Iterable[str] = ()) -> dict[str, Any]:
-    return {"severity": severity, "kind": kind, "text": text, "reason": reason, "objects": list(objects)}
+    names = list(objects)
+    return {"severity": severity, "kind": kind, "text": text, "reason": reason, "objects": names[:_NAMED],
+            "count": len(names)}
 
 
 def _agent_problems(agent, states: States) -> Iterable[dict[str, Any]]:
@@ -146,9 +149,8 @@ def _agent_problems(agent, states: States) -> Iterable[dict[str, Any]]:
     for failure in states.failures:
         if failure.removing and states.desired.find(tuple(failure.item.owner)) is None:
             yield _problem(ERROR, "leftover", f"left behind: {describe(failure)}", failure.reason)
-    server = getattr(agent, "metrics", None)
-    if server is not None and server.problem:
-        yield _problem(WARNING, "metrics", server.problem, server.problem)
+    if agent.metrics is not None and agent.metrics.problem:
+        yield _problem(WARNING, "metrics", agent.metrics.problem, agent.metrics.problem)
 
 
 _NOUNS = {"uplink": ("uplink", "uplinks"), "tenant": ("tenant", "tenants"),

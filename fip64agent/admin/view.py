@@ -42,6 +42,13 @@ class LoopView(Protocol):
     def preview(self) -> list[Change]: ...
 
 
+class MetricsView(Protocol):
+    """`fip64agent.admin.metrics.MetricsServer`, read only."""
+
+    url: str | None
+    problem: str | None
+
+
 class AgentView(Protocol):
     conf: Any
     """oslo_config.cfg.ConfigOpts."""
@@ -53,5 +60,6 @@ class AgentView(Protocol):
     topology_path: str
     topology_loaded_at: float | None
     """Seconds since the epoch; None before the first good topology."""
+    metrics: MetricsView | None
     rooms: Mapping[str, Any]
     """"links", "switch" and "translator"."""

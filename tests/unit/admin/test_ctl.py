@@ -15,8 +15,9 @@ from oslo_config import cfg
 
 from fip64agent import conf as options
 from fip64agent import hub
-from fip64agent.admin import client
-from fip64agent.cmd.ctl import FEATURES
+from fip64agent.admin import client, trace
+from fip64agent.cmd import ctl as ctl_module
+from fip64agent.cmd.ctl import FEATURES, Ctl
 from fip64agent.exceptions import TopologyError
 from fip64agent.switch import pipeline
 from tests.unit.admin.conftest import ctl
@@ -318,3 +319,21 @@ def test_completion_of_floating_ips_asks_the_agent(running, short_tmp):
     assert hub.offload(complete, f"{line} trace ", str(program)) == ["2001:db8:f::11", "2001:db8:f::10"]
     assert hub.offload(complete, f"{line} trace -f json 2001:db8:f::", str(program)) == ["11", "10"]
     assert hub.offload(complete, f"{line} trace 2001:db8:f::10 ", str(program)) == []
+
+
+# -- documentation --------------------------------------------------------------------------
+
+
+def test_the_reference_has_every_command_option_and_step(agent):
+    text = (Path(__file__).parents[3] / "doc/source/reference/fip64ctl.rst").read_text()
+    app = Ctl()
+    for name, command in ctl_module.COMMANDS.items():
+        assert f"\n{name}\n{'-' * len(name)}\n" in text, name
+        for action in command(app, None).get_parser(f"fip64ctl {name}")._actions:
+            for option in action.option_strings:
+                assert f"``{option}``" in text, (name, option)
+    for action in app.parser._actions:
+        assert all(f"``{option}``" in text for option in action.option_strings), action.option_strings
+    for step, _title, _method in trace._Walk(agent, "fip-vm-red", None).steps():
+        assert f"\n``{step}`` " in text, step
+    assert all(f"``{feature}``" in text for feature in FEATURES)

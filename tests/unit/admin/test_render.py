@@ -3,7 +3,7 @@
 
 import pytest
 
-from fip64agent.admin import render
+from fip64agent.admin import render, report
 
 
 @pytest.mark.parametrize(("seconds", "text"), [
@@ -42,3 +42,11 @@ def test_diff_counts_by_action():
                for action in ("create", "create", "remove")]
     assert render.diff(changes).splitlines()[-1] == "3 changes: 2 to create, 0 to update, 1 to remove"
     assert render.diff([]) == "nothing to change\n"
+
+
+def test_a_status_with_very_many_problems_stays_readable(agent):
+    answer = report.status(agent)
+    answer["problems"] = [{"severity": "error", "text": f"problem {number}"} for number in range(500)]
+    lines = render.status(answer).splitlines()
+    assert lines[0] == "fip64-agent on node-1: 500 things are wrong"
+    assert len(lines) < 40 and "  - and 480 more: " in lines[23]
