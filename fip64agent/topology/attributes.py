@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every attribute a topology document may have: the schema and its reference come from here."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NotRequired
+
+from pydantic import ConfigDict
+from typing_extensions import TypedDict
+
+from fip64agent.topology import values
+from fip64agent.topology.values import Kind
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Attribute:
+    name: str
+    kind: Kind
+    meaning: str
+    required: bool = False
+    default: str = "none"
+    """What leaving it out, or null, means: words for the reference."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Resource:
+    """A resource, or a mapping inside of one."""
+
+    name: str
+    meaning: str
+    attributes: tuple[Attribute, ...]
+    ignored: dict[str, Kind] = dataclasses.field(default_factory=dict)
+    """Neutron's attributes that are accepted, checked for their type and not used."""
+
+    def annotation(self) -> Any:
+        """Return the TypedDict that pydantic checks an item against."""
+        fields: dict[str, Any] = {
+            attribute.name: attribute.kind.annotation if attribute.required
+            else NotRequired[attribute.kind.annotation | None]
+            for attribute in self.attributes}
+        fields.update((name, NotRequired[kind.annotation | None]) for name, kind in self.ignored.items())
+        typed = TypedDict(self.name, fields)  # type: ignore[operator]
+        typed.__pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+        return typed
+
+
+def list_of(resource: Resource) -> Kind:
+    return Kind(f"list of {resource.name}", list[resource.annotation()])
+
+
+def _all(kind: Kind, *names: str) -> dict[str, Kind]:
+    return dict.fromkeys(names, kind)
+
+
+_IGNORED_EVERYWHERE = {
+    **_all(values.TEXT, "created_at", "description", "project_id", "status", "tenant_id", "updated_at"),
+    **_all(values.BOOLEAN, "admin_state_up"),
+    **_all(values.INTEGER, "revision_number"),
+    **_all(values.STRINGS, "tags"),
+    **_all(values.ANYTHING, "location"),
+}
+
+ROUTE = Resource("Route", "A route.", (
+    Attribute("destination", values.CIDR, "Where it leads to.", required=True),
+    Attribute("nexthop", values.ADDRESS, "The next hop, of the same IP version.", required=True),
+))
+
+FIXED_IP = Resource("FixedIP", "An address of a port.", (
+    Attribute("subnet_id", values.ID, "A subnet of the port's network.", required=True),
+    Attribute("ip_address", values.ADDRESS, "An address in that subnet; only one port may have it.",
+              required=True),
+))
+
+NETWORK = Resource("Network", "A layer 2 network.", (
+    Attribute("id", values.ID, "Identifies the network.", required=True),
+    Attribute("name", values.TEXT, "Name for people.", default="empty"),
+    Attribute("router:external", values.BOOLEAN, "Floating IPs may come from this network.",
+              default="false"),
+    Attribute("mtu", values.MTU, f"MTU in bytes, {values.MIN_MTU} to {values.MAX_MTU}.", default="1500"),
+), _IGNORED_EVERYWHERE | _all(values.BOOLEAN, "is_default", "is_vlan_transparent", "port_security_enabled",
+                              "qinq", "shared", "vlan_transparent", "vlan_qinq", "is_vlan_qinq")
+    | _all(values.TEXT, "dns_domain", "ipv4_address_scope", "ipv6_address_scope", "provider:network_type",
+           "provider:physical_network", "qos_policy_id")
+    | _all(values.INTEGER, "provider:segmentation_id")
+    | _all(values.STRINGS, "availability_zone_hints", "availability_zones", "subnets")
+    | _all(values.ANYTHING, "segments"))
+
+SUBNET = Resource("Subnet", "A prefix on a network. Subnets of one network do not overlap, nor do those "
+                            "that one router has ports on.", (
+    Attribute("id", values.ID, "Identifies the subnet.", required=True),
+    Attribute("network_id", values.ID, "Its network.", required=True),
+    Attribute("cidr", values.CIDR, "Its prefix, IPv4 or IPv6.", required=True),
+    Attribute("name", values.TEXT, "Name for people.", default="empty"),
+    Attribute("gateway_ip", values.ADDRESS, "Its gateway: an address in the prefix, or an IPv6 link-local "
+                                            "one.", default="no gateway"),
+    Attribute("host_routes", list_of(ROUTE), "More routes for its hosts.", default="none"),
+    Attribute("ip_version", values.IP_VERSION, "Must agree with cidr.", default="that of cidr"),
+), _IGNORED_EVERYWHERE | _all(values.BOOLEAN, "dns_publish_fixed_ip", "enable_dhcp")
+    | _all(values.TEXT, "ipv6_address_mode", "ipv6_ra_mode", "segment_id", "subnetpool_id")
+    | _all(values.STRINGS, "dns_nameservers", "service_types")
+    | _all(values.ANYTHING, "allocation_pools", "prefixlen", "use_default_subnetpool"))
+
+ROUTER = Resource("Router", "A router, and with it a tenant: one IPv4 address space.", (
+    Attribute("id", values.ID, "Identifies the router.", required=True),
+    Attribute("name", values.TEXT, "Name for people.", default="empty"),
+    Attribute("nat64_pool", values.POOL, "IPv4 range, /30 or larger, that stands in for IPv6 clients in this "
+              "tenant, one address for each. Must not overlap the IPv4 subnets the router has interfaces on. "
+              "Not one of Neutron's attributes.", default="[fip64] nat64_pool"),
+    Attribute("routes", list_of(ROUTE), "Extra routes.", default="none"),
+), _IGNORED_EVERYWHERE | _all(values.BOOLEAN, "distributed", "enable_default_route_bfd",
+                              "enable_default_route_ecmp", "enable_ndp_proxy", "enable_snat", "ha")
+    | _all(values.TEXT, "flavor_id")
+    | _all(values.STRINGS, "availability_zone_hints", "availability_zones")
+    | _all(values.ANYTHING, "external_gateway_info", "external_gateways", "interfaces_info"))
+
+PORT = Resource("Port", "A port on a network: a VM's, or a router's when device_owner is "
+                        "network:router_interface (tenant side) or network:router_gateway "
+                        "(external side). A router port with an IPv6 address that is bound on a host is "
+                        "an uplink there.", (
+    Attribute("id", values.ID, "Identifies the port; OVS Interfaces carry it in external_ids:iface-id.",
+              required=True),
+    Attribute("network_id", values.ID, "Its network.", required=True),
+    Attribute("mac_address", values.MAC, "Its MAC address, unique in its network.", required=True),
+    Attribute("name", values.TEXT, "Name for people.", default="empty"),
+    Attribute("device_owner", values.TEXT, "What the port belongs to.", default="empty"),
+    Attribute("device_id", values.TEXT, "Whose port it is; of a router port, the router's id.",
+              default="empty"),
+    Attribute("fixed_ips", list_of(FIXED_IP), "Its addresses.", default="none"),
+), _IGNORED_EVERYWHERE
+    | _all(values.BOOLEAN, "port_security_enabled", "propagate_uplink_status", "trusted",
+           "uplink_status_propagation")
+    | _all(values.TEXT, "binding:host_id", "binding:vif_type", "binding:vnic_type", "binding_host_id",
+           "binding_vif_type", "binding_vnic_type", "data_plane_status", "device_profile", "dns_domain",
+           "dns_name", "hardware_offload_type", "ip_allocation", "numa_affinity_policy",
+           "qos_network_policy_id", "qos_policy_id")
+    | _all(values.STRINGS, "security_group_ids", "security_groups")
+    | _all(values.ANYTHING, "allowed_address_pairs", "binding:profile", "binding:vif_details",
+           "binding_profile", "binding_vif_details", "dns_assignment", "extra_dhcp_opts", "hints",
+           "resource_request", "trunk_details"))
+
+FLOATINGIP = Resource("FloatingIP", "A floating IPv6 address, and the IPv4 address of a VM port "
+                                    "that it leads to.", (
+    Attribute("id", values.ID, "Identifies the floating IP.", required=True),
+    Attribute("floating_network_id", values.ID, "The external network it comes from.", required=True),
+    Attribute("floating_ip_address", values.FLOATING, "The address: in an IPv6 subnet of that network, "
+              "used only once.", required=True),
+    Attribute("port_id", values.ID, "The VM's port.", default="not associated"),
+    Attribute("fixed_ip_address", values.IPV4, "An IPv4 address of the port.",
+              default="the port's only IPv4 address"),
+    Attribute("router_id", values.ID, "The tenant: a router with an interface on the fixed address's subnet.",
+              default="the only such router"),
+), _IGNORED_EVERYWHERE
+    | _all(values.TEXT, "dns_domain", "dns_name", "name", "qos_network_policy_id", "qos_policy_id",
+           "subnet_id")
+    | _all(values.ANYTHING, "port_details", "port_forwardings"))
+
+SECTIONS: dict[str, Resource] = {
+    "networks": NETWORK, "subnets": SUBNET, "routers": ROUTER, "ports": PORT, "floatingips": FLOATINGIP}

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The topology from a YAML file, followed with inotify."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from fip64agent import hub
+from fip64agent.exceptions import TopologyError
+from fip64agent.topology.model import Topology
+from fip64agent.topology.read import read, refused
+from fip64agent.topology.reuse import reuse
+from fip64agent.topology.source import OnError, OnTopology
+from fip64agent.topology.watch import PathWatch
+from fip64agent.topology.worker import Loaded, Worker, digest_of
+
+LOG = logging.getLogger(__name__)
+
+SETTLE = 0.02
+"""Seconds without an event until the file is read: a change often comes as several events."""
+SETTLE_LIMIT = 0.2
+"""Seconds after which it is read even so."""
+GRACE = 0.3
+"""Seconds that a file may be missing: editors move it away before they write the new one."""
+POLL = 5.0
+"""Seconds between looks at the file's status, for what inotify does not see (NFS, bind mounts)."""
+IN_PLACE_LIMIT = 512 * 1024
+"""Bytes up to which a document is parsed in the daemon (some 70 ms); larger ones in a child."""
+_SIZE = 0  # in what _status() returns
+
+
+class FileSource:
+    """A Source (see source.py) that reads `path`; `max_size` in MiB.
+
+    A file that cannot be used is reported with all that is wrong in it; what was reported last
+    stays in force. A file that is written in place is read when its writer closes it.
+    """
+
+    def __init__(self, path: str, max_size: int, on_topology: OnTopology, on_error: OnError) -> None:
+        self._path = path
+        self._max_size = max_size
+        self._on_topology = on_topology
+        self._on_error = on_error
+        self._thread = None
+        self._reloads: list = []
+        self._watch: PathWatch | None = None
+        self._lock = hub.Semaphore()
+        self._worker = Worker()
+        self._topology: Topology | None = None
+        self._digest: bytes | None = None
+        """Of the content read last, and what was wrong with it:"""
+        self._refusal: TopologyError | None = None
+        self._reported: TopologyError | None = None
+        self._seen: tuple | None = None
+        self._last_poll: tuple | None = None
+
+    def start(self) -> None:
+        if self._thread is None:
+            self._thread = hub.spawn(self._run)
+
+    def stop(self) -> None:
+        threads, self._thread, self._reloads = [self._thread, *self._reloads], None, []
+        for thread in threads:
+            if thread is not None:
+                thread.kill()
+        self._worker.stop()
+        self._close_watch()
+
+    def reload(self) -> None:
+        if self._thread is not None:
+            self._reloads = [thread for thread in self._reloads if not thread.dead]
+            self._reloads.append(hub.spawn(self._look))
+
+    def _run(self) -> None:
+        while True:
+            try:
+                if self._watch is None:
+                    self._watch = hub.offload(PathWatch, self._path)
+                self._look()
+                self._wait()
+                hub.offload(self._watch.follow)
+            except Exception as error:
+                # Too many inotify instances or watches, most likely: look at times without it.
+                LOG.warning("%s: cannot be watched, looking every %s s instead: %s", self._path, POLL, error)
+                self._close_watch()
+                self._look()
+                hub.sleep(POLL)
+
+    def _close_watch(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.close()
+
+    def _wait(self) -> None:
+        """Return when the file should be read again."""
+        while True:
+            if hub.wait_readable(self._watch.fileno(), POLL):
+                if self._watch.changed():
+                    break
+            elif self._polled():
+                return
+        waited = 0.0
+        while waited < SETTLE_LIMIT and hub.wait_readable(self._watch.fileno(), SETTLE):
+            self._watch.changed()
+            hub.sleep(SETTLE / 4)
+            waited += SETTLE
+        if self._topology is not None and hub.offload(_status, self._path) is None:
+            hub.offload(self._watch.follow)
+            if hub.offload(_status, self._path) is None and hub.wait_readable(self._watch.fileno(), GRACE):
+                self._watch.changed()
+                hub.sleep(SETTLE)
+
+    def _polled(self) -> bool:
+        """Whether the file is another than the one read last, and not changing any more."""
+        now = hub.offload(_status, self._path)
+        settled, self._last_poll = now == self._last_poll, now
+        return settled and now != self._seen
+
+    def _look(self) -> None:
+        """Read the file, and report what is new. Raises nothing."""
+        with self._lock:
+            topology, error = self._topology, None
+            try:
+                self._seen = hub.offload(_status, self._path)
+                loaded = hub.offload(self._load)
+                if loaded.digest != self._digest:
+                    self._digest = loaded.digest
+                    self._refusal = TopologyError(loaded.problems) if loaded.problems else None
+                    topology = loaded.topology or topology
+                error = self._refusal
+            except TopologyError as refusal:
+                error = refusal
+            except Exception:
+                LOG.exception("%s: cannot be read", self._path)
+                error = refused(self._path, "cannot be read: internal error, see the log")
+            self._report(topology, error)
+
+    def _load(self) -> Loaded:
+        """Runs in a native thread. Raises: TopologyError when the file cannot be read."""
+        if self._seen is not None and self._seen[_SIZE] > IN_PLACE_LIMIT:
+            return self._worker.load(self._path, self._max_size, self._digest, self._topology)
+        data = read(self._path, self._max_size)
+        digest = digest_of(data)
+        if digest == self._digest:
+            return Loaded(digest, None, ())
+        from fip64agent.topology.loader import parse  # brings pydantic, which large files never need here
+
+        try:
+            topology = parse(data, self._path)
+        except TopologyError as error:
+            return Loaded(digest, None, error.problems)
+        return Loaded(digest, topology if self._topology is None else reuse(self._topology, topology), ())
+
+    def _report(self, topology: Topology | None, error: TopologyError | None) -> None:
+        try:
+            if error is None and topology is not self._topology:
+                self._topology = topology
+                self._on_topology(topology)
+            if str(error) != str(self._reported):
+                self._reported = error
+                self._on_error(error)
+        except Exception:
+            LOG.exception("%s: what was read could not be taken over", self._path)
+
+
+def _status(path: str) -> tuple | None:
+    """Return what changes with the file's content; None without a file."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_size, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
