@@ -8,11 +8,16 @@ import dataclasses
 import errno
 import os
 import socket
+from collections.abc import Callable
 from ipaddress import IPv6Address
+from typing import Any, TypeVar
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from fip64agent.links import netns
+
+_T = TypeVar("_T")
 _REFUSALS = {errno.EINVAL: "a blackhole route", errno.ENETUNREACH: "no route",
              errno.EHOSTUNREACH: "an unreachable route", errno.EACCES: "a prohibit route"}
 _NUD = {0x01: "INCOMPLETE", 0x02: "REACHABLE", 0x04: "STALE", 0x08: "DELAY", 0x10: "PROBE",
@@ -36,43 +41,53 @@ class Way:
         return f"dev {self.device}" + (f" via {self.via}" if self.via else "") + f" (table {self.table})"
 
 
-def _open(netns: str) -> IPRoute:
+def _ask(name: str, question: Callable[..., _T], *args: Any) -> _T:
+    """Ask the kernel in network namespace `name`. Raises: NoWay."""
+    def ask() -> _T:
+        with IPRoute() as handle:
+            return question(handle, *args)
+
     try:
-        return IPRoute(netns=netns, flags=0)  # by default it would be made
+        return netns.inside(name, ask)
     except FileNotFoundError:
-        raise NoWay(f"network namespace {netns} does not exist") from None
+        raise NoWay(f"network namespace {name} does not exist") from None
     except OSError as error:
-        raise NoWay(f"network namespace {netns}: {error.strerror or error}") from error
+        raise NoWay(f"network namespace {name}: {error.strerror or error}") from error
 
 
-def route(netns: str, source: IPv6Address, destination: IPv6Address, device: str) -> Way:
+def _index(handle: IPRoute, device: str) -> int:
+    for index in handle.link_lookup(ifname=device):
+        return index
+    raise NoWay(f"interface {device} does not exist")
+
+
+def route(name: str, source: IPv6Address, destination: IPv6Address, device: str) -> Way:
     """Return the way of a packet that comes in by `device` (``ip -6 route get ... iif``).
 
-    Raises: NoWay.
+    `name`: the network namespace. Raises: NoWay.
     """
-    with _open(netns) as handle:
-        names = {link["index"]: link.get_attr("IFLA_IFNAME") for link in handle.get_links()}
-        index = next((number for number, name in names.items() if name == device), None)
-        if index is None:
-            raise NoWay(f"interface {device} does not exist in network namespace {netns}")
-        try:
-            answer = next(iter(handle.route("get", family=socket.AF_INET6, dst=str(destination),
-                                            src=str(source), iif=index)))
-        except NetlinkError as error:
-            reason = _REFUSALS.get(error.code, os.strerror(error.code))
-            raise NoWay(f"{reason} for {destination} from {source} in namespace {netns}") from error
-        table = answer.get_attr("RTA_TABLE") or 0
-        return Way(names.get(answer.get_attr("RTA_OIF"), "?"), answer.get_attr("RTA_GATEWAY"), table)
+    return _ask(name, _route, source, destination, device)
 
 
-def neighbour(netns: str, device: str, address: IPv6Address) -> tuple[str, str | None] | None:
+def _route(handle: IPRoute, source: IPv6Address, destination: IPv6Address, device: str) -> Way:
+    try:
+        answer = next(iter(handle.route("get", family=socket.AF_INET6, dst=str(destination), src=str(source),
+                                        iif=_index(handle, device))))
+    except NetlinkError as error:
+        reason = _REFUSALS.get(error.code) or os.strerror(error.code)
+        raise NoWay(f"{reason} for {destination} from {source}") from error
+    out = next(iter(handle.get_links(answer.get_attr("RTA_OIF"))))
+    return Way(out.get_attr("IFLA_IFNAME"), answer.get_attr("RTA_GATEWAY"), answer.get_attr("RTA_TABLE") or 0)
+
+
+def neighbour(name: str, device: str, address: IPv6Address) -> tuple[str, str | None] | None:
     """Return (state, MAC) of a neighbour as the kernel knows it; None when it knows none. Raises: NoWay."""
-    with _open(netns) as handle:
-        index = next(iter(handle.link_lookup(ifname=device)), None)
-        if index is None:
-            raise NoWay(f"interface {device} does not exist in network namespace {netns}")
-        for entry in handle.get_neighbours(family=socket.AF_INET6, ifindex=index):
-            known = entry.get_attr("NDA_DST")
-            if known is not None and IPv6Address(known) == address:
-                return _NUD.get(entry["state"], f"state {entry['state']:#x}"), entry.get_attr("NDA_LLADDR")
+    return _ask(name, _neighbour, device, address)
+
+
+def _neighbour(handle: IPRoute, device: str, address: IPv6Address) -> tuple[str, str | None] | None:
+    for entry in handle.get_neighbours(family=socket.AF_INET6, ifindex=_index(handle, device)):
+        known = entry.get_attr("NDA_DST")
+        if known is not None and IPv6Address(known) == address:
+            return _NUD.get(entry["state"], f"state {entry['state']:#x}"), entry.get_attr("NDA_LLADDR")
     return None

@@ -16,13 +16,12 @@ from fip64agent import hub
 from fip64agent.admin import kernel, ovstrace, packets, report
 from fip64agent.admin.state import States
 from fip64agent.exceptions import Fip64Error
+from fip64agent.links import layout
 from fip64agent.plan.desired import ACTIVE, Mapping64, Tenant, Uplink
 
 OK, NOTE, STOP, NOT_REACHED = "ok", "note", "stop", "not reached"
 CLIENT_MAC = "02:00:00:00:00:0c"
 """Source of what comes in by the uplink: the client's or the upstream router's. Flows do not look at it."""
-TENANT_CORE_END = "core"
-TENANT_TUN = "nat64"
 
 
 class _Stop(Exception):
@@ -230,7 +229,7 @@ class _Walk:
 
     def _route_to_translator(self) -> Outcome:
         looked_at, way = self._way(self.tenant.netns, self.client, self.mapping.floating_ip,
-                                   TENANT_CORE_END, TENANT_TUN)
+                                   layout.CORE, layout.TUN)
         return OK, looked_at, str(way)
 
     def _route_back(self) -> Outcome:
@@ -253,7 +252,23 @@ class _Walk:
         return OK, looked_at, f"{state}, {mac}"
 
     def _translate(self) -> Outcome:
-        raise NotImplementedError
+        room = self.agent.rooms["translator"]
+        looked_at = f"translator of tenant {self.mapping.router_id}, read back"
+        if reason := room.ready():
+            raise _Stop(looked_at, reason)
+        installed = room.actual()
+        for obj in (self.tenant, self.mapping):
+            for item in room.expand(obj):
+                if item.key not in installed:
+                    raise _Stop(looked_at, f"{item} is not there")
+                if installed[item.key] != item:
+                    raise _Stop(looked_at, f"{item} is there, but not as planned: {installed[item.key]}")
+        text = f"{self.mapping.floating_ip} <-> {self.mapping.fixed_ip} is installed"
+        for binding in room.clients(self.mapping.router_id):
+            if binding.client == self.client:
+                self.pool_address = binding.address
+                return OK, looked_at, f"{text}; the client is {binding.address}"
+        return OK, looked_at, f"{text}; the client gets a pool address with its first packet"
 
 
 def trace(agent, fip_id: str, client: str | None = None) -> dict[str, Any]:

@@ -29,6 +29,14 @@ class Thing:
         return self.key
 
 
+@dataclasses.dataclass(frozen=True)
+class Binding:
+    client: object
+    address: object
+    static: bool = False
+    last_seen: float | None = None
+
+
 class ScriptedRoom:
     def __init__(self, name: str) -> None:
         self.name = name
@@ -71,6 +79,8 @@ class ScriptedSwitch(ScriptedRoom):
         return self.flows
 
     def trace(self, in_port: int, packet: bytes) -> str:
+        if self.down:
+            raise NotReady(self.down)
         return self.traces[in_port]
 
 

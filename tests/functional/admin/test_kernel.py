@@ -48,11 +48,11 @@ def test_the_way_of_a_packet(netns):
 def test_no_way(netns, destination, reason):
     with pytest.raises(kernel.NoWay) as caught:
         kernel.route(netns, CLIENT, IPv6Address(destination), "wan")
-    assert str(caught.value) == f"{reason} for {destination} from {CLIENT} in namespace {netns}"
+    assert str(caught.value) == f"{reason} for {destination} from {CLIENT}"
 
 
 def test_an_interface_or_a_namespace_that_is_not_there(netns):
-    with pytest.raises(kernel.NoWay, match=f"interface gone does not exist in network namespace {netns}"):
+    with pytest.raises(kernel.NoWay, match="interface gone does not exist"):
         kernel.route(netns, CLIENT, FIP, "gone")
     with pytest.raises(kernel.NoWay, match="network namespace f64-nowhere does not exist"):
         kernel.route("f64-nowhere", CLIENT, FIP, "wan")

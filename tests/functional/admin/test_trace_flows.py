@@ -91,10 +91,13 @@ def test_an_answer_with_a_wrong_mac_is_told(agent, ovs):
 
 
 @pytest.mark.parametrize(("step", "match"), [
-    ("redirect", "in_port=1,ipv6"), ("deliver", "in_port=502,ip"), ("arp", "arp,arp_tpa=10.0.0.1"),
-    ("answer", "ip,nw_src=10.0.0.5"), ("uplink", "in_port=501,ipv6")])
+    ("redirect", "in_port={fip.uplink_ofport},ipv6"), ("deliver", "in_port={fip.downlink_ofport},ip"),
+    ("arp", "arp,arp_tpa=10.0.0.1"), ("answer", "in_port={fip.vm_ofport},ip"),
+    ("uplink", "in_port={uplink.veth_ofport},ipv6")])
 def test_a_flow_that_is_missing_is_where_it_stops(agent, ovs, step, match):
-    ovs.ofctl("del-flows", BRIDGE, match)
+    desired = agent.loop.desired
+    ovs.ofctl("del-flows", BRIDGE, match.format(fip=desired.mappings["fip-vm-red"],
+                                                uplink=desired.uplinks["uplink"]))
     found = outcomes(agent, "fip-vm-red")
     assert found.pop(step).startswith("stop: does not reach ")
     assert set(found.values()) == {OK}

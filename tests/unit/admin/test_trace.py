@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Traces of a scripted agent: where they stop, and what is told then."""
+
+import dataclasses
+from ipaddress import IPv6Address
+
+import pytest
+
+from fip64agent.admin.trace import NOT_REACHED, NOTE, OK, STOP, _Stop, _Walk, trace
+from tests.fakes.scripted_agent import Binding, ScriptedAgent
+
+
+@pytest.fixture
+def agent():
+    return ScriptedAgent().settle()
+
+
+def results(agent, fip="fip-vm-red") -> dict[str, str]:
+    return {step["name"]: step["result"] for step in trace(agent, fip)["steps"]}
+
+
+def stop(agent, fip="fip-vm-red") -> tuple[str, str]:
+    """(name, detail) of the step where the trace stops; all before it passed, none after it was reached."""
+    answer = trace(agent, fip)
+    assert not answer["reachable"]
+    steps = answer["steps"]
+    number = next(number for number, step in enumerate(steps) if step["result"] == STOP)
+    assert all(step["result"] in (OK, NOTE) for step in steps[:number])
+    assert all(step["result"] == NOT_REACHED for step in steps[number + 1:])
+    assert answer["stops_at"] == steps[number]["name"]
+    return steps[number]["name"], steps[number]["detail"]
+
+
+def test_a_floating_ip_that_is_down(agent):
+    agent.site.change("floatingips", "fip-vm-red", port_id=None)
+    agent.settle()
+    assert stop(agent) == ("fip", "down: not associated with a port")
+
+
+def test_a_floating_ip_of_another_host(agent):
+    del agent.site.interfaces["tap-vm-red"]
+    agent.settle()
+    assert stop(agent) == ("fip", "pending: port vm-red is not bound on this host")
+
+
+def test_a_floating_ip_in_error_is_walked_on_to_find_out_where(agent):
+    agent.rooms["switch"].refuses["switch of fip fip-vm-red"] = "table full"
+    agent.rooms["switch"].installed.pop("switch of fip fip-vm-red")
+    agent.loop.invalidate("switch")
+    agent.loop.step()
+    found = results(agent)
+    assert (found["fip"], found["ports"], found["neighbor"], found["redirect"]) == (NOTE, OK, OK, STOP)
+
+
+def test_a_veth_that_ovs_has_not_opened(agent):
+    downlink = agent.loop.desired.tenants["red"].interface
+    agent.site.change("interfaces", downlink, ofport=None, error="no such device")
+    agent.plan()
+    agent.loop.step()
+    assert stop(agent) == ("ports", f"Open vSwitch has not opened {downlink}: no such device")
+
+
+def test_a_switch_that_cannot_be_asked(agent):
+    agent.rooms["switch"].down = "ovs-vswitchd does not answer"
+    name, detail = stop(agent)
+    assert (name, detail) == ("redirect", "cannot be looked at: ovs-vswitchd does not answer")
+
+
+def test_a_namespace_that_is_gone_stops_it_at_the_route(agent):
+    veth = agent.loop.desired.uplinks["uplink"].veth_ofport
+    agent.rooms["switch"].traces[1] = f" 0. ipv6,in_port=1, priority 40000\n    output:{veth}\n"
+    agent.site.settings = dataclasses.replace(agent.site.settings, netns_prefix="f64-no-such-")
+    agent.settle()
+    assert stop(agent) == ("route", "network namespace f64-no-such-core does not exist")
+
+
+def walk(agent, client=None) -> _Walk:
+    return _Walk(agent, "fip-vm-red", IPv6Address(client) if client else None)
+
+
+def test_the_default_client_is_on_the_uplink_s_link(agent):
+    assert walk(agent).client in agent.loop.desired.uplinks["uplink"].onlink[0]
+    assert str(walk(agent, "2001:db8:77::1").client) == "2001:db8:77::1"
+
+
+def test_the_translator_s_mapping_is_read_back(agent):
+    translator = agent.rooms["translator"]
+    result, _looked_at, detail = walk(agent)._translate()
+    assert result == OK and "gets a pool address with its first packet" in detail
+    translator.bindings["red"] = [Binding(IPv6Address("2001:db8:77::1"), "100.64.0.9")]
+    found = walk(agent, "2001:db8:77::1")
+    assert "the client is 100.64.0.9" in found._translate()[2] and found.pool_address == "100.64.0.9"
+    installed = translator.installed.pop("translator of tenant red")
+    with pytest.raises(_Stop, match="translator of tenant red is not there"):
+        walk(agent)._translate()
+    translator.installed[installed.key] = dataclasses.replace(installed, value="old")
+    with pytest.raises(_Stop, match="is there, but not as planned"):
+        walk(agent)._translate()
+    translator.down = "tayga is not installed"
+    with pytest.raises(_Stop, match=r"^tayga is not installed$"):
+        walk(agent)._translate()
+
+
+def test_every_step_has_a_name_of_its_own(agent):
+    names = [name for name, _title, _method in walk(agent).steps()]
+    assert len(set(names)) == len(names) == 13
