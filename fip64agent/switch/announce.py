@@ -38,11 +38,11 @@ OVERRIDE = 1
 def advertisement(announcement: Announcement) -> bytes:
     """Return the packet: to all nodes, override, with the target's link-layer address."""
     address = str(announcement.address)
-    result = packet.Packet([
-        ethernet.ethernet(dst=ALL_NODES_MAC, src=announcement.mac, ethertype=0x86DD),
-        ipv6.ipv6(src=address, dst=str(ALL_NODES), nxt=58, hop_limit=255),
-        icmpv6.icmpv6(type_=136, data=icmpv6.nd_neighbor(
-            res=OVERRIDE, dst=address, option=icmpv6.nd_option_tla(hw_src=announcement.mac)))])
+    result = packet.Packet()
+    result.add_protocol(ethernet.ethernet(dst=ALL_NODES_MAC, src=announcement.mac, ethertype=0x86DD))
+    result.add_protocol(ipv6.ipv6(src=address, dst=str(ALL_NODES), nxt=58, hop_limit=255))
+    result.add_protocol(icmpv6.icmpv6(type_=136, data=icmpv6.nd_neighbor(
+        res=OVERRIDE, dst=address, option=icmpv6.nd_option_tla(hw_src=announcement.mac))))
     result.serialize()
     return bytes(result.data)
 

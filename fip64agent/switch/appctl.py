@@ -44,7 +44,8 @@ def call(run_path: str, command: str, *arguments: str) -> str:
     finally:
         rpc.close()
     if error:
-        raise NotReady(f"ovs-vswitchd did not answer on {path}: {os.strerror(error) if error > 0 else 'closed'}")
+        why = os.strerror(error) if error > 0 else "connection closed"
+        raise NotReady(f"ovs-vswitchd did not answer on {path}: {why}")
     if reply.error is not None:
         raise AppctlError(f"{command}: {str(reply.error).strip()}")
     return str(reply.result)

@@ -70,7 +70,8 @@ def _send(connection: Connection, command: int, items: Sequence[FlowItem]) -> di
         if not refused:
             failed.update((item.key, f"Open vSwitch refused the bundle: {why}") for item in left)
             break
-        LOG.warning("a bundle of %d flows is sent again without %d that were refused", len(items), len(refused))
+        LOG.warning("a bundle of %d flows is sent again without %d that were refused",
+                    len(items), len(refused))
         items = left
     return failed
 

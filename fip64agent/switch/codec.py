@@ -164,7 +164,8 @@ def encode_action(action: Action) -> bytes:
         padding = _PADDING[length % 8]
         return struct.pack("!HH", ofp.OFPAT_SET_FIELD, length + len(padding)) + tlv + padding
     if isinstance(action, Move):
-        return _os_ken(parser.NXActionRegMove(_nicira(action.source), _nicira(action.destination), action.bits))
+        return _os_ken(parser.NXActionRegMove(_nicira(action.source), _nicira(action.destination),
+                                              action.bits))
     if isinstance(action, Resubmit):
         return _os_ken(parser.NXActionResubmitTable(table_id=action.table))
     if isinstance(action, PushVlan):
@@ -260,7 +261,8 @@ def decode_flows(body: bytes) -> Iterator[tuple[int, int, int, bytes, bytes, int
     while position < end:
         if position + size + 4 > end:
             raise CodecError(f"flow statistics: {end - position} bytes where a flow should begin")
-        (length, table, _, _, priority, _, _, _, cookie, packets, octets) = _FLOW_STATS.unpack_from(body, position)
+        (length, table, _, _, priority, _, _, _, cookie,
+         packets, octets) = _FLOW_STATS.unpack_from(body, position)
         kind, match_length = _MATCH.unpack_from(body, position + size)
         match_at = position + size + 4
         match_end = position + size + match_length
@@ -278,7 +280,8 @@ def decode_items(body: bytes) -> Iterator[FlowStats]:
     """Yield the flows of an OFPMP_FLOW reply that are ours. Raises: CodecError."""
     for table, priority, cookie, match, instructions, packets, octets in decode_flows(body):
         if pipeline.is_ours(cookie):
-            yield FlowStats(FlowItem(table, priority, normalise(match), instructions, cookie), packets, octets)
+            item = FlowItem(table, priority, normalise(match), instructions, cookie)
+            yield FlowStats(item, packets, octets)
 
 
 assert (IN_PORT, NORMAL) == (ofp.OFPP_IN_PORT, ofp.OFPP_NORMAL)

@@ -18,19 +18,14 @@ from collections.abc import Callable, Mapping, Sequence
 from ovs.db import idl as ovs_idl
 from ovsdbapp import exceptions as ovsdbapp_exceptions
 from ovsdbapp.backend.ovs_idl import command, connection, idlutils
-from ovsdbapp.schema.open_vswitch import impl_idl
 
 from fip64agent import hub
 from fip64agent.exceptions import EnvironmentMissing, NotReady
 from fip64agent.plan.inputs import Interface
+from fip64agent.switch.ovsdb_ports import IFINDEX, OWNER, Backend, EditPorts, RecordDevices, missing_bridge
 
 LOG = logging.getLogger(__name__)
 
-OWNER = "fip64-owner"
-"""Key in external_ids of what is ours; its value is ``<kind>:<id>`` of the plan's object."""
-IFINDEX = "fip64-ifindex"
-"""Key in external_ids of our interfaces: index of the device that OVS opened. OVS does not notice
-when a device is deleted and made anew: it keeps the port, and no packet passes (measured, 3.1)."""
 COLUMNS = {
     "Open_vSwitch": ["bridges", "cur_cfg", "next_cfg"],
     "Bridge": ["name", "ports", "datapath_id"],
@@ -39,6 +34,10 @@ COLUMNS = {
 }
 RECONNECT = (200, 500)
 """Shortest and longest time between attempts to reconnect, in ms (the library's own: 1 to 8 s)."""
+
+
+RECORD_WAIT = 1.0
+"""Seconds to wait until OVS reports the index of a device that it opened."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -103,7 +102,7 @@ class _Rows:
         ifindex = row.ifindex[0] if row.ifindex else None
         if OWNER in ids and error is None:
             error = _device_error(int(ids.get(IFINDEX, 0)), ifindex)
-        if error is not None or ofport is not None and ofport < 0:
+        if error is not None or (ofport is not None and ofport < 0):
             ofport = None
         self._interfaces[row.uuid] = Interface(row.name, ofport, ids.get("iface-id"), error)
 
@@ -163,123 +162,6 @@ class _Replica(connection.OvsdbIdl):
         return changed
 
 
-class _Backend(impl_idl.OvsdbIdl):
-    ovsdb_connection = None  # ovsdbapp shares one connection per class; we have one per client
-
-    def create_transaction(self, check_error=True, log_errors=False, **_kwargs):
-        return _Transaction(self, self.ovsdb_connection, check_error=check_error, log_errors=log_errors)
-
-
-RECORD_WAIT = 1.0
-"""Seconds to wait until OVS reports the index of a device that it opened."""
-
-
-class _Transaction(impl_idl.OvsVsctlTransaction):
-    """Waits until ovs-vswitchd has carried it out, but not for ever: OpenFlow ports come later then."""
-
-    def do_post_commit(self, txn) -> None:
-        wanted = txn.get_increment_new_value()
-        deadline = time.monotonic() + self.timeout / 2
-        poller = self.ovsdb_connection.poller
-        while not self.vswitchd_has_completed(wanted) and (left := deadline - time.monotonic()) > 0:
-            poller.timer_wait(left * 1000)
-            self.api.idl.wait(poller)
-            poller.block()
-            self.api.idl.run()
-
-
-class _EditPorts(command.BaseCommand):
-    """Bring ports of ours to the bridge and away from it; `result` has a reason for each failure."""
-
-    def __init__(self, api, bridge: str, add: Sequence[tuple[str, str]], delete: Sequence[str]) -> None:
-        super().__init__(api)
-        self._bridge_name = bridge
-        self._add = add
-        self._delete = delete
-
-    def run_idl(self, txn) -> None:
-        self.result = {}
-        bridge = idlutils.row_by_value(self.api.idl, "Bridge", "name", self._bridge_name, None)
-        if bridge is None:
-            raise NotReady(missing_bridge(self._bridge_name))
-        for name in self._delete:
-            self._remove(bridge, name)
-        for name, mark in self._add:
-            self._ensure(txn, bridge, name, mark)
-
-    def _find(self, name: str):
-        return idlutils.row_by_value(self.api.idl, "Port", "name", name, None)
-
-    def _bridge_of(self, port):
-        return next((row for row in self.api.idl.tables["Bridge"].rows.values() if port in row.ports), None)
-
-    def _remove(self, bridge, name: str) -> None:
-        port = self._find(name)
-        if port is None:
-            return
-        if OWNER not in port.external_ids:
-            self.result[name] = foreign_port(name)
-            return
-        self._drop(port)
-
-    def _drop(self, port) -> None:
-        holder = self._bridge_of(port)
-        if holder is not None:
-            holder.delvalue("ports", port)
-        for interface in port.interfaces:
-            interface.delete()
-        port.delete()
-
-    def _ensure(self, txn, bridge, name: str, mark: str) -> None:
-        port = self._find(name)
-        if port is not None:
-            if OWNER not in port.external_ids:
-                self.result[name] = foreign_port(name)
-                return
-            as_it_should_be = (port.external_ids.get(OWNER) == mark and self._bridge_of(port) == bridge
-                               and not any(interface.error for interface in port.interfaces))
-            if as_it_should_be:
-                return
-            self._drop(port)
-        interface = txn.insert(self.api.idl.tables["Interface"])
-        interface.name = name
-        interface.external_ids = {OWNER: mark}
-        port = txn.insert(self.api.idl.tables["Port"])
-        port.name = name
-        port.external_ids = {OWNER: mark}
-        port.interfaces = [interface]
-        bridge.addvalue("ports", port)
-
-
-class _RecordDevices(command.BaseCommand):
-    """Write IFINDEX on those of our interfaces that OVS has opened; `result` has the others."""
-
-    def __init__(self, api, names: Sequence[str]) -> None:
-        super().__init__(api)
-        self._names = names
-
-    def run_idl(self, txn) -> None:
-        self.result = []
-        for name in self._names:
-            interface = idlutils.row_by_value(self.api.idl, "Interface", "name", name, None)
-            if interface is None or interface.error or IFINDEX in interface.external_ids:
-                continue
-            if interface.ifindex and interface.ifindex[0]:
-                interface.setkey("external_ids", IFINDEX, str(interface.ifindex[0]))
-            else:
-                self.result.append(name)
-
-
-def missing_bridge(name: str) -> str:
-    return (f"OVS has no bridge {name}: create it (ovs-vsctl --may-exist add-br {name}) "
-            "or set [ovs] bridge")
-
-
-def foreign_port(name: str) -> str:
-    return (f"OVS has a port {name} that is not ours (no external_ids:{OWNER}); it is left alone. "
-            f"Remove it (ovs-vsctl del-port {name}) if nobody needs it")
-
-
 def check_socket(remote: str) -> None:
     """Raises: EnvironmentMissing when nobody listens on the unix socket `remote` names."""
     if not remote.startswith("unix:"):
@@ -315,7 +197,7 @@ class OvsdbClient:
         self._on_own = on_own
         self._lock = hub.Semaphore()
         self._connection: connection.Connection | None = None
-        self._backend: _Backend | None = None
+        self._backend: Backend | None = None
         self._replica: _Replica | None = None
         self._notifier: hub.Notifier | None = None
         self._latest: Snapshot | None = None
@@ -343,7 +225,7 @@ class OvsdbClient:
             schema.register_columns(table, columns)
         self._replica = _Replica(self._remote, schema, self._bridge, self._after_run)
         self._connection = connection.Connection(self._replica, self._timeout)
-        self._backend = _Backend(self._connection)
+        self._backend = Backend(self._connection)
 
     def close(self) -> None:
         if self._connection is not None:
@@ -429,9 +311,9 @@ class OvsdbClient:
         broken = [name for name, mark in add if name in own and (own[name].error or own[name].mark != mark)]
         failed: dict[str, str] = {}
         if delete or broken:  # by itself: in one transaction OVS would keep what it has open
-            failed |= self._commit(_EditPorts(self._backend, self._bridge, (), [*delete, *broken]))
+            failed |= self._commit(EditPorts(self._backend, self._bridge, (), [*delete, *broken]))
         if add:
-            failed |= self._commit(_EditPorts(self._backend, self._bridge, add, ()))
+            failed |= self._commit(EditPorts(self._backend, self._bridge, add, ()))
             self._record_devices([name for name, _ in add if name not in failed])
         return failed
 
@@ -443,7 +325,7 @@ class OvsdbClient:
 
     def _record_devices(self, names: Sequence[str]) -> None:
         """Note which device OVS opened, as soon as it says so; without a device there is none."""
-        record = _RecordDevices(self._backend, names)
+        record = RecordDevices(self._backend, names)
         deadline = time.monotonic() + RECORD_WAIT
         while self._commit(record) and time.monotonic() < deadline:
             time.sleep(0.01)

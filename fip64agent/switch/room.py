@@ -329,7 +329,8 @@ def _describe(bodies: Sequence[bytes], names: Mapping[int, str]) -> list[dict[st
             kind, owner = decoded if decoded else (None, 0)
             result.append({
                 "table": pipeline.table_name(item.table), "feature": kind.feature if kind else "unknown",
-                "priority": item.priority, "cookie": f"0x{item.cookie:016x}", "owner": names.get(owner, f"{owner:08x}"),
+                "priority": item.priority, "cookie": f"0x{item.cookie:016x}",
+                "owner": names.get(owner, f"{owner:08x}"),
                 "match": text.match_text(item.match), "actions": text.instructions_text(item.instructions),
                 "packets": stats.packets, "bytes": stats.bytes})
     result.sort(key=lambda row: (row["table"], -row["priority"], row["feature"], row["match"]))

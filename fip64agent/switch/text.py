@@ -54,13 +54,19 @@ def match_text(match: bytes) -> str:
     return ",".join(f"{name}={parts[name]}" for name in names)
 
 
+def _field_text(name: str) -> str:
+    """Return the name a match has for it: moves use the NXM forms of fields."""
+    name = name.removesuffix("_nxm")
+    return f"ipv6_{name}" if name in ("nd_target", "nd_sll", "nd_tll") else name
+
+
 def _action_text(action) -> str:
     if isinstance(action, parser.OFPActionOutput):
         return f"output:{_PORTS.get(action.port, action.port)}"
     if isinstance(action, parser.OFPActionSetField):
         return f"set_field:{action.key}={_value_text(action.key, action.value)}"
     if isinstance(action, parser.NXActionRegMove):
-        return f"move:{action.src_field}->{action.dst_field}"
+        return f"move:{_field_text(action.src_field)}->{_field_text(action.dst_field)}"
     if isinstance(action, parser.NXActionResubmitTable):
         return f"resubmit:{table_name(action.table_id)}"
     if isinstance(action, parser.OFPActionPushVlan):

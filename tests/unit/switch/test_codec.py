@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our bytes against os-ken's own serialization, and bytes that are no flows."""
+
+import dataclasses
+import struct
+import zlib
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fip64agent.switch import bundle, codec, pipeline, text
+from fip64agent.switch.document import EXAMPLES, page
+from fip64agent.switch.flows import flows_of
+from fip64agent.switch.flows.flow import Move, Output, PopVlan, PushVlan, Resubmit, SetField
+from fip64agent.switch.pipeline import Kind
+
+# isort: split
+from os_ken.ofproto import ofproto_v1_3 as ofp
+from os_ken.ofproto import ofproto_v1_3_parser as parser
+from os_ken.ofproto.ofproto_protocol import ProtocolDesc
+
+DATAPATH = ProtocolDesc(ofp.OFP_VERSION)
+FLOWS = [flow for _, _, objects in EXAMPLES for obj in objects for flow in flows_of(obj)]
+
+
+def name_of(flow):
+    return f"{flow.kind.feature}-{flow.table}-{flow.priority}-{zlib.crc32(repr(flow).encode()):x}"
+
+
+def os_ken_value(value):
+    if isinstance(value, IPv4Network | IPv6Network):
+        return str(value.network_address), str(value.netmask)
+    return str(value) if isinstance(value, IPv4Address | IPv6Address) else value
+
+
+def os_ken_actions(actions):
+    for action in actions:
+        if isinstance(action, Output):
+            yield parser.OFPActionOutput(action.port, 0)
+        elif isinstance(action, SetField):
+            yield parser.OFPActionSetField(**{action.field: os_ken_value(action.value)})
+        elif isinstance(action, Move):
+            nicira = {"ipv6_nd_target": "nd_target", "ipv6_nd_tll": "nd_tll"}
+            yield parser.NXActionRegMove(*(nicira.get(name, f"{name}_nxm")
+                                           for name in (action.source, action.destination)), action.bits)
+        elif isinstance(action, Resubmit):
+            yield parser.NXActionResubmitTable(table_id=action.table)
+        elif isinstance(action, PushVlan):
+            yield parser.OFPActionPushVlan(0x8100)
+            yield parser.OFPActionSetField(vlan_vid=0x1000 | action.vlan)
+        else:
+            assert isinstance(action, PopVlan)
+            yield parser.OFPActionPopVlan()
+
+
+def os_ken_flow_mod(flow, xid):
+    match = parser.OFPMatch(**{name: os_ken_value(value) for name, value in flow.match})
+    actions = list(os_ken_actions(flow.actions))
+    instructions = [parser.OFPInstructionActions(ofp.OFPIT_APPLY_ACTIONS, actions)] if actions else []
+    message = parser.OFPFlowMod(DATAPATH, cookie=pipeline.encode_cookie(flow.kind, flow.owner),
+                                table_id=flow.table, priority=flow.priority, match=match,
+                                instructions=instructions, out_port=ofp.OFPP_ANY, out_group=ofp.OFPG_ANY)
+    message.set_xid(xid)
+    message.serialize()
+    return bytes(message.buf)
+
+
+def normalised(message):
+    """A flow mod with its match in our order."""
+    head = codec.FLOW_MOD.size
+    length = struct.unpack_from("!H", message, head + 2)[0]
+    end = head + length + -length % 8
+    return message[:head], codec.normalise(message[head + 4:head + length]), message[end:]
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=name_of)
+def test_a_flow_mod_is_what_os_ken_makes(flow):
+    ours = codec.flow_mod(codec.encode(flow), 77)
+    assert normalised(ours) == normalised(os_ken_flow_mod(flow, 77))
+    assert struct.unpack_from("!H", ours, 2)[0] == len(ours)
+    assert len(ours) % 8 == 0
+
+
+def test_a_deletion_can_hit_only_our_flows():
+    message = codec.flow_mod(codec.encode(FLOWS[0]), 1, bundle.DELETE)
+    cookie, mask = struct.unpack_from("!QQ", message, 8)
+    assert (cookie, mask) == (0xF164 << 48, 0xFFFF << 48)
+    assert message[25] == ofp.OFPFC_DELETE_STRICT
+
+
+def test_messages_of_a_bundle_are_what_os_ken_makes():
+    control = parser.ONFBundleCtrlMsg(DATAPATH, 5, ofp.ONF_BCT_COMMIT_REQUEST,
+                                      ofp.ONF_BF_ATOMIC | ofp.ONF_BF_ORDERED, [])
+    control.set_xid(9)
+    control.serialize()
+    assert bundle.control(9, 5, ofp.ONF_BCT_COMMIT_REQUEST) == bytes(control.buf)
+    flow_mod = codec.flow_mod(codec.encode(FLOWS[0]), 9)
+    added = bundle.add_message(9, 5, flow_mod)
+    assert struct.unpack_from("!BBHIIII2xH", added) == (
+        4, ofp.OFPT_EXPERIMENTER, len(added), 9, 0x4F4E4600, 2301, 5, 3)
+    assert added[24:] == flow_mod
+
+
+def statistics(item, packets=3, octets=300, cookie=None):
+    """A flow as an OFPMP_FLOW reply has it."""
+    length = 4 + len(item.match)
+    match = struct.pack("!HH", 1, length) + item.match + bytes(-length % 8)
+    return struct.pack("!HBxIIHHHHxxxxQQQ", 48 + len(match) + len(item.instructions), item.table, 1, 2,
+                       item.priority, 0, 0, 0, item.cookie if cookie is None else cookie, packets, octets,
+                       ) + match + item.instructions
+
+
+def test_what_is_read_back_is_what_was_encoded():
+    items = [codec.encode(flow) for flow in FLOWS]
+    body = b"".join(statistics(item) for item in items)
+    decoded = list(codec.decode_items(body))
+    assert [stats.item for stats in decoded] == items
+    assert {(stats.packets, stats.bytes) for stats in decoded} == {(3, 300)}
+
+
+def test_flows_of_others_are_not_items():
+    assert list(codec.decode_items(statistics(codec.encode(FLOWS[0]), cookie=0xF165 << 48))) == []
+
+
+def test_the_order_of_a_match_does_not_matter():
+    tlvs = [codec.encode_match((field,)) for field in FLOWS[1].match]
+    assert codec.normalise(b"".join(tlvs)) == codec.normalise(b"".join(reversed(tlvs)))
+
+
+@given(st.binary(max_size=300))
+def test_arbitrary_bytes_give_flows_or_a_clear_error(body):
+    for decode in (codec.decode_flows, codec.decode_items):
+        try:
+            for _ in decode(body):
+                pass
+        except codec.CodecError as error:
+            assert str(error)
+
+
+@given(st.integers(0, 400), st.integers(0, 255))
+def test_a_damaged_reply_gives_flows_or_a_clear_error(position, value):
+    body = bytearray(b"".join(statistics(codec.encode(flow)) for flow in FLOWS[:6]))
+    body[position % len(body)] = value
+    try:
+        list(codec.decode_items(bytes(body)))
+    except codec.CodecError as error:
+        assert str(error)
+
+
+@given(st.binary(max_size=80))
+def test_text_of_arbitrary_bytes_never_fails(data):
+    assert isinstance(text.match_text(data), str)
+    assert isinstance(text.instructions_text(data), str)
+
+
+def test_text_names_fields_and_prefixes():
+    flow = next(flow for flow in FLOWS if flow.kind == Kind.BACK)
+    item = codec.encode(flow)
+    assert text.match_text(item.match) == ("in_port=21,vlan_vid=0x0000,eth_type=0x0800,ipv4_src=10.0.0.5,"
+                                           "ipv4_dst=100.64.0.0/16")
+    assert text.instructions_text(item.instructions) == "set_field:eth_dst=fa:16:3e:00:07:01,output:12"
+    assert "back flow" in str(item) and "10.0.0.5" in str(item)
+
+
+@given(st.sampled_from(Kind), st.lists(st.text(max_size=20), min_size=1, max_size=3).map(tuple))
+def test_a_cookie_tells_kind_and_owner(kind, owner):
+    cookie = pipeline.encode_cookie(kind, owner)
+    assert cookie < 1 << 64
+    assert pipeline.is_ours(cookie)
+    assert pipeline.decode_cookie(cookie) == (kind, zlib.crc32(":".join(owner).encode()))
+
+
+@given(st.integers(0, (1 << 64) - 1))
+def test_any_cookie_can_be_decoded(cookie):
+    decoded = pipeline.decode_cookie(cookie)
+    assert (decoded is not None) == (cookie >> 48 == 0xF164)
+
+
+def test_a_value_of_the_wrong_size_is_refused():
+    with pytest.raises(codec.CodecError, match="ipv4_dst"):
+        codec.encode_match((("ipv4_dst", IPv6Address("::1")),))
+
+
+def test_equality_ignores_who_owns_it():
+    item = codec.encode(FLOWS[0])
+    assert item == dataclasses.replace(item, owner=())
+    assert item != dataclasses.replace(item, instructions=b"")
+
+
+def test_the_page_is_not_stale(request):
+    stored = request.config.rootpath / "doc" / "source" / "reference" / "pipeline.rst"
+    assert stored.read_text() == page(), (
+        "run: python -m fip64agent.switch.document > doc/source/reference/pipeline.rst")

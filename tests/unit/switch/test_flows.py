@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Flows as values: what each feature yields, and what it leaves out."""
+
+import dataclasses
+from ipaddress import IPv6Address, IPv6Network
+
+import pytest
+
+from fip64agent.switch import pipeline
+from fip64agent.switch.document import EXAMPLES, GATEWAY, HOST, MAPPING, TENANT, UPLINK
+from fip64agent.switch.flows import flows_of
+from fip64agent.switch.flows.flow import IN_PORT, NORMAL, Output, PopVlan, PushVlan, SetField
+from fip64agent.switch.flows.redirect import link_local
+from fip64agent.switch.pipeline import Kind
+
+
+def of_kind(obj, kind):
+    return [flow for flow in flows_of(obj) if flow.kind == kind]
+
+
+def test_all_ipv6_of_the_uplink_goes_to_the_veth_and_back():
+    incoming, outgoing = of_kind(UPLINK, Kind.REDIRECT)
+    assert dict(incoming.match) == {"in_port": 1, "vlan_vid": 0, "eth_type": 0x86DD}
+    assert incoming.actions == (Output(11),)
+    assert dict(outgoing.match) == {"in_port": 11, "eth_type": 0x86DD}
+    assert outgoing.actions == (Output(1),)
+
+
+def test_external_networks_only():
+    uplink = dataclasses.replace(UPLINK, redirect="external-networks",
+                                 onlink=(IPv6Network("2001:db8:100::/64"), IPv6Network("2001:db8:100::/80")))
+    flows = of_kind(uplink, Kind.REDIRECT)
+    prefixes = {dict(flow.match).get("ipv6_dst") for flow in flows if "ip_proto" not in dict(flow.match)}
+    assert prefixes == {IPv6Network("2001:db8:100::/64"), IPv6Network("2001:db8:f::/64"),
+                        IPv6Network("fe80::/10"), None}  # None: from the veth
+    targets = {dict(flow.match)["ipv6_nd_target"] for flow in flows if "ipv6_nd_target" in dict(flow.match)}
+    assert targets == {IPv6Address("2001:db8:100::1"), link_local(UPLINK.mac)}
+    for flow in flows:
+        if dict(flow.match).get("ipv6_dst") == IPv6Address("ff02::1"):
+            assert flow.actions == (Output(11), Output(NORMAL))
+
+
+def test_an_address_outside_all_prefixes_is_redirected_too():
+    uplink = dataclasses.replace(UPLINK, redirect="external-networks", onlink=())
+    assert any(dict(flow.match).get("ipv6_dst") == IPv6Network("2001:db8:100::1/128")
+               for flow in of_kind(uplink, Kind.REDIRECT))
+
+
+def test_link_local_is_that_of_rfc_4291():
+    assert link_local("34:56:78:9a:bc:de") == IPv6Address("fe80::3656:78ff:fe9a:bcde")
+
+
+@pytest.mark.parametrize("obj", [
+    dataclasses.replace(UPLINK, veth_ofport=None), dataclasses.replace(TENANT, interface_ofport=None),
+    dataclasses.replace(MAPPING, downlink_ofport=None, on_link=False)])
+def test_no_flow_without_its_openflow_port(obj):
+    assert list(flows_of(obj)) == []
+
+
+def test_what_needs_no_downlink_is_there_without():
+    flows = flows_of(dataclasses.replace(MAPPING, downlink_ofport=None))
+    assert [flow.kind for flow in flows] == [Kind.NEIGHBOR]
+
+
+def test_a_routed_floating_ip_answers_no_solicitation():
+    assert of_kind(dataclasses.replace(MAPPING, on_link=False), Kind.NEIGHBOR) == []
+
+
+def test_the_neighbor_flow_announces_the_address():
+    (flow,) = of_kind(MAPPING, Kind.NEIGHBOR)
+    announcement = flow.announcement
+    assert (announcement.ofport, announcement.mac) == (1, MAPPING.uplink_mac)
+    assert announcement.address == MAPPING.floating_ip
+
+
+def test_deliver_and_back_untagged():
+    (deliver,), (back,) = of_kind(MAPPING, Kind.DELIVER), of_kind(MAPPING, Kind.BACK)
+    assert deliver.actions == (SetField("eth_src", MAPPING.gateway_mac), SetField("eth_dst", MAPPING.vm_mac),
+                               Output(21))
+    assert dict(back.match)["ipv4_dst"] == MAPPING.pool
+    assert back.actions == (SetField("eth_dst", MAPPING.downlink_mac), Output(12))
+
+
+def test_deliver_and_back_tagged():
+    mapping = dataclasses.replace(MAPPING, downlink_vlan=7, downlink_ofport=13)
+    (deliver,), (back,) = of_kind(mapping, Kind.DELIVER), of_kind(mapping, Kind.BACK)
+    assert dict(deliver.match)["vlan_vid"] == 0x1007
+    assert PopVlan() in deliver.actions
+    assert back.actions[-2:] == (PushVlan(7), Output(13))
+
+
+def test_guards_drop():
+    vpp = dataclasses.replace(HOST, translator="vpp", downlink="ovs-dl", downlink_ofport=13)
+    for obj, ofport in ((UPLINK, 11), (TENANT, 12), (vpp, 13)):
+        (guard,) = of_kind(obj, Kind.GUARD)
+        assert (guard.match, guard.actions) == ((("in_port", ofport),), ())
+        assert guard.priority < pipeline.SERVICE
+    assert of_kind(dataclasses.replace(TENANT, translator="vpp"), Kind.GUARD) == []
+    assert of_kind(HOST, Kind.GUARD) == []
+
+
+def test_arp_answers_at_the_port_it_came_from():
+    (flow,) = flows_of(GATEWAY)
+    assert dict(flow.match)["arp_tpa"] == GATEWAY.address
+    assert flow.actions[-1] == Output(IN_PORT)
+
+
+def test_table_zero_matches_narrowly():
+    """All of ours name a port, so that other systems' flows work beneath; the default alone does not."""
+    for _, _, objects in EXAMPLES:
+        for obj in objects:
+            for flow in flows_of(obj):
+                if flow.table == pipeline.CLASSIFIER and flow.kind != Kind.DEFAULT:
+                    assert flow.match[0][0] == "in_port"
+                assert flow.owner == obj.key
+
+
+def test_no_two_flows_of_a_plan_share_a_key():
+    keys = [(flow.table, flow.priority, frozenset(flow.match))
+            for obj in (HOST, UPLINK, TENANT, MAPPING, GATEWAY) for flow in flows_of(obj)]
+    assert len(keys) == len(set(keys))
