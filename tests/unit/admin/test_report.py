@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The API's answers: what the operator reads, and that making them holds up nobody."""
+
+import pytest
+
+from fip64agent import hub
+from fip64agent.admin import flows, report
+from fip64agent.admin.state import States
+from fip64agent.exceptions import TopologyError
+from fip64agent.plan.inputs import Inputs
+from fip64agent.plan.planner import plan
+from fip64agent.switch import pipeline
+from tests.fakes import topologies
+from tests.fakes.scripted_agent import Binding, ScriptedAgent
+
+
+@pytest.fixture
+def agent():
+    return ScriptedAgent().settle()
+
+
+def texts(agent) -> list[str]:
+    return [f"{problem['severity']}: {problem['text']}" for problem in report.status(agent)["problems"]]
+
+
+def test_nothing_yet():
+    assert texts(ScriptedAgent()) == [
+        "pending: no topology was read yet from /etc/fip64agent/topology.yaml",
+        "pending: links waits for the first pass", "pending: translator waits for the first pass",
+        "pending: switch waits for the first pass"]
+
+
+def test_no_topology_at_all_is_an_error():
+    agent = ScriptedAgent()
+    agent.topology_error = TopologyError(["/etc/t.yaml: No such file or directory"])
+    assert texts(agent)[0] == ("error: topology: /etc/t.yaml: No such file or directory "
+                               "(no topology is in force)")
+    assert report.status(agent)["state"] == "error"
+
+
+def test_a_loop_that_hangs_is_told(agent):
+    agent.loop.beat -= 1000
+    assert texts(agent)[0].startswith("error: the reconcile loop shows no sign of life")
+
+
+def test_what_nobody_wants_any_more_and_cannot_be_removed(agent):
+    agent.rooms["links"].refuses["links of fip fip-vm-red"] = "Device or resource busy"
+    del agent.site.floatingips["fip-vm-red"]
+    agent.settle()
+    assert texts(agent) == ["error: left behind: links cannot remove links of fip fip-vm-red: "
+                            "Device or resource busy"]
+
+
+def test_many_with_one_reason_are_one_problem():
+    agent = ScriptedAgent()
+    topology, interfaces = topologies.big_topology(3, 300)
+    uplinks = {name: interface for name, interface in interfaces.items() if interface.iface_id == "uplink"}
+    agent.inputs = Inputs(topology, uplinks)
+    agent.topology_loaded_at = 1.0
+    agent.loop.submit(plan(agent.inputs))
+    agent.open_veths()
+    agent.loop.step()
+    problems = [problem for problem in report.status(agent)["problems"] if problem["kind"] == "fip"]
+    (problem,) = problems
+    assert problem["count"] == 300 and len(problem["objects"]) == 100
+    assert problem["text"].startswith("300 floating IPs pending: 2001:db8:f::")
+    assert problem["text"].endswith(" and 295 more: its port is not bound on this host")
+
+
+def test_clients(agent):
+    agent.rooms["translator"].bindings = {"red": [Binding("2001:db8::1", "100.64.0.2", last_seen=0.0)],
+                                          "blue": [Binding("2001:db8::2", "100.64.0.2", static=True)]}
+    everybody = report.clients(agent)
+    assert [(row["router_id"], row["client"]) for row in everybody] == [
+        ("blue", "2001:db8::2"), ("red", "2001:db8::1")]
+    assert report.clients(agent, "red") == [
+        {"router_id": "red", "router": "", "client": "2001:db8::1", "pool_address": "100.64.0.2",
+         "static": False, "last_seen": "1970-01-01T00:00:00+00:00"}]
+
+
+def test_a_router_by_name_only_if_one_has_it(agent):
+    agent.site.change("routers", "red", name="main").change("routers", "blue", name="main")
+    agent.settle()
+    assert report.find_router(States.now(agent), "main") is None
+    agent.site.change("routers", "red", name="first")
+    agent.settle()
+    assert report.find_router(States.now(agent), "first") == "red"
+
+
+def flow(number: int, table="classifier", cookie=None) -> dict:
+    owner = pipeline.encode_cookie(pipeline.Kind.DELIVER, ("fip", "fip-vm-red"))
+    return {"table": table, "feature": "deliver", "priority": number, "match": "ip", "actions": "drop",
+            "cookie": f"0x{owner if cookie is None else cookie:016x}", "packets": 1, "bytes": 2, "owner": ""}
+
+
+def test_flows_have_names_and_are_ordered_as_a_packet_meets_them(agent):
+    foreign = flow(9, "7", cookie=0x77)
+    agent.rooms["switch"].flows = [flow(1, "neighbor_solicitation"), flow(2), flow(3), foreign]
+    rows = flows.rows(agent)
+    assert [(row["table"], row["priority"]) for row in rows] == [(0, 3), (0, 2), (164, 1)]
+    assert {(row["feature"], row["object"]) for row in rows} == {("deliver", "fip fip-vm-red")}
+    agent.rooms["switch"].flows = [flow(1, cookie=pipeline.COOKIE_VALUE | 0xFF << 40)]
+    (row,) = flows.rows(agent)
+    assert (row["feature"], row["object"]) == ("unknown", "(not in the plan)")
+
+
+@pytest.mark.parametrize("question", [report.status, report.fips, flows.rows])
+def test_ten_thousand_rows_hold_up_nobody(question):
+    agent = ScriptedAgent()
+    agent.inputs = Inputs(*topologies.big_topology(10, 10_000))
+    agent.loop.submit(plan(agent.inputs))
+    agent.loop.step()
+    agent.rooms["switch"].flows = [flow(number) for number in range(10_000)]
+    turns = []
+
+    def others():
+        while True:
+            turns.append(None)
+            hub.sleep(0)
+
+    thread = hub.spawn(others)
+    try:
+        question(agent)
+    finally:
+        thread.kill()
+    assert len(turns) >= 20
