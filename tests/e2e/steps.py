@@ -19,7 +19,7 @@ EFFECTIVE = 1.0
 def fip(lab: Lab, address: str) -> dict:
     """The row of fip64ctl for one floating address; {} when it has none."""
     for row in lab.agent.get("/fips"):
-        if row["floating_ip"] == address:
+        if row["floating_ip_address"] == address:
             return row
     return {}
 

@@ -186,7 +186,7 @@ def test_killed_at_20_random_points_of_a_bulk_change_converges_to_the_plan(lab):
         lab.agent.kill9()
         lab.agent.start()
     steps.wait_settled(lab)
-    assert {row["floating_ip"] for row in lab.agent.get("/fips") if row["state"] == "active"} == (
+    assert {row["floating_ip_address"] for row in lab.agent.get("/fips") if row["state"] == "active"} == (
         present | {FIP_A, FIP_B})
     assert len(steps.translators(lab)) == len(present) + 2
     assert len(steps.namespaces(lab)) == len(present) + 3
