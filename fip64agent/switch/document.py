@@ -87,7 +87,7 @@ def lines() -> Iterator[str]:
     yield ".. Made by python -m fip64agent.switch.document; do not edit."
     yield ""
     yield from _title("OpenFlow pipeline", "=")
-    yield from ("The flows that fip64-agent keeps in the bridge. ``fip64ctl flow list`` shows those in force,",
+    yield from ("The flows that fip64-agent keeps in the bridge. ``fip64ctl flow list`` shows them,",
                 "with these names. Flows of other systems are neither changed nor removed: where one of",
                 "them has the table, priority and match of a flow of ours, ours is not installed and is",
                 "reported.", "")

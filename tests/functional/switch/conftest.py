@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A private OVS and a room on it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from fip64agent import hub
+from fip64agent.switch.room import SwitchRoom
+from lab.openvswitch import PrivateOvs
+from tests.conftest import require_programs, require_root
+
+BRIDGE = "br-test"
+PORTS = {"up": 1, "veth": 11, "dl": 12, "shared": 13, "vm": 21}
+"""Dummy ports, numbered as in switch.document's examples."""
+
+
+def until(condition: Callable[[], object], seconds: float = 5, what: str = "") -> float:
+    """Let the hub run until `condition`; return the seconds it took."""
+    begun = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begun < seconds, f"not within {seconds} s: {what or condition}"
+        hub.sleep(0.02)
+    return time.monotonic() - begun
+
+
+class Bench:
+    """An OVS, a room, and what the room reported."""
+
+    def __init__(self, ovs: PrivateOvs) -> None:
+        self.ovs = ovs
+        self.changes = 0
+        self.interfaces: list = []
+        self.rooms: list[SwitchRoom] = []
+
+    def _changed(self) -> None:
+        self.changes += 1
+
+    def room(self, **options) -> SwitchRoom:
+        options = {"timeout": 5, "probe_interval": 0.3, **options}
+        room = SwitchRoom(self.ovs.db, str(self.ovs.directory), BRIDGE, on_change=self._changed,
+                          on_interfaces=self.interfaces.append, **options)
+        self.rooms.append(room)
+        room.start()
+        until(lambda: room.ready() is None, what="the room is ready")
+        return room
+
+    def flows(self, *match: str) -> list[str]:
+        """Flows without statistics, as ovs-ofctl prints them, sorted."""
+        output = self.ovs.ofctl("dump-flows", BRIDGE, *match, "--no-stats").stdout
+        return sorted(line.strip() for line in output.splitlines() if "actions=" in line)
+
+
+def _bench(directory, netns=None, dummy=False) -> Iterator[Bench]:
+    require_root()
+    require_programs("ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovs-ofctl", "ovsdb-tool")
+    with PrivateOvs(directory, netns=netns, dummy=dummy) as ovs:
+        ovs.add_bridge(BRIDGE)
+        bench = Bench(ovs)
+        try:
+            yield bench
+        finally:
+            for room in bench.rooms:
+                room.close()
+
+
+@pytest.fixture
+def bench(short_tmp) -> Iterator[Bench]:
+    """Dummy datapath with PORTS."""
+    for made in _bench(short_tmp / "ovs", dummy=True):
+        for name, number in PORTS.items():
+            made.ovs.vsctl("add-port", BRIDGE, name, "--", "set", "interface", name, "type=dummy",
+                           f"ofport_request={number}")
+        yield made
+
+
+@pytest.fixture
+def wired(short_tmp, netns) -> Iterator[Bench]:
+    """Userspace datapath in a network namespace of its own: real devices, real packets."""
+    yield from _bench(short_tmp / "ovs", netns=netns("ovs"))
+
+
+@pytest.fixture
+def netns() -> Iterator[Callable[[str], str]]:
+    """Make network namespaces: ``netns("a")`` returns the full name."""
+    import os
+
+    from lab.shell import run
+
+    made: list[str] = []
+
+    def make(name: str) -> str:
+        full = f"f64s{os.getpid()}-{name}"
+        run("ip", "netns", "add", full)
+        made.append(full)
+        run("ip", "link", "set", "lo", "up", netns=full)
+        return full
+
+    yield make
+    for name in made:
+        run("ip", "netns", "del", name, check=False)

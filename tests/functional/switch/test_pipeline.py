@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every feature through a real ovs-vswitchd: flows in, packets traced, datapath actions out."""
+
+import dataclasses
+import re
+
+import pytest
+from scapy.layers.inet import ICMP, IP
+from scapy.layers.inet6 import (
+    ICMPv6EchoRequest,
+    ICMPv6ND_NA,
+    ICMPv6ND_NS,
+    ICMPv6ND_RA,
+    ICMPv6NDOptSrcLLAddr,
+    IPv6,
+)
+from scapy.layers.l2 import ARP, Dot1Q, Ether
+
+from fip64agent.switch.codec import FlowItem
+from fip64agent.switch.document import EXAMPLES, GATEWAY, HOST, MAPPING, TENANT, UPLINK
+from fip64agent.switch.flows.redirect import link_local
+from tests.functional.switch.conftest import BRIDGE, until
+
+CLIENT = "02:00:00:00:00:c1"
+SHARED = dataclasses.replace(MAPPING, fip_id="shared", downlink_ofport=13, downlink_vlan=7)
+
+
+def install(bench, *objects):
+    room = bench.room()
+    items = [item for obj in objects for item in room.expand(obj) if isinstance(item, FlowItem)]
+    assert room.apply([(None, item) for item in items]) == {}
+    return room
+
+
+def trace(bench, port, packet):
+    """Return the datapath actions, with names of ports."""
+    output = bench.ovs.appctl("ofproto/trace", "--names", BRIDGE, f"in_port={port}", bytes(packet).hex()).stdout
+    return re.search(r"^Datapath actions: (.*)$", output, re.M)[1]
+
+
+def ipv6(dst, src="2001:db8:c::1", mac=UPLINK.mac, **fields):
+    return Ether(src=CLIENT, dst=mac) / IPv6(src=src, dst=dst, **fields)
+
+
+def solicitation(target=MAPPING.floating_ip, src="2001:db8:100::99", option=True, hlim=255):
+    packet = Ether(src=CLIENT, dst="33:33:ff:00:00:0a") / IPv6(src=src, dst="ff02::1:ff00:a", hlim=hlim)
+    packet /= ICMPv6ND_NS(tgt=str(target))
+    return packet / ICMPv6NDOptSrcLLAddr(lladdr=CLIENT) if option else packet
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example[0])
+def test_what_is_read_back_equals_what_was_sent(bench, example):
+    room = bench.room()
+    items = {item.key: item for obj in example[2] for item in room.expand(obj) if isinstance(item, FlowItem)}
+    bench.ovs.ofctl("del-flows", BRIDGE)
+    assert room.apply([(None, item) for item in items.values()]) == {}
+    actual = {key: item for key, item in room.actual().items() if isinstance(item, FlowItem)}
+    assert actual == items
+
+
+def test_redirect_all(bench):
+    install(bench, HOST, UPLINK)
+    for packet in (ipv6("2001:db8:f::a"), ipv6("2001:db8:100::1"), ipv6("2001:db8:dead::1"),
+                   ipv6("ff02::1", src="fe80::1") / ICMPv6ND_RA()):
+        assert trace(bench, "up", packet) == "veth"
+    assert trace(bench, "veth", ipv6("2001:db8:c::1")) == "up"
+    assert trace(bench, "veth", Ether(src=CLIENT, dst="ff:ff:ff:ff:ff:ff") / ARP()) == "drop"
+    ipv4 = Ether(src=CLIENT, dst="ff:ff:ff:ff:ff:ff") / IP(dst="192.0.2.1")
+    assert "vm" in trace(bench, "up", ipv4)  # not ours: switched as before
+    tagged = Ether(src=CLIENT, dst=UPLINK.mac) / Dot1Q(vlan=9) / IPv6(dst="2001:db8:f::a")
+    assert trace(bench, "up", tagged) != "veth"
+
+
+def test_redirect_external_networks(bench):
+    install(bench, HOST, dataclasses.replace(UPLINK, redirect="external-networks"))
+    own = link_local(UPLINK.mac)
+    for packet in (ipv6("2001:db8:f::a"), ipv6("2001:db8:100::1"), ipv6(str(own), src="fe80::99"),
+                   solicitation("2001:db8:100::1"), solicitation(own)):
+        assert trace(bench, "up", packet) == "veth"
+    for packet in (ipv6("2001:db8:dead::1"), ipv6("ff02::1", src="fe80::1", hlim=255) / ICMPv6ND_RA(),
+                   solicitation("2001:db8:dead::1")):
+        ports = trace(bench, "up", packet).split(",")
+        assert {"vm", "dl"} <= set(ports)  # NORMAL: flooded, as nobody's MAC is known
+    everybody = ipv6("ff02::1", src="fe80::1", hlim=255, mac="33:33:00:00:00:01") / ICMPv6ND_NA(tgt="fe80::1")
+    ports = trace(bench, "up", everybody).split(",")
+    assert "veth" in ports and "vm" in ports
+
+
+def test_a_solicitation_is_answered_with_the_uplinks_mac(bench):
+    install(bench, HOST, UPLINK, MAPPING)
+    actions = trace(bench, "up", solicitation())
+    assert f"set(eth(src={UPLINK.mac},dst={CLIENT}))" in actions
+    assert "set(ipv6(src=2001:db8:100::a,dst=2001:db8:100::99))" in actions
+    assert "nd_reserved=0x60000000,nd_options_type=2" in actions
+    assert f"tll={UPLINK.mac}" in actions
+    assert "type=136" in actions
+    assert actions.endswith(",up")
+
+
+def test_a_dad_probe_is_answered_to_all_nodes(bench):
+    install(bench, HOST, UPLINK, MAPPING)
+    actions = trace(bench, "up", solicitation(src="::", option=False))
+    assert f"set(eth(src={UPLINK.mac},dst=33:33:00:00:00:01))" in actions
+    assert "set(ipv6(src=2001:db8:100::a,dst=ff02::1))" in actions
+    assert "nd_reserved=0x20000000" in actions
+    assert "tll=" not in actions
+    assert actions.endswith(",up")
+
+
+def test_a_solicitation_without_option_is_answered_without_option(bench):
+    install(bench, HOST, UPLINK, MAPPING)
+    actions = trace(bench, "up", solicitation(option=False))
+    assert "set(ipv6(src=2001:db8:100::a,dst=2001:db8:100::99))" in actions
+    assert "nd_reserved=0x60000000" in actions
+    assert "tll=" not in actions and "nd_options_type=2" not in actions
+
+
+def test_a_solicitation_from_beyond_a_router_is_not_answered(bench):
+    install(bench, HOST, UPLINK, MAPPING)
+    assert trace(bench, "up", solicitation(hlim=254)) == "veth"
+
+
+def test_deliver_untagged(bench):
+    install(bench, HOST, TENANT, MAPPING)
+    packet = Ether(src=TENANT.mac, dst="02:00:00:00:00:99") / IP(src="100.64.0.7", dst="10.0.0.5") / ICMP()
+    assert trace(bench, "dl", packet) == f"set(eth(src={MAPPING.gateway_mac},dst={MAPPING.vm_mac})),vm"
+    packet[IP].dst = "10.0.0.6"
+    assert trace(bench, "dl", packet) == "drop"
+    assert trace(bench, "dl", ipv6("ff02::2", src="fe80::1")) == "drop"
+
+
+def test_deliver_tagged(bench):
+    install(bench, HOST, SHARED)
+    packet = Ether(src=TENANT.mac, dst="02:00:00:00:00:99") / Dot1Q(vlan=7) / IP(dst="10.0.0.5") / ICMP()
+    actions = trace(bench, "shared", packet)
+    assert "pop_vlan" in actions
+    assert f"set(eth(src={MAPPING.gateway_mac},dst={MAPPING.vm_mac}))" in actions
+    assert actions.endswith(",vm")
+    packet[Dot1Q].vlan = 8
+    assert not trace(bench, "shared", packet).endswith("pop_vlan,vm")
+
+
+def test_back(bench):
+    install(bench, HOST, MAPPING)
+    packet = Ether(src=MAPPING.vm_mac, dst=MAPPING.gateway_mac) / IP(src="10.0.0.5", dst="100.64.1.2") / ICMP()
+    assert trace(bench, "vm", packet) == f"set(eth(dst={MAPPING.downlink_mac})),dl"
+    packet[IP].src = "10.0.0.66"  # somebody else's address
+    assert not trace(bench, "vm", packet).endswith("))),dl")
+
+
+def test_back_tagged(bench):
+    install(bench, HOST, SHARED)
+    packet = Ether(src=MAPPING.vm_mac, dst=MAPPING.gateway_mac) / IP(src="10.0.0.5", dst="100.64.1.2") / ICMP()
+    actions = trace(bench, "vm", packet)
+    assert f"set(eth(dst={MAPPING.downlink_mac}))" in actions
+    assert "push_vlan(vid=7,pcp=0)" in actions
+    assert actions.endswith(",shared")
+
+
+def test_arp(bench):
+    install(bench, HOST, GATEWAY)
+    request = Ether(src=MAPPING.vm_mac, dst="ff:ff:ff:ff:ff:ff") / ARP(
+        op=1, hwsrc=MAPPING.vm_mac, psrc="10.0.0.5", pdst="10.0.0.1")
+    actions = trace(bench, "vm", request)
+    assert f"set(eth(src={GATEWAY.mac},dst={MAPPING.vm_mac}))" in actions
+    assert (f"set(arp(sip=10.0.0.1,tip=10.0.0.5,op=2/0xff,sha={GATEWAY.mac},tha={MAPPING.vm_mac}))"
+            .replace("/0xff", "") in actions)
+    assert actions.endswith(",vm")
+    request[ARP].pdst = "10.0.0.2"
+    assert "up" in trace(bench, "vm", request).split(",")
+
+
+def test_the_operators_view(bench):
+    room = install(bench, HOST, UPLINK, MAPPING)
+    rows = room.dump([HOST.key, UPLINK.key, MAPPING.key])
+    neighbor = next(row for row in rows if row["feature"] == "neighbor")
+    assert neighbor["table"] == "classifier"
+    assert neighbor["owner"] == f"fip:{MAPPING.fip_id}"
+    assert "ipv6_nd_target=2001:db8:100::a" in neighbor["match"]
+    assert "resubmit:neighbor_solicitation" in neighbor["actions"]
+    assert len(rows) == room.count()
+    text = room.trace(1, bytes(ipv6("2001:db8:f::a") / ICMPv6EchoRequest()))
+    assert "Datapath actions:" in text
+    until(lambda: room.ready() is None)
