@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from fip64agent import hub
 from fip64agent.admin import report
 from fip64agent.admin.state import KINDS, STATES, States
+from fip64agent.exceptions import NotReady
 
 LOG = logging.getLogger(__name__)
 
@@ -85,7 +86,25 @@ class AgentCollector(Collector):
                                 self._agent.topology_loaded_at or 0)
 
     def _translator(self) -> Iterator[Metric]:
-        return iter(())
+        translator = self._agent.rooms["translator"]
+        try:
+            trouble, counters = translator.healthy(), translator.counters()
+        except NotReady:
+            trouble, counters = "cannot be asked", {}
+        yield GaugeMetricFamily("fip64_translator_healthy", "1 when all that should run runs and answers.",
+                                int(trouble is None))
+        clients = GaugeMetricFamily("fip64_translator_clients", "Client bindings of a tenant.",
+                                    labels=["tenant"])
+        events = CounterMetricFamily("fip64_translator_events", "What else the translator counts.",
+                                     labels=["tenant", "event"])
+        for tenant, values in counters.items():
+            for name, value in values.items():
+                if name == "clients":
+                    clients.add_metric([tenant], value)
+                else:
+                    events.add_metric([tenant, name], value)
+        yield clients
+        yield events
 
 
 class MetricsServer:

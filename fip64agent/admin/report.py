@@ -143,6 +143,8 @@ def _agent_problems(agent, states: States) -> Iterable[dict[str, Any]]:
         yield _problem(PENDING if first else ERROR, "room",
                        f"{room} cannot work now: {reason}; nothing is changed there until it can"
                        if not first else f"{room} waits for the first pass", reason, [room])
+    if trouble := agent.rooms["translator"].healthy():
+        yield _problem(ERROR, "translator", f"translator: {trouble}", trouble)
     if not agent.loop.alive:
         yield _problem(ERROR, "loop", "the reconcile loop shows no sign of life: restart the agent, "
                        "traffic is not touched by that", "no sign of life")
@@ -290,8 +292,8 @@ def clients(agent, router_id: str | None = None) -> list[dict[str, Any]]:
     for name in sorted(states.desired.tenants) if router_id is None else [router_id]:
         router = states.topology.routers.get(name)
         rows += [{"router_id": name, "router": router.name if router else "",
-                  "client": str(binding.client), "pool_address": str(binding.address),
-                  "static": binding.static, "last_seen": timestamp(binding.last_seen)}
+                  "client": str(binding.client), "pool_address": str(binding.pool_address),
+                  "last_seen": timestamp(binding.last_seen)}
                  for binding in agent.rooms["translator"].clients(name)]
     return rows
 

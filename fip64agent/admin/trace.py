@@ -262,12 +262,14 @@ class _Walk:
                 if item.key not in installed:
                     raise _Stop(looked_at, f"{item} is not there")
                 if installed[item.key] != item:
-                    raise _Stop(looked_at, f"{item} is there, but not as planned: {installed[item.key]}")
+                    raise _Stop(looked_at, f"{item} is there, but not as planned: {installed[item.key]!r}")
         text = f"{self.mapping.floating_ip} <-> {self.mapping.fixed_ip} is installed"
+        if trouble := room.healthy():
+            return NOTE, looked_at, f"{text}, but {trouble}"
         for binding in room.clients(self.mapping.router_id):
             if binding.client == self.client:
-                self.pool_address = binding.address
-                return OK, looked_at, f"{text}; the client is {binding.address}"
+                self.pool_address = binding.pool_address
+                return OK, looked_at, f"{text}; the client is {binding.pool_address}"
         return OK, looked_at, f"{text}; the client gets a pool address with its first packet"
 
 

@@ -169,8 +169,8 @@ class FipShow(_Record):
 class ClientList(_Table):
     """List the client bindings: IPv6 clients and the pool addresses that stand in for them."""
 
-    columns = ("router_id", "router", "client", "pool_address", "static", "last_seen")
-    short = ("router_id", "client", "pool_address", "last_seen")
+    columns = ("router_id", "router", "client", "pool_address", "last_seen")
+    short = ("router", "client", "pool_address", "last_seen")
 
     def get_parser(self, prog_name: str):
         parser = super().get_parser(prog_name)

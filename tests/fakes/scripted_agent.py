@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import defaultdict
+from ipaddress import IPv4Address, IPv6Address
 
 from oslo_config import cfg
 
@@ -14,6 +15,7 @@ from fip64agent.exceptions import NotReady
 from fip64agent.plan.inputs import Interface
 from fip64agent.plan.planner import plan
 from fip64agent.reconcile.loop import Loop
+from fip64agent.translator.base import ClientBinding
 from tests.fakes import topologies
 
 
@@ -27,14 +29,6 @@ class Thing:
 
     def __str__(self) -> str:
         return self.key
-
-
-@dataclasses.dataclass(frozen=True)
-class Binding:
-    client: object
-    address: object
-    static: bool = False
-    last_seen: float | None = None
 
 
 class ScriptedRoom:
@@ -87,10 +81,21 @@ class ScriptedSwitch(ScriptedRoom):
 class ScriptedTranslator(ScriptedRoom):
     def __init__(self) -> None:
         super().__init__("translator")
-        self.bindings: dict[str, list] = {}
+        self.bindings: dict[str, list[ClientBinding]] = {}
+        self.trouble: str | None = None
 
-    def clients(self, tenant: str) -> list:
-        return self.bindings.get(tenant, [])
+    def bind(self, router_id: str, client: str, pool_address: str, last_seen: float | None = None) -> None:
+        binding = ClientBinding(router_id, IPv6Address(client), IPv4Address(pool_address), last_seen)
+        self.bindings.setdefault(router_id, []).append(binding)
+
+    def clients(self, router_id: str) -> list[ClientBinding]:
+        return self.bindings.get(router_id, [])
+
+    def counters(self) -> dict[str, dict[str, int]]:
+        return {name: {"clients": len(bindings), "drops": 7} for name, bindings in self.bindings.items()}
+
+    def healthy(self) -> str | None:
+        return self.trouble
 
 
 class ScriptedAgent:

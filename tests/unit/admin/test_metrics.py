@@ -40,13 +40,15 @@ def fetch(url: str) -> str:
 
 
 def samples(server) -> dict[tuple, float]:
-    """{(name, label values...): value} as a scraper reads them."""
+    """{(name, label values, by label...): value} as a scraper reads them."""
     families = text_string_to_metric_families(fetch(server.url))
-    return {(sample.name, *sample.labels.values()): sample.value
+    return {(sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
             for family in families for sample in family.samples}
 
 
 def test_numbers_of_an_agent_where_all_is_right(server, agent):
+    agent.rooms["translator"].bind("red", "2001:db8::1", "100.64.0.2")
+    agent.rooms["translator"].bind("red", "2001:db8::2", "100.64.0.3")
     found = samples(server)
     assert found["fip64_objects", "fip", "active"] == 2
     assert found["fip64_objects", "fip", "error"] == 0
@@ -56,6 +58,9 @@ def test_numbers_of_an_agent_where_all_is_right(server, agent):
     assert found["fip64_settled",] == 1
     assert found["fip64_installed_items", "switch"] == 8
     assert found["fip64_room_blocked", "switch"] == found["fip64_failures", "links"] == 0
+    assert found["fip64_translator_healthy",] == 1
+    assert found["fip64_translator_clients", "red"] == 2
+    assert found["fip64_translator_events_total", "drops", "red"] == 7
     assert found["fip64_topology_loaded_timestamp_seconds",] == pytest.approx(agent.topology_loaded_at)
     assert found["process_resident_memory_bytes",] > 1e6
 
@@ -68,11 +73,13 @@ def test_numbers_of_an_agent_in_trouble(server, agent):
     agent.loop.invalidate("links")
     agent.loop.step()
     agent.topology_error = TopologyError(["one", "two"])
+    agent.rooms["translator"].trouble = "tayga is stopped"
     found = samples(server)
     assert found["fip64_objects", "fip", "error"] == 1 and found["fip64_objects", "fip", "pending"] == 1
     assert found["fip64_failures", "switch"] == 1
     assert found["fip64_room_blocked", "links"] == 1
     assert found["fip64_topology_errors",] == 2
+    assert found["fip64_translator_healthy",] == 0
 
 
 def test_an_agent_that_has_not_begun_can_be_scraped(agent):
@@ -126,7 +133,8 @@ def test_ipv6(agent):
         server.stop()
 
 
-def test_the_reference_lists_exactly_these_metrics(server):
+def test_the_reference_lists_exactly_these_metrics(server, agent):
+    agent.rooms["translator"].bind("red", "2001:db8::1", "100.64.0.2")
     families = text_string_to_metric_families(fetch(server.url))
     served = {sample.name for family in families for sample in family.samples}
     documented = set(re.findall(r"``(fip64_\w+)", REFERENCE.read_text()))

@@ -11,7 +11,7 @@ from fip64agent.plan.inputs import Inputs
 from fip64agent.plan.planner import plan
 from fip64agent.switch import pipeline
 from tests.fakes import topologies
-from tests.fakes.scripted_agent import Binding, ScriptedAgent
+from tests.fakes.scripted_agent import ScriptedAgent
 
 
 @pytest.fixture
@@ -43,6 +43,11 @@ def test_a_loop_that_hangs_is_told(agent):
     assert texts(agent)[0].startswith("error: the reconcile loop shows no sign of life")
 
 
+def test_a_translator_that_is_not_healthy_is_told(agent):
+    agent.rooms["translator"].trouble = "tayga of router red (pid 7) is stopped (state T)"
+    assert texts(agent) == ["error: translator: tayga of router red (pid 7) is stopped (state T)"]
+
+
 def test_what_nobody_wants_any_more_and_cannot_be_removed(agent):
     agent.rooms["links"].refuses["links of fip fip-vm-red"] = "Device or resource busy"
     del agent.site.floatingips["fip-vm-red"]
@@ -68,14 +73,14 @@ def test_many_with_one_reason_are_one_problem():
 
 
 def test_clients(agent):
-    agent.rooms["translator"].bindings = {"red": [Binding("2001:db8::1", "100.64.0.2", last_seen=0.0)],
-                                          "blue": [Binding("2001:db8::2", "100.64.0.2", static=True)]}
+    agent.rooms["translator"].bind("red", "2001:db8::1", "100.64.0.2", 0.0)
+    agent.rooms["translator"].bind("blue", "2001:db8::2", "100.64.0.2")
     everybody = report.clients(agent)
     assert [(row["router_id"], row["client"]) for row in everybody] == [
         ("blue", "2001:db8::2"), ("red", "2001:db8::1")]
     assert report.clients(agent, "red") == [
         {"router_id": "red", "router": "", "client": "2001:db8::1", "pool_address": "100.64.0.2",
-         "static": False, "last_seen": "1970-01-01T00:00:00+00:00"}]
+         "last_seen": "1970-01-01T00:00:00+00:00"}]
 
 
 def test_a_router_by_name_only_if_one_has_it(agent):

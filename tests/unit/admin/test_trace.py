@@ -2,12 +2,12 @@
 """Traces of a scripted agent: where they stop, and what is told then."""
 
 import dataclasses
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
 from fip64agent.admin.trace import NOT_REACHED, NOTE, OK, STOP, _Stop, _Walk, trace
-from tests.fakes.scripted_agent import Binding, ScriptedAgent
+from tests.fakes.scripted_agent import ScriptedAgent
 
 
 @pytest.fixture
@@ -87,9 +87,12 @@ def test_the_translator_s_mapping_is_read_back(agent):
     translator = agent.rooms["translator"]
     result, _looked_at, detail = walk(agent)._translate()
     assert result == OK and "gets a pool address with its first packet" in detail
-    translator.bindings["red"] = [Binding(IPv6Address("2001:db8:77::1"), "100.64.0.9")]
+    translator.bind("red", "2001:db8:77::1", "100.64.0.9")
     found = walk(agent, "2001:db8:77::1")
-    assert "the client is 100.64.0.9" in found._translate()[2] and found.pool_address == "100.64.0.9"
+    assert "the client is 100.64.0.9" in found._translate()[2]
+    assert found.pool_address == IPv4Address("100.64.0.9")
+    translator.trouble = "tayga is stopped"
+    assert walk(agent)._translate()[0] == NOTE
     installed = translator.installed.pop("translator of tenant red")
     with pytest.raises(_Stop, match="translator of tenant red is not there"):
         walk(agent)._translate()
