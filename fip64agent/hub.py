@@ -8,6 +8,7 @@ thread; from any other thread only `Notifier.notify()` may be called.
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import os
 import socket as native_socket
@@ -85,6 +86,20 @@ def offload(function: Callable, *args: Any, lock: Semaphore | None = None, **kwa
         return function(*args, **kwargs)
     with lock if lock is not None else contextlib.nullcontext():
         return eventlet.tpool.execute(function, *args, **kwargs)
+
+
+class Worker:
+    """A native thread of its own, for objects that must be used by the thread that made them."""
+
+    def __init__(self, name: str) -> None:
+        self._pool = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+
+    def run(self, function: Callable, *args: Any) -> Any:
+        """Run a blocking `function` there, one at a time; raises what it raises."""
+        return offload(lambda: self._pool.submit(function, *args).result())
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Notifier:

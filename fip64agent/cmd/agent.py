@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 
 from fip64agent import hub
@@ -15,6 +16,12 @@ and leaves what it installed in place, so that traffic flows on. Exit status: 0 
 configuration, 3 missing rights, 4 OVS or the bridge is missing, 5 another agent is running."""
 
 
+def allow_many_files() -> None:
+    """Each tenant's namespace takes some file descriptors: the soft limit is too low for many."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def run() -> None:
     conf = common.load_config(None, DESCRIPTION)
     common.require_rights()
@@ -25,6 +32,7 @@ def run() -> None:
                            (signal.SIGHUP, agent.reload)):
         notifier = hub.Notifier(action)
         signal.signal(number, lambda _number, _frame, notifier=notifier: notifier.notify())
+    allow_many_files()
     agent.run()
 
 

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Open doors to the kernel: per namespace a pyroute2 socket, and a socket for ioctls and events.
+
+Blocking, and only for the room's own native thread: pyroute2 gives each thread sockets of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import socket
+import struct
+from pathlib import Path
+
+from pyroute2 import IPRoute
+
+from fip64agent.links import netns as namespaces
+
+_SIOCETHTOOL = 0x8946
+_GET_TX_CHECKSUM, _SET_TX_CHECKSUM = 0x16, 0x17
+_RTMGRP_LINK = 0x1
+_RTMGRP_ALL = 0x1 | 0x10 | 0x40 | 0x100 | 0x400 | 0x80000
+"""RTNLGRP_LINK, IPv4 and IPv6 addresses and routes, IPv6 rules (linux/rtnetlink.h)."""
+
+
+class Door:
+    """What is open towards one namespace ("": the agent's own)."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.inode = namespaces.inode(name) if name else None
+        self.route, self.events = namespaces.inside(name, self._open)
+
+    def _open(self) -> tuple[IPRoute, socket.socket]:
+        # Not IPRoute(netns=...): that forks this process, threads and all, for each socket.
+        route = IPRoute()
+        try:
+            route.link_lookup(ifname="lo")  # it opens its socket now, in this namespace
+            return route, self._listen()
+        except BaseException:
+            route.close()
+            raise
+
+    def _listen(self) -> socket.socket:
+        sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK,
+                             socket.NETLINK_ROUTE)
+        # In the agent's own namespace much goes on that is none of our business.
+        sock.bind((0, _RTMGRP_ALL if self.name else _RTMGRP_LINK))
+        return sock
+
+    def close(self) -> None:
+        self.events.close()
+        with contextlib.suppress(Exception):  # a socket into a namespace that died
+            self.route.close()
+
+    def drain(self) -> None:
+        """Forget the events that are waiting."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                try:
+                    self.events.recv(1 << 16)
+                except BlockingIOError:
+                    raise
+                except OSError:  # ENOBUFS: some were lost, and are forgotten too
+                    continue
+
+    def tx_checksum(self, link: str) -> bool:
+        """Whether the link leaves checksums to the hardware. Raises: OSError."""
+        return bool(self._ethtool(link, _GET_TX_CHECKSUM, 0))
+
+    def no_tx_checksum(self, link: str) -> None:
+        """Switch it off; segmentation offload goes with it. Raises: OSError."""
+        self._ethtool(link, _SET_TX_CHECKSUM, 0)
+
+    def _ethtool(self, link: str, command: int, value: int) -> int:
+        # Any socket of the namespace will do for the ioctl.
+        data = bytearray(struct.pack("II", command, value))
+        address = ctypes.addressof(ctypes.c_char.from_buffer(data))
+        fcntl.ioctl(self.events, _SIOCETHTOOL, struct.pack("16sP16x", link.encode(), address))
+        return struct.unpack("II", data)[1]
+
+
+class Doors:
+    """Opens namespaces on demand and notices when a name leads to another namespace than before."""
+
+    def __init__(self) -> None:
+        self._doors: dict[str, Door] = {}
+        self.changed = False
+        """Doors were opened or closed since this was last reset."""
+
+    def __getitem__(self, name: str) -> Door:
+        """Raises: OSError when there is no such namespace."""
+        door = self._doors.get(name)
+        if door is not None and name and namespaces.inode(name) != door.inode:
+            self.shut(name)
+            door = None
+        if door is None:
+            door = self._doors[name] = Door(name)
+            self.changed = True
+        return door
+
+    def shut(self, name: str) -> None:
+        """Close what is open towards a namespace: it could not die otherwise."""
+        door = self._doors.pop(name, None)
+        if door is not None:
+            door.close()
+            self.changed = True
+
+    def keep_only(self, names: set[str]) -> None:
+        for name in [name for name in self._doors if name not in names]:
+            self.shut(name)
+
+    def all(self) -> list[Door]:
+        return list(self._doors.values())
+
+    def close(self) -> None:
+        for name in list(self._doors):
+            self.shut(name)
+
+
+def sysctl_path(name: str) -> Path:
+    """``ipv6.conf.all.forwarding`` -> its file; dots of link names are not supported."""
+    return Path("/proc/sys/net", *name.split("."))
+
+
+def read_sysctls(netns: str, names: list[str]) -> dict[str, str]:
+    """Return the values; a name the kernel does not have is left out."""
+    def read() -> dict[str, str]:
+        values = {}
+        for name in names:
+            with contextlib.suppress(OSError):
+                values[name] = sysctl_path(name).read_text().strip()
+        return values
+
+    return namespaces.inside(netns, read)
+
+
+def write_sysctls(netns: str, values: dict[str, str]) -> None:
+    """Raises: OSError naming the file."""
+    def write() -> None:
+        for name, value in values.items():
+            sysctl_path(name).write_text(value)
+
+    namespaces.inside(netns, write)

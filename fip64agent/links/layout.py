@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From an object of the plan to the links, addresses and routes it needs. Pure.
+
+With tayga, Linux stands in for what VPP does itself: the core namespace is the router between the
+uplinks and the tenants, and each tenant's namespace is its VRF. With VPP only the veths remain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+
+from fip64agent.links import marks
+from fip64agent.links.model import BLACKHOLE, Address, LinkItem, Namespace, Neighbour, Route, Rule, Tun, Veth
+from fip64agent.plan.desired import Host, Mapping64, PlanObject, Tenant, Uplink
+
+MAIN = 254
+FIPS = 100
+"""Core: routing table of the floating IPs."""
+TRANSLATE = 64
+"""Tenant: routing table of what comes from the core: all of it to the translator."""
+FIRST, BY_SOURCE, LAST = 100, 200, 300
+"""Core: priorities of rules: floating IPs, then by source to the uplink, then any uplink."""
+CORE = "core"
+"""Name, in a tenant's namespace, of the link to the core."""
+TUN = "nat64"
+DEFAULT4 = IPv4Network("0.0.0.0/0")
+DEFAULT6 = IPv6Network("::/0")
+IN_CORE = IPv6Interface("fe80::1/64")
+IN_TENANT = IPv6Interface("fe80::2/64")
+TO_VMS = IPv4Address("169.254.0.1")
+"""Tenant: next hop towards the VMs. Nobody has it: the delivery flows put the right MACs in."""
+TO_VMS_MAC = "02:f6:40:00:00:01"
+MTU = 1500
+
+_ROUTER = (("ipv4.conf.all.forwarding", "1"), ("ipv4.conf.all.rp_filter", "0"),
+           ("ipv4.conf.default.rp_filter", "0"), ("ipv6.conf.all.forwarding", "1"),
+           ("ipv6.conf.default.accept_dad", "0"), ("ipv6.conf.default.accept_ra", "0"))
+
+
+def expand(prefix: str, obj: PlanObject) -> Iterator[LinkItem]:
+    """Yield the items for `obj`; `prefix` is the agent's namespace prefix, for the marks."""
+    tayga = getattr(obj, "translator", "") == "tayga"
+    match obj:
+        case Host():
+            yield from _core(obj) if tayga else _downlink(prefix, obj)
+        case Uplink():
+            yield Veth("", obj.veth, obj.core_netns if tayga else "", obj.peer,
+                       marks.uplink(prefix, obj.port_id, obj.table), obj.mtu, obj.mac, True, obj.key)
+            if tayga:
+                yield from _routing(obj)
+        case Tenant() if tayga:
+            yield from _tenant(prefix, obj)
+        case Mapping64() if tayga:
+            yield Route(obj.core_netns, FIPS, IPv6Network(obj.floating_ip), obj.core_link, IN_TENANT.ip,
+                        owner=obj.key)
+
+
+def _core(host: Host) -> Iterator[LinkItem]:
+    yield Namespace(host.core_netns, _ROUTER, host.key)
+    yield Rule(host.core_netns, 6, FIRST, FIPS, owner=host.key)
+
+
+def _downlink(prefix: str, host: Host) -> Iterator[LinkItem]:
+    yield Veth("", host.downlink, "", host.downlink_peer, marks.host(prefix), MTU, host.downlink_mac, True,
+               host.key)
+
+
+def _routing(uplink: Uplink) -> Iterator[LinkItem]:
+    core, link, key = uplink.core_netns, uplink.peer, uplink.key
+    for address in uplink.addresses:
+        yield Address(core, link, address, key)
+    for prefix in uplink.onlink:
+        yield Route(core, uplink.table, prefix, link, owner=key)
+    for destination, via in uplink.routes:
+        yield Route(core, uplink.table, destination, link, via, owner=key)
+    for prefix in uplink.routed:
+        # An address of these that nobody has must not bounce between upstream and us.
+        yield Route(core, FIPS, prefix, kind=BLACKHOLE, owner=key)
+    for prefix in (*uplink.onlink, *uplink.routed):
+        yield Rule(core, 6, BY_SOURCE, uplink.table, prefix, owner=key)
+    yield Rule(core, 6, LAST, uplink.table, owner=key)
+
+
+def _tenant(prefix: str, tenant: Tenant) -> Iterator[LinkItem]:
+    netns, key = tenant.netns, tenant.key
+    mark = marks.tenant(prefix, tenant.router_id, tenant.vlan)
+    yield Namespace(netns, _ROUTER, key)
+    yield Veth("", tenant.interface, netns, tenant.peer, mark, MTU, tenant.mac, True, key)
+    yield Veth(tenant.core_netns, tenant.core_link, netns, CORE, mark, MTU, owner=key)
+    yield Tun(netns, TUN, MTU, key)
+    yield Address(tenant.core_netns, tenant.core_link, IN_CORE, key)
+    yield Address(netns, CORE, IN_TENANT, key)
+    yield Neighbour(netns, tenant.peer, TO_VMS, TO_VMS_MAC, key)
+    yield Route(netns, MAIN, DEFAULT4, tenant.peer, TO_VMS, owner=key)
+    yield Route(netns, MAIN, tenant.pool, TUN, owner=key)
+    yield Route(netns, MAIN, DEFAULT6, CORE, IPv6Address(IN_CORE.ip), owner=key)
+    yield Route(netns, TRANSLATE, DEFAULT6, TUN, owner=key)
+    yield Rule(netns, 6, FIRST, TRANSLATE, iif=CORE, owner=key)

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Marks on links (their ifalias): whose they are, and the numbers in force.
+
+A mark begins with the agent's namespace prefix, so that two agents on one machine (a lab beside the
+real one) never take each other's links for their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import MappingProxyType
+
+from fip64agent.plan.inputs import Allocations
+
+_PROGRAM = "fip64agent"
+
+
+def begin(prefix: str) -> str:
+    """Return what every mark of this agent begins with."""
+    return f"{_PROGRAM} {prefix} "
+
+
+def namespace(prefix: str, name: str) -> str:
+    """The mark on the loopback of a namespace of ours."""
+    return f"{begin(prefix)}netns {name}"
+
+
+def host(prefix: str) -> str:
+    return f"{begin(prefix)}host"
+
+
+def uplink(prefix: str, port_id: str, table: int) -> str:
+    return f"{begin(prefix)}uplink {port_id} table {table}"
+
+
+def tenant(prefix: str, router_id: str, vlan: int) -> str:
+    return f"{begin(prefix)}tenant {router_id} vlan {vlan}"
+
+
+def allocations(prefix: str, aliases: Iterable[str]) -> Allocations:
+    """Read the numbers in force off the marks; what is no mark of ours is passed over."""
+    found: dict[str, dict[str, int]] = {"uplink": {}, "tenant": {}}
+    for alias in aliases:
+        if not alias.startswith(begin(prefix)):
+            continue
+        match alias.removeprefix(begin(prefix)).split():
+            case ["uplink", name, "table", number] if number.isdigit():
+                found["uplink"][name] = int(number)
+            case ["tenant", name, "vlan", number] if number.isdigit():
+                found["tenant"][name] = int(number)
+    return Allocations(vlans=MappingProxyType(found["tenant"]), tables=MappingProxyType(found["uplink"]))
