@@ -229,7 +229,9 @@ class Connection:
         if self._thread:
             self._thread.kill()
             self._thread = None
-        self._down("closed")
+        channel, self._channel, self._reason = self._channel, None, "closed"
+        if channel:
+            channel.lose()
 
     def why_down(self) -> str | None:
         """Return None when connected, else the reason why not."""

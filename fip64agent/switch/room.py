@@ -228,8 +228,10 @@ class SwitchRoom:
         narrow = [item for item in items if item.match]
         taken: set[Hashable] = set()
         if narrow:
-            reply = self._request(lambda first: [codec.flow_request(xid, item.table, match=item.match)
-                                                 for xid, item in enumerate(narrow, first)], len(narrow))
+            # What the switch cannot be asked about it refuses to take as well, and says why then.
+            reply = self._connection.request(
+                lambda first: [codec.flow_request(xid, item.table, match=item.match)
+                               for xid, item in enumerate(narrow, first)], len(narrow))
             taken = {pipeline.flow_key(table, priority, codec.normalise(match))
                      for bodies in reply.bodies.values() for body in bodies
                      for table, priority, cookie, match, *_ in codec.decode_flows(body)

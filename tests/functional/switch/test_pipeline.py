@@ -34,7 +34,8 @@ def install(bench, *objects):
 
 def trace(bench, port, packet):
     """Return the datapath actions, with names of ports."""
-    output = bench.ovs.appctl("ofproto/trace", "--names", BRIDGE, f"in_port={port}", bytes(packet).hex()).stdout
+    output = bench.ovs.appctl("ofproto/trace", "--names", BRIDGE, f"in_port={port}",
+                              bytes(packet).hex()).stdout
     return re.search(r"^Datapath actions: (.*)$", output, re.M)[1]
 
 
@@ -142,7 +143,8 @@ def test_deliver_tagged(bench):
 
 def test_back(bench):
     install(bench, HOST, MAPPING)
-    packet = Ether(src=MAPPING.vm_mac, dst=MAPPING.gateway_mac) / IP(src="10.0.0.5", dst="100.64.1.2") / ICMP()
+    packet = Ether(src=MAPPING.vm_mac, dst=MAPPING.gateway_mac)
+    packet /= IP(src="10.0.0.5", dst="100.64.1.2") / ICMP()
     assert trace(bench, "vm", packet) == f"set(eth(dst={MAPPING.downlink_mac})),dl"
     packet[IP].src = "10.0.0.66"  # somebody else's address
     assert not trace(bench, "vm", packet).endswith("))),dl")
@@ -150,7 +152,8 @@ def test_back(bench):
 
 def test_back_tagged(bench):
     install(bench, HOST, SHARED)
-    packet = Ether(src=MAPPING.vm_mac, dst=MAPPING.gateway_mac) / IP(src="10.0.0.5", dst="100.64.1.2") / ICMP()
+    packet = Ether(src=MAPPING.vm_mac, dst=MAPPING.gateway_mac)
+    packet /= IP(src="10.0.0.5", dst="100.64.1.2") / ICMP()
     actions = trace(bench, "vm", packet)
     assert f"set(eth(dst={MAPPING.downlink_mac}))" in actions
     assert "push_vlan(vid=7,pcp=0)" in actions

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Neighbor Discovery for floating IPs against a real kernel, through the userspace datapath."""
+
+import dataclasses
+import json
+import subprocess
+from ipaddress import IPv6Address
+
+import pytest
+from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, ICMPv6NDOptSrcLLAddr, IPv6
+from scapy.layers.l2 import Ether
+
+from fip64agent import hub
+from fip64agent.switch.codec import FlowItem
+from fip64agent.switch.document import HOST, MAPPING
+from lab.shell import inside, run
+from tests.functional.switch.conftest import BRIDGE, until
+
+FIP = str(MAPPING.floating_ip)
+HERE = "2001:db8:100::99"
+
+
+@pytest.fixture
+def segment(wired, netns):
+    """A neighbour's namespace, wired to the bridge as the uplink, and a room with one FIP."""
+    outside = netns("outside")
+    run("ip", "link", "add", "dev", "uplink", "type", "veth", "peer", "name", "eth0", netns=wired.ovs.netns)
+    run("ip", "link", "set", "eth0", "netns", outside, netns=wired.ovs.netns)
+    run("ip", "link", "set", "uplink", "up", netns=wired.ovs.netns)
+    run("ethtool", "-K", "eth0", "tx", "off", netns=outside)
+    run("sysctl", "-qw", "net.ipv6.conf.eth0.dad_transmits=1", "net.ipv6.conf.eth0.accept_dad=1",
+        "net.ipv6.conf.eth0.accept_untracked_na=1", netns=outside, check=False)
+    run("ip", "link", "set", "eth0", "up", netns=outside)
+    run("ip", "-6", "addr", "add", f"{HERE}/64", "dev", "eth0", "nodad", netns=outside)
+    wired.ovs.vsctl("add-port", BRIDGE, "uplink", "--", "set", "interface", "uplink", "ofport_request=1")
+    room = wired.room()
+    return wired, room, outside
+
+
+def install(room, *mappings):
+    items = [item for obj in (HOST, *mappings) for item in room.expand(obj) if isinstance(item, FlowItem)]
+    assert room.apply([(None, item) for item in items]) == {}
+    return items
+
+
+def neighbour(netns, address=FIP):
+    rows = json.loads(run("ip", "-json", "-6", "neigh", "show", address, netns=netns).stdout or "[]")
+    return rows[0] if rows else {}
+
+
+_LISTEN = """
+import sys, time
+from scapy.config import conf
+conf.verb = 0
+from scapy.all import AsyncSniffer, sendp
+from scapy.layers.l2 import Ether
+sniffer = AsyncSniffer(iface="eth0", store=True, started_callback=lambda: print("ready", flush=True))
+sniffer.start()
+data = sys.stdin.readline().strip()
+if data:
+    sendp(Ether(bytes.fromhex(data)), iface="eth0")
+time.sleep(float(sys.argv[1]))
+for packet in sniffer.stop():
+    print(bytes(packet).hex(), flush=True)
+"""
+
+
+class Listener:
+    """Prints what arrives at the neighbour, for some seconds."""
+
+    def __init__(self, netns, seconds):
+        import sys
+
+        self.process = subprocess.Popen(
+            inside(netns, [sys.executable, "-c", _LISTEN, str(seconds)]), stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self.process.stdout.readline().strip() == "ready"
+
+    def go(self, packet=None):
+        self.process.stdin.write((bytes(packet).hex() if packet else "") + "\n")
+        self.process.stdin.flush()
+
+    def advertisements(self, target=FIP):
+        until(lambda: self.process.poll() is not None, 15)
+        output, errors = self.process.communicate()
+        assert self.process.returncode == 0, errors
+        packets = [Ether(bytes.fromhex(line)) for line in output.split()]
+        return [packet for packet in packets if ICMPv6ND_NA in packet and packet[ICMPv6ND_NA].tgt == target]
+
+
+def assert_checksum(packet):
+    stated = packet[ICMPv6ND_NA].cksum
+    copy = packet.copy()
+    del copy[ICMPv6ND_NA].cksum
+    assert Ether(bytes(copy))[ICMPv6ND_NA].cksum == stated
+
+
+def test_the_kernel_resolves_a_floating_ip(segment):
+    _, room, outside = segment
+    assert neighbour(outside) == {}
+    install(room, MAPPING)
+    run("ping", "-c", "1", "-W", "1", FIP, netns=outside, check=False)
+    until(lambda: neighbour(outside).get("state") == ["REACHABLE"])
+    assert neighbour(outside)["lladdr"] == MAPPING.uplink_mac
+
+
+def test_unicast_probes_are_answered(segment):
+    """Reachability confirmation: the kernel asks the known MAC."""
+    _, room, outside = segment
+    install(room, MAPPING)
+    run("ip", "-6", "neigh", "replace", FIP, "lladdr", MAPPING.uplink_mac, "dev", "eth0", "nud", "probe",
+        netns=outside)
+    until(lambda: neighbour(outside).get("state") == ["REACHABLE"])
+
+
+@pytest.mark.parametrize("option", [True, False])
+def test_flags_options_and_checksum(segment, option):
+    _, room, outside = segment
+    install(room, MAPPING)
+    hub.sleep(2.5)  # the announcements are over
+    listener = Listener(outside, 1)
+    mac = run("cat", "/sys/class/net/eth0/address", netns=outside).stdout.strip()
+    packet = Ether(src=mac, dst=MAPPING.uplink_mac) / IPv6(src=HERE, dst=FIP, hlim=255) / ICMPv6ND_NS(tgt=FIP)
+    listener.go(packet / ICMPv6NDOptSrcLLAddr(lladdr=mac) if option else packet)
+    (answer,) = listener.advertisements()
+    assert (answer.src, answer.dst) == (MAPPING.uplink_mac, mac)
+    assert (answer[IPv6].src, answer[IPv6].dst, answer[IPv6].hlim) == (FIP, HERE, 255)
+    assert (answer[ICMPv6ND_NA].R, answer[ICMPv6ND_NA].S, answer[ICMPv6ND_NA].O) == (0, 1, 1)
+    assert (ICMPv6NDOptDstLLAddr in answer) is option
+    if option:
+        assert answer[ICMPv6NDOptDstLLAddr].lladdr == MAPPING.uplink_mac
+    assert_checksum(answer)
+
+
+def test_another_hosts_dad_for_a_floating_ip_fails(segment):
+    _, room, outside = segment
+    install(room, MAPPING)
+    hub.sleep(2.5)
+    listener = Listener(outside, 2)
+    listener.go()
+    run("ip", "-6", "addr", "add", f"{FIP}/64", "dev", "eth0", netns=outside)
+
+    def failed():
+        return "dadfailed" in run("ip", "-6", "addr", "show", "dev", "eth0", netns=outside).stdout
+
+    until(failed)
+    answer = listener.advertisements()[0]
+    assert (answer.dst, answer[IPv6].dst) == ("33:33:00:00:00:01", "ff02::1")
+    assert (answer[ICMPv6ND_NA].S, answer[ICMPv6ND_NA].O) == (0, 1)
+    assert ICMPv6NDOptDstLLAddr not in answer
+    assert_checksum(answer)
+
+
+def test_a_free_address_passes_dad(segment):
+    _, room, outside = segment
+    install(room, MAPPING)
+    run("ip", "-6", "addr", "add", "2001:db8:100::77/64", "dev", "eth0", netns=outside)
+    until(lambda: "tentative" not in run("ip", "-6", "addr", "show", "dev", "eth0", netns=outside).stdout)
+    assert "dadfailed" not in run("ip", "-6", "addr", "show", "dev", "eth0", netns=outside).stdout
+
+
+def test_a_new_floating_ip_is_announced_three_times_and_an_adopted_one_not(segment):
+    bench, room, outside = segment
+    listener = Listener(outside, 3.5)
+    listener.go()
+    install(room, MAPPING)
+    until(lambda: room._announcer.sent == 3)
+    packets = listener.advertisements()
+    assert len(packets) == 3
+    for packet in packets:
+        assert (packet.src, packet.dst) == (MAPPING.uplink_mac, "33:33:00:00:00:01")
+        assert (packet[ICMPv6ND_NA].S, packet[ICMPv6ND_NA].O) == (0, 1)
+        assert packet[ICMPv6NDOptDstLLAddr].lladdr == MAPPING.uplink_mac
+        assert_checksum(packet)
+    room.close()
+    again = bench.room()
+    actual = again.actual()
+    assert all(item.key in actual for item in again.expand(MAPPING))
+    hub.sleep(0.3)
+    assert again._announcer.sent == 0
+
+
+def test_a_moved_floating_ip_is_learned_at_once(segment):
+    _, room, outside = segment
+    run("ip", "-6", "neigh", "replace", FIP, "lladdr", "02:00:00:00:0b:ad", "dev", "eth0", "nud", "stale",
+        netns=outside)
+    install(room, MAPPING)
+    until(lambda: neighbour(outside).get("lladdr") == MAPPING.uplink_mac, 1)
+
+
+def test_a_floating_ip_that_goes_is_not_announced_any_more(segment):
+    _, room, _ = segment
+    other = dataclasses.replace(MAPPING, fip_id="other", floating_ip=IPv6Address("2001:db8:100::b"))
+    items = install(room, other)
+    until(lambda: room._announcer.sent == 1)
+    assert room.prune(items) == {}
+    hub.sleep(1.5)
+    assert room._announcer.sent == 1

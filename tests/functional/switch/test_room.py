@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The room on a real OVS: idempotence, others' objects, restarts, what happens behind our back."""
+
+import dataclasses
+import os
+
+import pytest
+
+from fip64agent import hub
+from fip64agent.exceptions import EnvironmentMissing, NotReady
+from fip64agent.reconcile import diff
+from fip64agent.switch import bundle, codec
+from fip64agent.switch.codec import FlowItem
+from fip64agent.switch.document import GATEWAY, HOST, MAPPING, TENANT, UPLINK
+from fip64agent.switch.room import PortItem, SwitchRoom
+from lab.shell import run
+from tests.functional.switch.conftest import BRIDGE, until
+
+FLOW_OBJECTS = (HOST, MAPPING, GATEWAY)
+"""Objects without ports: a dummy datapath has no system devices."""
+
+
+def wanted(room, *objects):
+    return [item for obj in objects for item in room.expand(obj)]
+
+
+def reconcile(room, *objects):
+    """One pass, as the loop makes it; return what there was to do and what failed."""
+    work = diff.whole(wanted(room, *objects), room.actual())
+    failed = room.apply(work.apply) | room.prune(work.prune)
+    return work, failed
+
+
+def listening_tcp_ports() -> set[str]:
+    """Local ports that a socket of this process listens on."""
+    inodes = set()
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            inodes.add(os.readlink(f"/proc/self/fd/{number}"))
+        except OSError:
+            continue
+    result = set()
+    for table in ("/proc/self/net/tcp", "/proc/self/net/tcp6"):
+        with open(table) as lines:
+            for line in list(lines)[1:]:
+                fields = line.split()
+                if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
+                    result.add(fields[1])
+    return result
+
+
+def test_a_second_pass_has_nothing_to_do(bench):
+    room = bench.room()
+    work, failed = reconcile(room, *FLOW_OBJECTS)
+    assert work.apply and not failed
+    before = bench.flows()
+    work, failed = reconcile(room, *FLOW_OBJECTS)
+    assert not work and not failed
+    assert bench.flows() == before
+    assert listening_tcp_ports() == set()
+
+
+def test_a_new_agent_adopts_what_is_there(bench):
+    first = bench.room()
+    reconcile(first, *FLOW_OBJECTS)
+    first.close()
+    before = bench.flows()
+    second = bench.room()
+    work, _ = reconcile(second, *FLOW_OBJECTS)
+    # bridges come with a NORMAL flow of their own, which the first pass only takes note of
+    assert [item.match for _, item in work.apply] == [b""]
+    assert not work.prune
+    assert bench.flows() == before
+    assert not any(second._announcer._rounds)
+
+
+def test_what_is_not_wanted_is_pruned_and_nothing_else(bench):
+    bench.ovs.ofctl("add-flow", BRIDGE, "cookie=0xabc,priority=7,in_port=3,actions=drop")
+    room = bench.room()
+    others = bench.flows()
+    reconcile(room, *FLOW_OBJECTS)
+    work, failed = reconcile(room)
+    assert work.prune and not failed
+    assert bench.flows() == others
+    assert room.prune(work.prune) == {}  # gone already
+
+
+def test_the_default_flow_is_made_when_nobody_has_one(bench):
+    bench.ovs.ofctl("del-flows", BRIDGE)
+    room = bench.room()
+    reconcile(room, HOST)
+    assert any("actions=NORMAL" in flow and "cookie=0xf16401" in flow for flow in bench.flows())
+    assert not reconcile(room, HOST)[0]
+
+
+def test_somebody_elses_default_flow_stands(bench):
+    bench.ovs.ofctl("del-flows", BRIDGE)
+    bench.ovs.ofctl("add-flow", BRIDGE, "cookie=0xabc,priority=0,actions=drop")
+    room = bench.room()
+    _, failed = reconcile(room, HOST)
+    assert not failed
+    assert not reconcile(room, HOST)[0]
+    assert any("cookie=0xabc" in flow and "actions=drop" in flow for flow in bench.flows())
+    bench.ovs.ofctl("del-flows", BRIDGE, "cookie=0xabc/-1")
+    reconcile(room, HOST)
+    assert any("actions=NORMAL" in flow for flow in bench.flows())
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+def test_a_foreign_flow_with_the_same_key_is_not_overwritten(bench, bulk):
+    foreign = "cookie=0xabc,priority=40000,in_port=12,ip,nw_dst=10.0.0.5,actions=output:3"
+    bench.ovs.ofctl("add-flow", BRIDGE, foreign)
+    room = bench.room()
+    objects = [MAPPING]
+    if bulk:
+        objects += [dataclasses.replace(MAPPING, fip_id=f"m{number}", fixed_ip=MAPPING.fixed_ip + number,
+                                        floating_ip=MAPPING.floating_ip + number)
+                    for number in range(1, 60)]
+    items = wanted(room, *objects)
+    failed = room.apply([(None, item) for item in items])
+    (reason,) = failed.values()
+    assert "another system" in reason
+    assert any("cookie=0xabc" in flow and "nw_dst=10.0.0.5 " in flow for flow in bench.flows())
+    assert room.count() == len(items) - 1
+    assert room.prune(items) == {}
+    assert any("cookie=0xabc" in flow for flow in bench.flows())
+
+
+def test_a_changed_object_changes_its_flows_in_place(bench):
+    room = bench.room()
+    reconcile(room, *FLOW_OBJECTS)
+    count = room.count()
+    moved = dataclasses.replace(MAPPING, vm_mac="fa:16:3e:00:00:66")
+    work, failed = reconcile(room, HOST, moved, GATEWAY)
+    assert len(work.apply) == 1 and not failed
+    assert room.count() == count
+
+
+def test_a_refused_flow_does_not_spoil_the_others(bench):
+    room = bench.room()
+    items = wanted(room, MAPPING, GATEWAY)
+    missing_prerequisite = codec.encode_match((("in_port", 5), ("ipv4_dst", MAPPING.fixed_ip)))
+    bad = FlowItem(0, 40000, missing_prerequisite, b"", items[0].cookie)
+    failed = room.apply([(None, item) for item in (items[0], bad, *items[1:])])
+    assert list(failed) == [bad.key]
+    assert "OFPBMC_BAD_PREREQ" in failed[bad.key]
+    assert room.count() == len(items)
+
+
+def test_a_commit_that_fails_is_sent_again_without_the_culprit(bench):
+    """A table that is full is noticed only at the commit, which undoes the whole bundle."""
+    bench.ovs.vsctl("--", "--id=@t", "create", "Flow_Table", "flow_limit=2", "overflow_policy=refuse",
+                    "--", "set", "bridge", BRIDGE, "flow_tables:164=@t")
+    room = bench.room()
+    items = [item for item in wanted(room, HOST) if item.table != 0]
+    failed = room.apply([(None, item) for item in items])
+    assert len(failed) == 1
+    assert "TABLE_FULL" in next(iter(failed.values()))
+    assert room.count() == len(items) - 1
+
+
+def test_a_flow_deleted_by_hand_is_noticed_within_the_probe_interval(bench):
+    room = bench.room(probe_interval=0.3)
+    reconcile(room, *FLOW_OBJECTS)
+    hub.sleep(0.7)
+    assert bench.changes == 1  # the connection; our own changes are no news
+    bench.ovs.ofctl("del-flows", BRIDGE, "in_port=21,arp")
+    assert until(lambda: bench.changes == 2) < 1
+    work, _ = reconcile(room, *FLOW_OBJECTS)
+    assert [item.key for _, item in work.apply if item.match] == [item.key for item in wanted(room, GATEWAY)]
+    hub.sleep(0.7)
+    assert bench.changes == 2
+
+
+def test_ovs_vswitchd_restarts(bench):
+    room = bench.room()
+    reconcile(room, *FLOW_OBJECTS)
+    before, changes = bench.flows(), bench.changes
+    bench.ovs.stop_vswitchd(9)
+    assert until(lambda: room.ready() is not None) < 1
+    assert "ovs-vswitchd" in room.ready() or "lost" in room.ready()
+    with pytest.raises(NotReady):
+        room.actual()
+    with pytest.raises(NotReady):
+        room.apply([(None, item) for item in wanted(room, GATEWAY)])
+    bench.ovs.start_vswitchd()
+    assert until(lambda: room.ready() is None) < 2
+    until(lambda: bench.changes > changes)
+    reconcile(room, *FLOW_OBJECTS)
+    assert bench.flows() == before
+
+
+def test_a_dropped_connection_comes_back(bench):
+    room = bench.room()
+    reconcile(room, *FLOW_OBJECTS)
+    before, changes = bench.flows(), bench.changes
+    room.disconnect()
+    until(lambda: bench.changes > changes)
+    until(lambda: room.ready() is None)
+    assert not reconcile(room, *FLOW_OBJECTS)[0]
+    assert bench.flows() == before
+
+
+def test_a_hung_ovs_vswitchd_is_noticed(bench):
+    room = bench.room(timeout=1)
+    pid = int((bench.ovs.directory / "ovs-vswitchd.pid").read_text())
+    os.kill(pid, 19)
+    try:
+        with pytest.raises(NotReady, match="did not answer"):
+            room.count()
+        until(lambda: room.ready() is not None, seconds=5)
+    finally:
+        os.kill(pid, 18)
+    until(lambda: room.ready() is None)
+    assert room.count() == 0
+
+
+def test_ovsdb_server_restarts(bench):
+    room = bench.room()
+    until(lambda: bench.interfaces)
+    before = bench.interfaces[-1]
+    assert before["vm"].ofport == 21
+    deliveries = len(bench.interfaces)
+    bench.ovs.restart_ovsdb()
+    bench.ovs.vsctl("set", "interface", "vm", "external_ids:iface-id=port-1")
+    until(lambda: bench.interfaces[-1]["vm"].iface_id == "port-1", seconds=2)
+    assert room.ready() is None
+    for delivered in bench.interfaces[deliveries:]:
+        assert set(delivered) == set(before)
+
+
+def test_the_bridge_disappears_and_comes_back(bench):
+    room = bench.room()
+    bench.ovs.vsctl("del-br", BRIDGE)
+    until(lambda: room.ready() is not None)
+    assert BRIDGE in room.ready() and "add-br" in room.ready()
+    bench.ovs.add_bridge(BRIDGE)
+    until(lambda: room.ready() is None)
+    until(lambda: set(bench.interfaces[-1]) == {BRIDGE})
+
+
+def test_no_bridge_at_the_start(bench):
+    room = SwitchRoom(bench.ovs.db, str(bench.ovs.directory), "br-none")
+    with pytest.raises(EnvironmentMissing, match=r"br-none.*ovs-vsctl --may-exist add-br br-none"):
+        room.start()
+    room.close()
+
+
+def test_no_ovsdb_server_at_the_start(short_tmp):
+    room = SwitchRoom(f"unix:{short_tmp}/db.sock", str(short_tmp), BRIDGE)
+    with pytest.raises(EnvironmentMissing, match="ovsdb-server"):
+        room.start()
+    room.close()
+
+
+# -- ports: real devices ---------------------------------------------------------------------------
+
+
+def make_veth(bench, name):
+    run("ip", "link", "add", name, "type", "veth", "peer", "name", f"p-{name[-8:]}", netns=bench.ovs.netns)
+
+
+def interface(bench, name):
+    return bench.interfaces[-1].get(name) if bench.interfaces else None
+
+
+def test_ports_are_made_once_and_pruned(wired):
+    make_veth(wired, UPLINK.veth)
+    make_veth(wired, TENANT.interface)
+    room = wired.room()
+    work, failed = reconcile(room, UPLINK, TENANT)
+    assert not failed
+    ports = {item.name for _, item in work.apply if isinstance(item, PortItem)}
+    assert ports == {UPLINK.veth, TENANT.interface}
+    until(lambda: interface(wired, UPLINK.veth) and interface(wired, UPLINK.veth).ofport)
+    assert not reconcile(room, UPLINK, TENANT)[0]
+    assert wired.ovs.vsctl("get", "port", UPLINK.veth, "external_ids:fip64-owner").stdout.strip() == (
+        f'"uplink:{UPLINK.port_id}"')
+    _, failed = reconcile(room)
+    assert not failed
+    assert wired.ovs.vsctl("list-ports", BRIDGE).stdout.split() == []
+
+
+def test_a_foreign_port_is_never_touched(wired):
+    make_veth(wired, UPLINK.veth)
+    wired.ovs.vsctl("add-port", BRIDGE, UPLINK.veth)
+    uuid = wired.ovs.vsctl("get", "port", UPLINK.veth, "_uuid").stdout
+    room = wired.room()
+    _, failed = reconcile(room, UPLINK)
+    (reason,) = failed.values()
+    assert UPLINK.veth in reason and "not ours" in reason
+    assert room.prune([PortItem(UPLINK.veth, "uplink:x")])
+    assert wired.ovs.vsctl("get", "port", UPLINK.veth, "_uuid").stdout == uuid
+
+
+def test_a_port_deleted_by_hand_is_noticed(wired):
+    make_veth(wired, UPLINK.veth)
+    room = wired.room()
+    reconcile(room, UPLINK)
+    hub.sleep(0.5)
+    changes = wired.changes
+    wired.ovs.vsctl("del-port", UPLINK.veth)
+    assert until(lambda: wired.changes > changes) < 1
+    work, failed = reconcile(room, UPLINK)
+    assert work.apply and not failed
+
+
+def test_a_device_that_comes_late(wired):
+    room = wired.room()
+    _, failed = reconcile(room, UPLINK)
+    assert "No such device" in failed["port", UPLINK.veth]
+    changes = wired.changes
+    make_veth(wired, UPLINK.veth)
+    until(lambda: wired.changes > changes)
+    _, failed = reconcile(room, UPLINK)
+    assert not failed
+    until(lambda: interface(wired, UPLINK.veth).ofport)
+    assert not reconcile(room, UPLINK)[0]
+
+
+def test_a_device_that_is_made_anew_is_opened_anew(wired):
+    make_veth(wired, UPLINK.veth)
+    room = wired.room()
+    reconcile(room, UPLINK)
+    until(lambda: interface(wired, UPLINK.veth) and interface(wired, UPLINK.veth).ofport)
+    changes = wired.changes
+    run("ip", "link", "del", UPLINK.veth, netns=wired.ovs.netns)
+    until(lambda: wired.changes > changes)
+    until(lambda: interface(wired, UPLINK.veth).error)
+    changes = wired.changes
+    make_veth(wired, UPLINK.veth)
+    until(lambda: wired.changes > changes)
+    _, failed = reconcile(room, UPLINK)
+    assert not failed
+    until(lambda: interface(wired, UPLINK.veth).ofport)
+    assert not reconcile(room, UPLINK)[0]
+
+
+def test_ports_survive_an_ovsdb_server_restart(wired):
+    make_veth(wired, UPLINK.veth)
+    room = wired.room()
+    reconcile(room, UPLINK)
+    until(lambda: interface(wired, UPLINK.veth) and interface(wired, UPLINK.veth).ofport)
+    uuid = wired.ovs.vsctl("get", "port", UPLINK.veth, "_uuid").stdout
+    wired.ovs.restart_ovsdb()
+    hub.sleep(1.5)
+    assert not reconcile(room, UPLINK)[0]
+    wired.ovs.restart_vswitchd()
+    until(lambda: room.ready() is None)
+    hub.sleep(0.5)
+    reconcile(room, UPLINK)
+    assert wired.ovs.vsctl("get", "port", UPLINK.veth, "_uuid").stdout == uuid
+
+
+def test_deletion_of_flows_is_by_our_cookie_only(bench):
+    room = bench.room()
+    (item,) = wanted(room, GATEWAY)
+    bench.ovs.ofctl("add-flow", BRIDGE, "cookie=0xabc,priority=40000,in_port=21,vlan_tci=0/0x1fff,"
+                    f"arp,arp_op=1,arp_tpa={GATEWAY.address},actions=drop")
+    assert bundle.change(room._connection, bundle.DELETE, [item]) == {}
+    assert any("cookie=0xabc" in flow for flow in bench.flows())
