@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names, numbers and examples of the documentation are those of the code."""
+
+import configparser
+import re
+
+import pytest
+import yaml
+
+from fip64agent import conf, exceptions
+from fip64agent.plan.inputs import Inputs, Interface
+from fip64agent.plan.planner import plan
+from fip64agent.topology.attributes import FIXED_IP, ROUTE, SECTIONS
+from fip64agent.topology.loader import load, parse
+from tests.unit.doc import pages
+
+WRITTEN = [*pages.all_pages(), pages.ROOT / "CONTRIBUTING.rst"]
+SAMPLE = pages.ROOT / "etc" / "topology.yaml.sample"
+TOPOLOGY = pages.SOURCE / "reference" / "topology.rst"
+_OPTION = re.compile(r"\[([a-z]+|DEFAULT)\][ \n]+([a-z][a-z0-9_]+)")
+_FILE = re.compile(r"(?<![\w/.-])(?:doc/source|etc|tests|lab|bench|fip64agent)/[\w./-]*\w")
+
+
+def options() -> dict[str, set[str]]:
+    return {group if isinstance(group, str) else group.name: {option.name for option in opts}
+            for group, opts in conf.list_opts()}
+
+
+# Examples
+
+
+def test_the_sample_topology_is_good_and_works_when_its_ports_are_bound():
+    topology = load(str(SAMPLE))
+    bound = [port for port in topology.ports.values() if port.name in ("uplink", "vm-a")]
+    ours = plan(Inputs(topology, {})).allocations
+    names = {f"eth{number}": Interface(f"eth{number}", number, port.id)
+             for number, port in enumerate(bound, 1)}
+    desired = plan(Inputs(topology, names, allocations=ours))
+    assert not desired.problems
+    assert [str(found.floating_ip) for found in desired.mappings.values()] == ["2001:db8:f::a"]
+    assert all(uplink.routes for uplink in desired.uplinks.values()), "no way back to the client"
+
+
+def test_every_kind_of_resource_is_in_the_sample():
+    document = yaml.safe_load(SAMPLE.read_text())
+    assert list(document) == list(SECTIONS) and all(document.values())
+
+
+def snippets() -> list[tuple[str, str, str]]:
+    """(page, language, text) of the code blocks in a language that we can load."""
+    return [(str(page.relative_to(pages.ROOT)), language, "\n".join(body)) for page in pages.all_pages()
+            for language, _, body in pages.directives(page.read_text(), "code-block")
+            if language in ("yaml", "ini")]
+
+
+@pytest.mark.parametrize(("page", "language", "text"), snippets() or [("README.rst", "yaml", "{}")])
+def test_snippet_loads(page, language, text):
+    if language == "ini":
+        parser = configparser.RawConfigParser(default_section="")
+        parser.read_string(text)
+        for group in parser.sections():
+            assert set(parser[group]) <= options()[group], f"{page}: unknown options in [{group}]"
+    else:
+        document = yaml.safe_load(text)
+        if isinstance(document, dict) and set(document) <= set(SECTIONS):
+            parse(text, page)
+
+
+def test_every_kind_of_resource_has_its_table():
+    tables = [argument for argument, _, _ in pages.directives(TOPOLOGY.read_text(), "topology-attributes")]
+    assert sorted(tables) == sorted([*SECTIONS, FIXED_IP.name, ROUTE.name])
+
+
+# Names
+
+
+@pytest.mark.parametrize("page", pages.all_pages(), ids=lambda page: page.name)
+def test_options_that_are_named_exist(page):
+    known = options()
+    for group, option in _OPTION.findall(page.read_text()):
+        assert option in known.get(group, ()) or option == "host", f"[{group}] {option}"
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.name)
+def test_files_that_are_named_exist(page):
+    for name in _FILE.findall(page.read_text()):
+        assert (pages.ROOT / name).exists(), name
+
+
+def test_make_targets_that_are_named_exist():
+    makefile = (pages.ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    for page in WRITTEN:
+        for target in re.findall(r"(?:``|^ {3,})make ([a-z-]+)", page.read_text(), re.MULTILINE):
+            assert target in targets, f"{page.name}: make {target}"
+
+
+# Numbers
+
+
+def test_exit_statuses_are_documented():
+    listed = set(re.findall(r"^   \* - (\d)$", (pages.SOURCE / "reference" / "exit-status.rst").read_text(),
+                            re.MULTILINE))
+    ends_the_agent = {error.exit_status for error in vars(exceptions).values()
+                      if isinstance(error, type) and issubclass(error, exceptions.Fip64Error)
+                      and error is not exceptions.TopologyError}
+    assert {int(status) for status in listed} == {0, *ends_the_agent}
+
+
+def test_the_pictures_are_the_same():
+    picture = (pages.SOURCE / "picture.inc").read_text().partition("\n\n")[2]
+    assert picture.strip() in (pages.ROOT / "README.rst").read_text()

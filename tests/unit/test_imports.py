@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Imports between the rooms go one way: doc/source/contributor/design.rst."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "fip64agent"
+
+BELOW = {"exceptions", "hub"}
+"""What anybody may import, but the pure rooms."""
+
+MAY_IMPORT = {
+    "exceptions": set(),
+    "hub": set(),
+    "systemd": {"hub"},
+    "topology": BELOW,
+    "plan": {"topology"},
+    "conf": {"exceptions", "plan"},
+    "links": BELOW | {"plan", "reconcile.room"},
+    "translator": BELOW | {"plan", "reconcile.room"},
+    "switch": BELOW | {"plan", "reconcile.room"},
+    "reconcile": BELOW | {"plan"},
+    "admin": BELOW | {"plan", "topology", "reconcile", "switch.pipeline", "switch.appctl", "translator.base",
+                      "links.layout", "links.netns"},
+    "agent": BELOW | {"admin", "conf", "links", "plan", "reconcile", "switch", "systemd", "topology",
+                      "translator"},
+    "cmd": {"admin", "agent", "conf", "exceptions", "hub"},
+}
+"""Room -> rooms, or single modules of rooms, that it may import beside itself."""
+
+ONLY_IN = {
+    "eventlet": ("hub",),
+    "os_ken": ("switch", "admin.packets"),
+    "ovs": ("switch",),
+    "ovsdbapp": ("switch",),
+    "pyroute2": ("links", "translator", "admin.kernel"),
+    "pydantic": ("topology",),
+    "yaml": ("topology",),
+    "cliff": ("cmd",),
+    "prometheus_client": ("admin",),
+    "vpp_papi": ("translator",),
+}
+"""Library -> rooms or modules that may know it."""
+
+NOT_IN_PLAN = {"asyncio", "datetime", "logging", "os", "pathlib", "random", "secrets", "socket", "subprocess",
+               "threading", "time", "uuid"}
+"""plan() is pure: no I/O, no clock, no randomness."""
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the modules that a module imports, anywhere in it; of "from a import b" a.b, as b may be one."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def name_of(path: Path) -> str:
+    """Return a module's name within the package: "switch.flows.arp", "" for the package itself."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def within(name: str, places) -> bool:
+    return any(name == place or name.startswith(f"{place}.") for place in places)
+
+
+def test_every_room_has_its_rule():
+    rooms = {name_of(path).split(".")[0] for path in modules()} - {""}
+    assert rooms == set(MAY_IMPORT)
+
+
+def test_the_rules_go_one_way():
+    above: dict[str, set[str]] = {}
+
+    def reach(room: str, trail: tuple[str, ...]) -> set[str]:
+        assert room not in trail, f"{' -> '.join((*trail, room))}"
+        if room not in above:
+            # A single module of another room counts as that room, but for the shape of a room.
+            nexts = {name.split(".")[0] for name in MAY_IMPORT[room] if name != "reconcile.room"}
+            above[room] = nexts.union(*(reach(name, (*trail, room)) for name in nexts))
+        return above[room]
+
+    for room in MAY_IMPORT:
+        reach(room, ())
+    for room in ("links", "switch", "translator"):
+        assert not above[room] & {"links", "switch", "translator", "admin", "agent", "cmd"}
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_imports_of_a_module(path):
+    name = name_of(path)
+    room = name.split(".")[0]
+    for target in imports(path):
+        if target.split(".")[0] != "fip64agent":
+            for library, places in ONLY_IN.items():
+                if within(target, (library,)):
+                    assert within(name, places), f"{name} imports {target}; only {', '.join(places)} may"
+            continue
+        inner = target.removeprefix("fip64agent").lstrip(".")
+        if inner.split(".")[0] not in MAY_IMPORT:  # __version__
+            continue
+        assert within(inner, {room, *MAY_IMPORT.get(room, ())}), f"{name} imports {inner}"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "plan").rglob("*.py")), ids=name_of)
+def test_plan_is_pure(path):
+    used = {target.split(".")[0] for target in imports(path)}
+    assert not used & NOT_IN_PLAN
