@@ -69,7 +69,7 @@ class AgentCollector(Collector):
         yield self._by_room("fip64_failures", "Items that could not be installed or removed.",
                             Counter(failure.room for failure in loop.failures))
         yield self._by_room("fip64_room_blocked", "1 when the room cannot work now: its component is down.",
-                            dict.fromkeys(loop.blocked, 1))
+                            dict.fromkeys(States.now(self._agent).blocked, 1))
 
     def _by_room(self, name: str, text: str, values: dict[str, int]) -> Metric:
         family = GaugeMetricFamily(name, text, labels=["room"])

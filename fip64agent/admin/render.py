@@ -9,7 +9,7 @@ from typing import Any
 _HEADINGS = (("error", "Wrong:"), ("warning", "Look at:"), ("pending", "Pending:"))
 _NAMES = {"uplink": "uplinks", "tenant": "tenants", "fip": "floating IPs"}
 _SHOWN = 20
-"""Problems of one severity that are told."""
+"""Problems of one severity, and details of one problem, that are told."""
 _MARKS = {"ok": "ok", "note": "note", "stop": "STOP", "not reached": "-"}
 
 
@@ -55,13 +55,21 @@ def _number(count: int, one: str, many: str) -> str:
 
 def _problems(problems: list[dict[str, Any]]) -> Iterator[str]:
     for severity, heading in _HEADINGS:
-        found = [problem["text"] for problem in problems if problem["severity"] == severity]
+        found = [problem for problem in problems if problem["severity"] == severity]
         if found:
             yield heading
-            yield from (f"  - {text}" for text in found[:_SHOWN])
+            for problem in found[:_SHOWN]:
+                yield f"  - {problem['text']}" + (":" if problem["details"] else "")
+                yield from _shortened(problem["details"], "      ", "fip64ctl status -f yaml")
             if len(found) > _SHOWN:
                 yield f"  - and {len(found) - _SHOWN} more: fip64ctl fip list, uplink list, status -f yaml"
             yield ""
+
+
+def _shortened(lines: list[str], indent: str, elsewhere: str) -> Iterator[str]:
+    yield from (indent + line for line in lines[:_SHOWN])
+    if len(lines) > _SHOWN:
+        yield f"{indent}and {len(lines) - _SHOWN} more: {elsewhere}"
 
 
 def _counts(objects: dict[str, dict[str, int]]) -> Iterator[str]:

@@ -122,19 +122,21 @@ def metrics_url(agent) -> str | None:
     return agent.metrics.url if agent.metrics is not None else None
 
 
-def _problem(severity: str, kind: str, text: str, reason: str, objects: Iterable[str] = ()) -> dict[str, Any]:
+def _problem(severity: str, kind: str, text: str, reason: str, objects: Iterable[str] = (),
+             details: Iterable[str] = ()) -> dict[str, Any]:
     names = list(objects)
-    return {"severity": severity, "kind": kind, "text": text, "reason": reason, "objects": names[:_NAMED],
-            "count": len(names)}
+    return {"severity": severity, "kind": kind, "text": text, "details": list(details), "reason": reason,
+            "objects": names[:_NAMED], "count": len(names)}
 
 
 def _agent_problems(agent, states: States) -> Iterable[dict[str, Any]]:
     """What is wrong with the agent as a whole."""
     if error := agent.topology_error:
         loaded = timestamp(agent.topology_loaded_at)
-        kept = f"the last good topology, of {loaded}, stays in force" if loaded else "no topology is in force"
-        for fault in error.problems:
-            yield _problem(ERROR, "topology", f"topology: {fault} ({kept})", str(fault))
+        kept = f"the last good one, of {loaded}, stays in force" if loaded else "none is in force"
+        faults = [str(fault) for fault in error.problems]
+        yield _problem(ERROR, "topology", f"the topology in {agent.topology_path} is refused; {kept}",
+                       "refused", details=faults)
     elif agent.topology_loaded_at is None:
         yield _problem(PENDING, "topology", f"no topology was read yet from {agent.topology_path}",
                        "not read yet")

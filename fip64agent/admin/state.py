@@ -77,8 +77,11 @@ class States:
     def now(cls, agent) -> States:
         """Take the agent's state of this moment (`agent`: admin.view.AgentView)."""
         inputs = agent.inputs
+        blocked = dict(agent.loop.blocked)
+        # The loop asks a room when there is work to do; the operator wants to know at once.
+        blocked.update((name, reason) for name, room in agent.rooms.items() if (reason := room.ready()))
         return cls(agent.loop.desired, inputs.topology if inputs else Topology(),
-                   inputs.interfaces if inputs else {}, agent.loop.failures, agent.loop.blocked,
+                   inputs.interfaces if inputs else {}, agent.loop.failures, blocked,
                    agent.loop.carried_out)
 
     # -- single objects ---------------------------------------------------------------------

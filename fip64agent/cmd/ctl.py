@@ -37,7 +37,14 @@ class _Attributes(FormattableColumn):
         return "\n".join(f"{name}={value}" for name, value in self._value.items() if name != "maps")
 
 
+class _Nothing(FormattableColumn):
+    def human_readable(self) -> str:
+        return ""
+
+
 def _cell(value: Any) -> Any:
+    if value is None:
+        return _Nothing(value)
     if isinstance(value, dict):
         return _Attributes(value)
     return _List(value) if isinstance(value, list) else value

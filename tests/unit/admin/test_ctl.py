@@ -72,16 +72,15 @@ def test_status_says_what_is_wrong_first_and_in_sentences(running):
     assert done.returncode == 1
     assert lines[0] == "fip64-agent on node-1: 2 things are wrong"
     assert lines[2] == "Wrong:"
-    assert "/etc/fip64agent/topology.yaml:12: ports[3].mac_address: not a MAC" in lines[3]
-    assert "the last good topology" in lines[3] and "stays in force" in lines[3]
-    assert lines[4] == ("  - floating IP in error: 2001:db8:f::10: switch cannot install switch of fip "
+    assert lines[3].startswith("  - the topology in /etc/fip64agent/topology.yaml is refused; the last")
+    assert lines[3].endswith("stays in force:")
+    assert lines[4] == "      /etc/fip64agent/topology.yaml:12: ports[3].mac_address: not a MAC"
+    assert lines[5] == ("  - floating IP in error: 2001:db8:f::10: switch cannot install switch of fip "
                         "fip-vm-red: table full")
 
 
-def test_status_of_a_blocked_room(running):
+def test_status_of_a_room_that_cannot_work_now_before_the_loop_finds_out(running):
     running.agent.rooms["switch"].down = "ovs-vswitchd does not answer"
-    running.agent.loop.invalidate("switch")
-    running.agent.loop.step()
     done = running.ctl("status")
     assert done.returncode == 1
     assert "  - switch cannot work now: ovs-vswitchd does not answer" in done.stdout

@@ -46,7 +46,8 @@ def test_diff_counts_by_action():
 
 def test_a_status_with_very_many_problems_stays_readable(agent):
     answer = report.status(agent)
-    answer["problems"] = [{"severity": "error", "text": f"problem {number}"} for number in range(500)]
+    answer["problems"] = [{"severity": "error", "text": f"problem {number}", "details": []}
+                          for number in range(500)]
     lines = render.status(answer).splitlines()
     assert lines[0] == "fip64-agent on node-1: 500 things are wrong"
     assert len(lines) < 40 and "  - and 480 more: " in lines[23]

@@ -33,8 +33,9 @@ def test_nothing_yet():
 def test_no_topology_at_all_is_an_error():
     agent = ScriptedAgent()
     agent.topology_error = TopologyError(["/etc/t.yaml: No such file or directory"])
-    assert texts(agent)[0] == ("error: topology: /etc/t.yaml: No such file or directory "
-                               "(no topology is in force)")
+    (problem, *_others) = report.status(agent)["problems"]
+    assert problem["text"] == "the topology in /etc/fip64agent/topology.yaml is refused; none is in force"
+    assert problem["details"] == ["/etc/t.yaml: No such file or directory"]
     assert report.status(agent)["state"] == "error"
 
 
