@@ -81,7 +81,8 @@ def test_an_unbound_vm_is_pending_and_nothing_is_wrong(quiet):
 def test_a_broken_topology_file_is_told_with_its_lines(quiet):
     quiet.topology.write("networks: 7\nports:\n- {id: x}\n")
     try:
-        done = wait_for(lambda: (done := quiet.ctl("status", check=False)).returncode and done, 5, "it is told")
+        wait_for(lambda: quiet.ctl("status", check=False).returncode == 1, 5, "something is wrong")
+        done = quiet.ctl("status", check=False)
         assert f"{quiet.topology.path}:1: networks" in done.stdout
         assert f"{quiet.topology.path}:3: ports[0]" in done.stdout
         assert "stays in force" in done.stdout and quiet.client.reaches(FIP_A)
@@ -104,7 +105,7 @@ def test_an_ovs_that_is_down_is_told_at_once(quiet):
 
 
 def test_metrics_of_the_real_agent(make_lab):
-    lab = make_lab(agent=True, config={"metrics": {"host": "::1", "port": 9464}})  # in the lab's own namespace
+    lab = make_lab(agent=True, config={"metrics": {"host": "::1", "port": 9464}})
     wait_for(lambda: lab.agent.get("/status")["objects"]["fip"]["active"] == 2, 15, "two FIPs")
     fetch = "import sys, urllib.request as r; sys.stdout.buffer.write(r.urlopen(sys.argv[1]).read())"
     text = lab.run_in_host(sys.executable, "-c", fetch, lab.agent.get("/status")["metrics"]).stdout
