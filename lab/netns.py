@@ -19,6 +19,7 @@ from lab.shell import run
 DIRECTORY = Path("/run/netns")
 _CLONE_NEWNET = 0x40000000
 _SIOCETHTOOL = 0x8946
+_ETHTOOL_GTXCSUM = 0x16
 _ETHTOOL_STXCSUM = 0x17
 _ETHTOOL_STSO = 0x1F
 _ETHTOOL_SGSO = 0x24
@@ -63,19 +64,30 @@ def sysctl(netns: str | None, **values: str | int) -> None:
     call_in(netns, write)
 
 
+def _ethtool(interface: str, command: int, value: int = 0) -> int:
+    """Get or set one of ethtool's single values. Raises: OSError."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        argument = ctypes.create_string_buffer(struct.pack("=II", command, value), 8)
+        request = struct.pack("16sP", interface.encode(), ctypes.addressof(argument))
+        fcntl.ioctl(sock, _SIOCETHTOOL, request.ljust(40, b"\0"))
+        return struct.unpack("=II", argument.raw)[1]
+
+
 def offloads_off(netns: str | None, interface: str) -> None:
     """Switch off TX checksum offload, TSO and GSO: userspace OVS hands on frames as they are."""
 
     def work() -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            for command in (_ETHTOOL_STSO, _ETHTOOL_SGSO, _ETHTOOL_STXCSUM):
-                value = ctypes.create_string_buffer(struct.pack("=II", command, 0))
-                request = struct.pack("16sP", interface.encode(), ctypes.addressof(value))
-                # A device without such an offload refuses to have it switched.
-                with contextlib.suppress(OSError):
-                    fcntl.ioctl(sock, _SIOCETHTOOL, request.ljust(40, b"\0"))
+        for command in (_ETHTOOL_STSO, _ETHTOOL_SGSO, _ETHTOOL_STXCSUM):
+            # A device without such an offload refuses to have it switched.
+            with contextlib.suppress(OSError):
+                _ethtool(interface, command)
 
     call_in(netns, work)
+
+
+def tx_checksum_offload(netns: str | None, interface: str) -> bool:
+    """Say whether the kernel leaves checksums to `interface`. Raises: OSError."""
+    return bool(call_in(netns, _ethtool, interface, _ETHTOOL_GTXCSUM))
 
 
 def names() -> list[str]:

@@ -78,12 +78,12 @@ class Node:
 
     # Traffic
 
-    def start_traffic(self, *argv: Any, stdout=subprocess.PIPE) -> subprocess.Popen:
+    def start_traffic(self, *argv: Any, stdout=subprocess.PIPE, stderr=subprocess.PIPE) -> subprocess.Popen:
         """Start ``python -m lab.traffic ARGV`` here."""
         process = subprocess.Popen(
             inside(self.netns, [sys.executable, "-m", "lab.traffic", *map(str, argv)]), cwd=REPOSITORY,
-            stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, text=True,
-            start_new_session=True, env={**os.environ, MARK: str(self.directory)})
+            stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, text=True, start_new_session=True,
+            env={**os.environ, MARK: str(self.directory)})
         self._started.append(process)
         return process
 
@@ -121,12 +121,10 @@ class Node:
         return RunningPing(process)
 
     def reaches(self, destination: str, seconds: float = 0) -> bool:
-        """Say whether a ping is answered within `seconds` of trying (0: one try)."""
-        deadline = time.monotonic() + seconds
-        while not (answered := self.ping(destination, count=2, interval=0.02, wait=0.3).received > 0):
-            if time.monotonic() >= deadline:
-                break
-        return answered
+        """Say whether a ping is answered within `seconds` of trying; returns at the first answer."""
+        result = self.traffic("ping", destination, "--first", "--interval", 0.02, "--wait", 0.5,
+                              "--count", max(2, round(seconds / 0.02)), timeout=seconds + 30)
+        return result["received"] > 0
 
     def http_get(self, destination: str, timeout: float = 10) -> dict[str, Any]:
         """{"status", "answer": {"vm", "you_are", "i_am"}, "seconds"}."""
@@ -156,10 +154,15 @@ class Node:
     def _output(self) -> Path:
         return self.directory / f"{self.name}.seen"
 
+    @property
+    def _complaints(self) -> Path:
+        return self.directory / f"{self.name}.err"
+
     def serve(self, bind: str = "0.0.0.0", wait: bool = True) -> None:
         """Start HTTP, TCP, UDP and line servers, and note what they and incoming pings look like."""
-        with open(self._output, "w") as output:
-            self._server = self.start_traffic("serve", "--name", self.name, "--bind", bind, stdout=output)
+        with open(self._output, "w") as output, open(self._complaints, "w") as complaints:
+            self._server = self.start_traffic("serve", "--name", self.name, "--bind", bind,
+                                              stdout=output, stderr=complaints)
         if wait:
             self.wait_serving()
 
@@ -175,9 +178,9 @@ class Node:
         if self._server is None:
             return ""
         self._server.kill()
-        _, errors = self._server.communicate()
+        self._server.wait()
         self._server = None
-        return errors.strip()
+        return self._complaints.read_text().strip()
 
     def seen(self, what: str | None = None, peer: str | None = None) -> list[dict[str, Any]]:
         """What the servers here saw: {"what": "http"|"tcp"|"udp"|"lines"|"ping", "peer": address, ...}."""

@@ -143,7 +143,8 @@ class SystemOvs:
     @property
     def running(self) -> bool:
         """Both daemons answer."""
-        return (self.directory / "db.sock").is_socket() and self.appctl("version", check=False).returncode == 0
+        return ((self.directory / "db.sock").is_socket()
+                and self.appctl("version", check=False).returncode == 0)
 
     def start(self) -> None:
         """Raises: RuntimeError when it does not run; we do not start what is not ours."""

@@ -126,7 +126,8 @@ def remove(traces: Traces) -> None:
 
 def leftovers(traces: Traces) -> list[str]:
     """Return what a lab left behind, for people to read; empty when nothing."""
-    found = [f"process {pid}: {' '.join(_read(pid, 'cmdline')).strip()}" for pid in processes(traces.directory)]
+    found = [f"process {pid}: {' '.join(_read(pid, 'cmdline')).strip()}"
+             for pid in processes(traces.directory)]
     found += [f"network namespace {name}" for name in namespaces.names() if name.startswith(traces.prefix)]
     found += [f"link {name}" for name in links(traces.link_prefix)]
     if traces.directory.exists():

@@ -125,8 +125,9 @@ class TopologyFile:
         return self.add("ports", name, network_id=self.find("networks", network)["id"],
                         fixed_ips=self._fixed_ips(addresses or {}), **attributes)
 
-    def add_router_port(self, name: str, router: str, network: str, addresses: Mapping[str, str] | None = None,
-                        gateway: bool = False, **attributes: Any) -> dict[str, Any]:
+    def add_router_port(self, name: str, router: str, network: str,
+                        addresses: Mapping[str, str] | None = None, gateway: bool = False,
+                        **attributes: Any) -> dict[str, Any]:
         return self.add_port(name, network, addresses,
                              device_owner=ROUTER_GATEWAY if gateway else ROUTER_INTERFACE,
                              device_id=self.find("routers", router)["id"], **attributes)
@@ -145,7 +146,7 @@ class TopologyFile:
         raise KeyError(f"no subnet has {address}")
 
     def add_fip(self, address: str, port: str | None = None, **attributes: Any) -> dict[str, Any]:
-        """Add a floating IP, associated with `port` when given; the network is the one that has the address."""
+        """Add a floating IP, associated with `port` when given; its network is the one with that prefix."""
         attributes.setdefault("floating_network_id", self.external_network_of(address))
         if port is not None:
             attributes["port_id"] = self.find("ports", port)["id"]

@@ -114,7 +114,7 @@ def _receive(reader, size: int) -> tuple[str, int]:
 
 
 def _serve_transfer(connection: socket.socket, peer: tuple, seen: _Seen) -> None:
-    """One line of JSON asks: {"put": n} sends us n bytes, {"get": n} wants n bytes; we answer with our hash."""
+    """One line of JSON asks: {"put": n} sends n bytes, {"get": n} wants n bytes; the answer has our hash."""
     with connection.makefile("rb") as reader:
         request = json.loads(reader.readline(4096))
         if "put" in request:
@@ -210,8 +210,8 @@ class Pinger:
         self.sent += 1
         body = _MAGIC + struct.pack("!I", number) + bytes(8) + self._padding
         header = struct.pack("!BBHHH", self._request, 0, 0, self._id, number & 0xFFFF)
-        if not self._v6:
-            header = struct.pack("!BBHHH", self._request, 0, _checksum(header + body), self._id, number & 0xFFFF)
+        if not self._v6:  # the kernel fills in ICMPv6 checksums only
+            header = header[:2] + struct.pack("!H", _checksum(header + body)) + header[4:]
         self._sent[number] = time.monotonic()
         try:
             self._sock.send(header + body)
@@ -238,10 +238,14 @@ class Pinger:
             elif number in self._sent:
                 self._rtts[number] = now - self._sent[number]
 
-    def run(self, interval: float, count: int | None, wait: float, stop: threading.Event | None = None) -> None:
-        """Send `count` requests (None: until `stop`), one each `interval` s; wait up to `wait` s for answers."""
+    def run(self, interval: float, count: int | None, wait: float, first: bool,
+            stop: threading.Event) -> None:
+        """Send one request each `interval` s, `count` in all (None: until `stop`), then wait up to `wait` s.
+
+        `first`: the first answer ends it.
+        """
         start = time.monotonic()
-        while (count is None or self.sent < count) and not (stop and stop.is_set()):
+        while (count is None or self.sent < count) and not stop.is_set() and not (first and self._rtts):
             pause = start + self.sent * interval - time.monotonic()
             if pause <= 0:
                 self._send()
@@ -249,7 +253,8 @@ class Pinger:
             if select.select([self._sock], [], [], pause)[0]:
                 self._receive()
         deadline = time.monotonic() + wait
-        while len(self._rtts) < self.sent and (left := deadline - time.monotonic()) > 0:
+        while (len(self._rtts) < (1 if first else self.sent)
+               and (left := deadline - time.monotonic()) > 0):
             if select.select([self._sock], [], [], left)[0]:
                 self._receive()
 
@@ -263,7 +268,8 @@ class Pinger:
                 "rtt_median": rtts[len(rtts) // 2] if rtts else None}
 
 
-def ping(destination: str, interval: float, count: int | None, size: int, wait: float) -> dict[str, Any]:
+def ping(destination: str, interval: float, count: int | None, size: int, wait: float,
+         first: bool) -> dict[str, Any]:
     """Times are in milliseconds, `lost` has sequence numbers from 0."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -271,7 +277,7 @@ def ping(destination: str, interval: float, count: int | None, size: int, wait: 
     pinger = Pinger(destination, size)
     if count is None:
         _print(started=True)
-    pinger.run(interval, count, wait, stop)
+    pinger.run(interval, count, wait, first, stop)
     return pinger.result()
 
 
@@ -351,12 +357,15 @@ def main(argv: list[str] | None = None) -> int:
     timeout = ("--timeout", {"type": float, "default": 10.0})
     command("serve", ("--name", {"default": "server"}), ("--bind", {"default": "0.0.0.0"}), destination=False)
     command("ping", ("--interval", {"type": float, "default": 0.01}), ("--count", {"type": int}),
-            ("--size", {"type": int, "default": 56}), ("--wait", {"type": float, "default": 1.0}))
+            ("--size", {"type": int, "default": 56}), ("--wait", {"type": float, "default": 1.0}),
+            ("--first", {"action": "store_true"}))
     command("http-get", ("--port", {"type": int, "default": HTTP_PORT}), timeout)
     command("transfer", ("--size", {"type": int, "default": 1 << 20}),
             ("--way", {"choices": ("put", "get"), "default": "put"}), timeout)
-    command("udp", ("--size", {"type": int, "default": 32768}), ("--count", {"type": int, "default": 1}), timeout)
-    command("lines", ("--name", {"default": "client"}), ("--count", {"type": int, "default": 100}), timeout)
+    command("udp", ("--size", {"type": int, "default": 32768}),
+            ("--count", {"type": int, "default": 1}), timeout)
+    command("lines", ("--name", {"default": "client"}),
+            ("--count", {"type": int, "default": 100}), timeout)
     options = vars(parser.parse_args(argv))
     function = {"serve": serve, "ping": ping, "http-get": http_get, "transfer": transfer, "udp": udp,
                 "lines": lines}[options.pop("command")]

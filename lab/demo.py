@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``make demo``: an IPv6 client reaches two IPv4-only VMs through the real daemon, Open vSwitch and tayga."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import os
+import re
+import signal
+import sys
+import time
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+from lab import sweep
+from lab.daemon import program
+from lab.host import FIP_A, FIP_B, Lab
+from lab.node import Node, Ping
+from lab.screen import Screen, beside, box, table, tee
+from lab.shell import run
+
+DIRECTORY = Path("/run/fip64-demo")
+PREFIX = "fip64-demo-"
+BRIDGE = "fip64-demo"
+POOL = ip_network("100.64.0.0/16")
+PINGS = 50
+TRANSFER = 16 << 20
+
+
+class DemoFailed(Exception):
+    """Something did not work as it should; the message says what."""
+
+
+@dataclasses.dataclass(slots=True)
+class Path64:
+    """One way through the demo, and how the traffic on it fared."""
+
+    tenant: str
+    fip: str
+    vm: Node
+    ping: Ping | None = None
+    http: str = "-"
+    rate: str = "-"
+    equal: str = "-"
+
+
+def drawing(ovs: str) -> list[str]:
+    """Return the picture of the lab; `ovs` is what to say about the bridge."""
+    client = box(["IPv6 only", "2001:db8:c::100"], 26, "client")
+    upstream = box(["IPv6 only", "2001:db8:100::1"], 26, "upstream router")
+    host = box([
+        "uplink        2001:db8:100::2",
+        f"floating IPs  {FIP_A} → vm-a, {FIP_B} → vm-b",
+        f"switch        {ovs}",
+        "translator    tayga, one per tenant",
+        "in charge     fip64-agent",
+    ], 62, "this host")
+    vms = [box([f"tenant {letter}, IPv4 only", "10.0.0.5"], 26, f"vm-{letter}") for letter in "ab"]
+    top = beside(client, upstream, gap=6, join="──────")
+    bottom = [f"  {line}" for line in beside(*vms, gap=6)]
+    wire, left, right = 45, 14, 46
+    for column, mark in ((25, "├"), (32, "┤")):
+        top[2] = tee(top[2], column, mark)
+    top[-1] = tee(top[-1], wire, "┬")
+    host[0] = tee(host[0], wire, "┴")
+    for column in (left, right):
+        host[-1] = tee(host[-1], column, "┬")
+        bottom[0] = tee(bottom[0], column, "┴")
+    return [*top, " " * wire + "│", *host, " " * left + "│" + " " * (right - left - 1) + "│", *bottom]
+
+
+# Being sure that it worked
+
+
+def expect(condition: object, otherwise: str) -> None:
+    """Raises: DemoFailed."""
+    if not condition:
+        raise DemoFailed(otherwise)
+
+
+def pool_address(path: Path64, what: str, address: str) -> str:
+    """Return the address the VM saw, if it is one that stands in for an IPv6 client."""
+    expect(ip_address(address) in POOL,
+           f"{path.vm.name} saw {what} from {address}, which is not in the NAT64 pool {POOL}")
+    return address
+
+
+def milliseconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f} ms"
+
+
+def megabits(value: float) -> str:
+    return f"{value / 1e6:.0f} Mbit/s"
+
+
+def show_ping(screen: Screen, lab: Lab, path: Path64) -> None:
+    with screen.step(f"ping  {path.fip}") as step:
+        path.ping = lab.client.ping(path.fip, count=PINGS)
+        step.result = str(path.ping)
+        expect(path.ping.ok, f"{len(path.ping.lost)} of {PINGS} pings to {path.fip} got no answer")
+        seen = path.vm.seen("ping")
+        expect(seen, f"pings to {path.fip} were answered, but {path.vm.name} saw none")
+        step.notes.append(f"{path.vm.name} saw echo requests {pool_address(path, 'a ping', seen[-1]['peer'])}"
+                          f" → {path.vm.address4}")
+
+
+def show_http(screen: Screen, lab: Lab, path: Path64) -> None:
+    with screen.step(f"HTTP  http://[{path.fip}]/") as step:
+        reply = lab.client.http_get(path.fip)
+        answer = reply["answer"]
+        path.http = step.result = f"{reply['status']}"
+        expect(reply["status"] == 200, f"HTTP status {reply['status']} from {path.fip}")
+        expect(answer["vm"] == path.vm.name, f"{path.fip} belongs to {path.vm.name}, {answer['vm']} answered")
+        step.result += f", \"I am {answer['vm']}\""
+        step.notes.append(f"{path.vm.name} saw GET / from "
+                          f"{pool_address(path, 'a request', answer['you_are'])} to {answer['i_am']}")
+
+
+def show_transfer(screen: Screen, lab: Lab, path: Path64) -> None:
+    with screen.step(f"TCP   {TRANSFER >> 20} MiB there and back") as step:
+        path.equal = "NO"
+        there = lab.client.transfer(path.fip, TRANSFER, "put")
+        back = lab.client.transfer(path.fip, TRANSFER, "get")
+        path.rate = f"{megabits(there['bits_per_second'])}, {megabits(back['bits_per_second'])}"
+        expect(there["equal"], f"{path.vm.name} received other bytes than the client sent")
+        expect(back["equal"], f"the client received other bytes than {path.vm.name} sent")
+        path.equal = "yes"
+        step.result = path.rate
+        pool_address(path, "a connection", there["seen_as"])
+        for way, transfer in (("received", there), ("sent", back)):
+            digest = transfer["peer_sha256"]
+            step.notes.append(f"{path.vm.name} {way} SHA-256 {digest[:8]}…{digest[-8:]}, as the client")
+
+
+def closing_table(client: Node, paths: list[Path64]) -> list[str]:
+    head = ("floating IPv6", "VM", "lost", "rtt", "HTTP", "TCP there, back", "SHA-256")
+    rows = [(path.fip, f"{path.vm.name} {path.vm.address4}",
+             f"{len(path.ping.lost)}/{path.ping.sent}" if path.ping else "-",
+             milliseconds(path.ping.rtt_median if path.ping else None),
+             path.http, path.rate, "equal" if path.equal == "yes" else path.equal) for path in paths]
+    return table(head, rows)
+
+
+# The demo
+
+
+def ovs_version() -> str:
+    found = re.search(r"\d+(\.\d+)+", run("ovs-vswitchd", "--version").stdout)
+    return found.group() if found else "?"
+
+
+def build(screen: Screen, lab: Lab) -> None:
+    with screen.step("build the lab") as step:
+        lab.start()
+        step.result = f"{len(lab.nodes) + (1 if lab.private else 0)} network namespaces"
+        step.notes.append("Open vSwitch: one of its own in the host's namespace" if lab.private
+                          else f"Open vSwitch: this machine's, bridge {BRIDGE}")
+        for vm in ("vm-a", "vm-b"):
+            lab[vm].serve(wait=False)
+    screen.print()
+    kind = "userspace" if lab.ovs.datapath_type == "netdev" else "kernel"
+    screen.block(drawing(f"Open vSwitch {ovs_version()}, {kind} datapath"), "cyan", indent=4)
+    screen.print()
+
+
+def start_and_bind(screen: Screen, lab: Lab, paths: list[Path64]) -> None:
+    with screen.step("start fip64-agent") as step:
+        lab.agent.start()
+        step.result = f"ready, pid {lab.agent.pid}"
+    with screen.step("plug in the ports: uplink, vm-a, vm-b") as step:
+        start = time.monotonic()
+        lab.bind("uplink", "vm-a", "vm-b")
+        lab.wait_reachable(*(path.fip for path in paths))
+        step.result = f"both VMs reachable after {time.monotonic() - start:.1f} s"
+        for path in paths:
+            path.vm.wait_serving()
+
+
+def play(screen: Screen, lab: Lab) -> None:
+    """Raises: DemoFailed, RuntimeError when anything is not as it should be."""
+    screen.heading("fip64agent: IPv6 clients reach VMs that have only IPv4")
+    screen.print("Two tenants, each with a VM. Both VMs have the same address, 10.0.0.5.", "dim")
+    screen.print()
+    build(screen, lab)
+    paths = [Path64("a", FIP_A, lab["vm-a"]), Path64("b", FIP_B, lab["vm-b"])]
+    start_and_bind(screen, lab, paths)
+    for path in paths:
+        screen.heading(f"tenant {path.tenant}:  client {lab.client.address6}  →  {path.fip}  →  "
+                       f"{path.vm.name} {path.vm.address4}")
+        show_ping(screen, lab, path)
+        show_http(screen, lab, path)
+        show_transfer(screen, lab, path)
+    screen.print()
+    screen.block(closing_table(lab.client, paths))
+
+
+def agent_report(lab: Lab) -> list[str]:
+    """Return what the agent has to say when the demo failed: warnings and errors, else its last lines."""
+    if not hasattr(lab, "agent"):
+        return []
+    log = lab.agent.log().splitlines()
+    striking = [line for line in log if re.search(r"WARNING|ERROR|CRITICAL|Traceback|Error:", line)]
+    lines = (striking or log)[-15:]
+    if lab.agent.process is not None and not lab.agent.running:
+        lines.append(f"(the agent ended, exit status {lab.agent.process.returncode})")
+    elif lab.agent.running:
+        with contextlib.suppress(RuntimeError, OSError):
+            lines += ["", "fip64ctl status:", *lab.ctl("status", check=False).stdout.splitlines()[:15]]
+    return lines
+
+
+def show_failure(screen: Screen, lab: Lab, error: Exception) -> None:
+    screen.print()
+    # What a longer message has beyond its first line is the agent's log, shown below.
+    screen.print(f"The demo failed: {str(error).splitlines()[0].rstrip(':')}", "red", "bold")
+    lines = agent_report(lab)
+    if lines:
+        screen.print()
+        screen.print("What the agent says:", "bold")
+        screen.block(lines)
+    if hasattr(lab, "ovs") and not lab.private:
+        screen.print()
+        screen.print("This used the machine's own Open vSwitch; make demo OVS=private uses one of its own.")
+
+
+def look_around(lab_prefix: str, directory: Path) -> list[str]:
+    """Return the lines that tell how to play with a lab that was kept."""
+    ctl = f"{os.path.relpath(program('fip64ctl'))} --socket {directory}/admin.sock"
+    if ctl.startswith(".."):
+        ctl = f"{program('fip64ctl')} --socket {directory}/admin.sock"
+    enter = f"nsenter --net=/run/netns/{lab_prefix}"
+    return [
+        f"{ctl} status",
+        f"{ctl} fip list",
+        f"{ctl} flow list",
+        f"{ctl} trace {FIP_A}",
+        "",
+        f"{enter}client python3 -c \"import urllib.request as u; "
+        f"print(u.urlopen('http://[{FIP_A}]').read())\"",
+        f"{enter}client bash          # a shell in the client; vm-a, vm-b, upstream likewise",
+        "",
+        f"edit {directory}/topology.yaml   # the daemon follows",
+        f"less {directory}/agent.log",
+    ]
+
+
+def standing() -> sweep.Traces | None:
+    """Return the demo that is there already, if one is. A demo that was killed is removed."""
+    try:
+        traces = sweep.Traces.load(DIRECTORY)
+    except (OSError, ValueError, TypeError):
+        return None
+    if traces.builder_lives or (DIRECTORY / "kept").exists():
+        return traces
+    sweep.remove(traces)
+    return None
+
+
+def show_standing(screen: Screen, traces: sweep.Traces) -> None:
+    if not (DIRECTORY / "kept").exists():
+        screen.print(f"Another make demo is running, pid {traces.pid}.", "yellow")
+        return
+    screen.print("A demo that was kept is standing already. Look around in it:", "yellow")
+    screen.block(look_around(traces.prefix, DIRECTORY))
+    screen.print()
+    screen.print("Remove it with: make demo-clean", "bold")
+
+
+def clean(screen: Screen) -> int:
+    try:
+        traces = sweep.Traces.load(DIRECTORY)
+    except (OSError, ValueError, TypeError):
+        screen.print("No demo is standing; nothing to remove.")
+        return 0
+    sweep.remove(traces)
+    left = sweep.leftovers(traces)
+    screen.block([f"not removed: {item}" for item in left], "red")
+    if not left:
+        screen.print("The demo was removed; nothing is left of it.")
+    return 1 if left else 0
+
+
+def finish(screen: Screen, lab: Lab) -> bool:
+    """Remove the lab; say so, and whether anything is left."""
+    with screen.step("clean up") as step:
+        lab.stop()
+        left = lab.leftovers()
+        step.result = "nothing left behind" if not left else "left behind:"
+        step.notes = left
+    return not left
+
+
+def demo(screen: Screen, lab: Lab, keep: bool) -> int:
+    start = time.monotonic()
+    status = 1
+    try:
+        play(screen, lab)
+        status = 0
+    except (DemoFailed, RuntimeError, OSError) as error:
+        show_failure(screen, lab, error)
+    except KeyboardInterrupt:
+        screen.print("\n  interrupted", "yellow")
+        status = 130
+    if keep and status != 130 and hasattr(lab, "agent"):
+        (DIRECTORY / "kept").touch()
+        screen.heading("Kept. Look around:")
+        screen.block(look_around(PREFIX, DIRECTORY))
+        screen.print()
+        screen.print("Remove it with: make demo-clean", "bold")
+    else:
+        screen.print()
+        if hasattr(lab, "directory") and not finish(screen, lab):
+            status = status or 1
+    if not status:
+        screen.print()
+        screen.print(f"All of it worked, in {time.monotonic() - start:.1f} s.", "green", "bold")
+    return status
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m lab.demo", description=__doc__)
+    parser.add_argument("--keep", action="store_true", help="leave the lab standing")
+    parser.add_argument("--clean", action="store_true", help="remove a lab that was left standing")
+    parser.add_argument("--ovs", choices=("auto", "private", "system"), default="auto",
+                        help="the machine's Open vSwitch, one of its own, or whichever there is")
+    options = parser.parse_args()
+    screen = Screen()
+    if os.geteuid():
+        print("The demo makes network namespaces and Open vSwitch bridges: run it as root (sudo make demo).",
+              file=sys.stderr)
+        return 1
+    if options.clean:
+        return clean(screen)
+    if traces := standing():
+        show_standing(screen, traces)
+        return 1
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    lab = Lab(bind=False, ovs=options.ovs, bridge=BRIDGE, prefix=PREFIX, directory=DIRECTORY)
+    return demo(screen, lab, options.keep)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
