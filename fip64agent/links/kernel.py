@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import logging
 import socket
 import struct
 from pathlib import Path
@@ -17,6 +18,7 @@ from pyroute2 import IPRoute
 
 from fip64agent.links import netns as namespaces
 
+logging.getLogger("pyroute2").setLevel(logging.WARNING)  # it takes its own level off at its import
 _SIOCETHTOOL = 0x8946
 _GET_TX_CHECKSUM, _SET_TX_CHECKSUM = 0x16, 0x17
 _RTMGRP_LINK = 0x1

@@ -60,6 +60,8 @@ class Monitor:
         finally:
             for door in doors.all():
                 door.drain()
+                if door.name and namespaces.inode(door.name) != door.inode:
+                    self._news.set()  # not our doing: we would have closed it
             self._deaf -= 1
             if doors.changed and self._running:
                 doors.changed = False

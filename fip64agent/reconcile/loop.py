@@ -201,10 +201,17 @@ class Loop:
         work = [(place, self._difference(place, desired, changes, audit or place.name in suspects))
                 for place in self._places]
         work = [(place, difference) for place, difference in work if difference]
+        repairs = any(place.name in suspects for place, _ in work)
+        before = self.applied + self.pruned
         for place, difference in work:
             self._apply(place, difference)
         for place, difference in reversed(work):
             self._prune(place, difference)
+        if repairs and self.applied + self.pruned > before:
+            # What was lost in one room may have taken something of another with it, and more may
+            # have been lost while we worked: look until nothing is found.
+            self._suspects.update(place.name for place in self._places)
+            self._due.set()
         self._done = desired
         self.passes += 1
         self.last_pass_seconds = self._clock() - begun

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 NETNS = Path("/run/netns")
+_YOUNG = 1.0
+"""Seconds that a process gets to open its TUN device."""
 LOG_SIZE = 256 * 1024
 """Bytes after which a log file is moved aside at the next start."""
 
@@ -32,10 +34,12 @@ class Process:
     state: str
     """Letter of proc(5): S sleeping, R running, T stopped, Z zombie."""
     netns_inode: int
+    attached: bool
+    """It holds its TUN device; False when that was deleted under it."""
 
     @property
     def works(self) -> bool:
-        return self.state not in "TtZX"
+        return self.state not in "TtZX" and self.attached
 
 
 def configuration_file(run_path: str, router_id: str, digest: str) -> Path:
@@ -58,12 +62,20 @@ def running(run_path: str) -> Iterator[Process]:
             router_id, name = path.removeprefix(ours).split("/")
             state, started = _status(int(entry.name))
             yield Process(int(entry.name), started, router_id, name.removesuffix(".conf"), state,
-                          os.stat(f"{entry.path}/ns/net").st_ino)
+                          os.stat(f"{entry.path}/ns/net").st_ino, _attached(Path(entry.path), started))
 
 
 def _status(pid: int) -> tuple[str, str]:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return fields[0], fields[19]
+
+
+def _attached(proc: Path, started: str) -> bool:
+    age = float(Path("/proc/uptime").read_text().split()[0]) - int(started) / os.sysconf("SC_CLK_TCK")
+    if age < _YOUNG:
+        return True
+    return any(line.startswith("iff:") and line.split()[1:] for info in os.scandir(proc / "fdinfo")
+               for line in Path(info.path).read_text().splitlines())
 
 
 def start(binary: str, run_path: str, state_path: str, router_id: str, netns: str, digest: str,

@@ -213,8 +213,13 @@ class TaygaRoom:
 
     def healthy(self) -> str | None:
         for found in hub.offload(self._running):
-            if not found.works and found.pid not in self._ending and found.state != "Z":
-                return f"tayga of router {found.router_id} (pid {found.pid}) is stopped (state {found.state})"
+            if found.pid in self._ending or found.state == "Z":
+                continue
+            what = f"tayga of router {found.router_id} (pid {found.pid})"
+            if not found.attached:
+                return f"{what} has lost its TUN device"
+            if not found.works:
+                return f"{what} is stopped (state {found.state})"
         return None
 
     def clients(self, router_id: str) -> list[ClientBinding]:

@@ -274,3 +274,16 @@ def test_any_history_ends_where_the_last_plan_says(history):
         assert {key: item.value for key, item in room.installed.items()} == {
             f"{room.name}/{port}": mac for port, mac in final.items()}
     assert not loop.failures
+
+
+def test_damage_in_one_room_makes_the_others_be_read_back(loop, rooms, journal):
+    loop.submit(desired(a="1"))
+    loop.step()
+    journal.clear()
+    rooms[0].installed.clear()
+    rooms[1].installed.clear()  # it depended on the other, and says nothing itself
+    loop.invalidate("links")
+    for _ in range(3):  # one finds it, the other finds it, nothing is found
+        loop.step()
+    assert journal == [("+", "links/a"), ("+", "switch/a")]
+    assert loop.settled
