@@ -186,6 +186,11 @@ def label(states: States, kind: str, name: str) -> str:
 # -- objects --------------------------------------------------------------------------------
 
 
+def _name(resource, resource_id: str | None) -> str:
+    """What people call it: its name, else its id."""
+    return (resource.name if resource else "") or resource_id or ""
+
+
 def uplinks(agent) -> list[dict[str, Any]]:
     states = States.now(agent)
     return [_uplink(states, name, state) for name, state in states.all(Uplink.kind)]
@@ -197,8 +202,8 @@ def _uplink(states: States, name: str, state: State) -> dict[str, Any]:
     network = states.topology.networks.get(network_id)
     uplink = states.desired.uplinks.get(name)
     return {
-        "port_id": name, "port": port.name if port else "",
-        "network_id": network_id, "network": network.name if network else "",
+        "port_id": name, "port": _name(port, name),
+        "network_id": network_id, "network": _name(network, network_id),
         "router_id": uplink.router_id if uplink else (port.device_id if port else None),
         "interface": uplink.interface if uplink else None,
         "ofport": uplink.ofport if uplink else None,
@@ -226,8 +231,8 @@ def _fip(states: States, name: str, state: State) -> dict[str, Any]:
         if mapping or fip else None,
         "fixed_ip_address": plain(mapping.fixed_ip if mapping else fip.fixed_ip_address)
         if mapping or fip else None,
-        "router_id": router_id, "router": router.name if router else "",
-        "port_id": port_id, "port": port.name if port else "",
+        "router_id": router_id, "router": _name(router, router_id),
+        "port_id": port_id, "port": _name(port, port_id),
         "uplink_id": mapping.uplink_id if mapping else None,
         "state": state.state, "reason": state.reason,
     }
@@ -293,7 +298,7 @@ def clients(agent, router_id: str | None = None) -> list[dict[str, Any]]:
     rows = []
     for name in sorted(states.desired.tenants) if router_id is None else [router_id]:
         router = states.topology.routers.get(name)
-        rows += [{"router_id": name, "router": router.name if router else "",
+        rows += [{"router_id": name, "router": _name(router, name),
                   "client": str(binding.client), "pool_address": str(binding.pool_address),
                   "last_seen": timestamp(binding.last_seen)}
                  for binding in agent.rooms["translator"].clients(name)]

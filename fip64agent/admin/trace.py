@@ -270,7 +270,8 @@ class _Walk:
             if binding.client == self.client:
                 self.pool_address = binding.pool_address
                 return OK, looked_at, f"{text}; the client is {binding.pool_address}"
-        return OK, looked_at, f"{text}; the client gets a pool address with its first packet"
+        return OK, looked_at, (f"{text}; no binding of this client is known: it gets a pool address "
+                               "with its first packet")
 
 
 def trace(agent, fip_id: str, client: str | None = None) -> dict[str, Any]:

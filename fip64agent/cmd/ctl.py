@@ -174,7 +174,10 @@ class FipShow(_Record):
 
 
 class ClientList(_Table):
-    """List the client bindings: IPv6 clients and the pool addresses that stand in for them."""
+    """List the client bindings: IPv6 clients and the pool addresses that stand in for them.
+
+    As far as the translator tells: tayga writes a new binding down after up to a minute.
+    """
 
     columns = ("router_id", "router", "client", "pool_address", "last_seen")
     short = ("router", "client", "pool_address", "last_seen")

@@ -80,7 +80,7 @@ def test_clients(agent):
     assert [(row["router_id"], row["client"]) for row in everybody] == [
         ("blue", "2001:db8::2"), ("red", "2001:db8::1")]
     assert report.clients(agent, "red") == [
-        {"router_id": "red", "router": "", "client": "2001:db8::1", "pool_address": "100.64.0.2",
+        {"router_id": "red", "router": "red", "client": "2001:db8::1", "pool_address": "100.64.0.2",
          "last_seen": "1970-01-01T00:00:00+00:00"}]
 
 
