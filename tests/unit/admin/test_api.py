@@ -183,7 +183,7 @@ def test_a_file_that_is_no_socket_is_left_alone(agent, short_tmp):
 
 def test_a_path_too_long_for_a_socket(agent):
     with pytest.raises(ConfigError, match="longer than 107 bytes"):
-        AdminServer(agent, "/tmp/" + "x" * 120).start()
+        AdminServer(agent, "/run/" + "x" * 120).start()
 
 
 def test_a_place_where_no_socket_can_be(agent, short_tmp):
