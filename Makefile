@@ -10,30 +10,31 @@ export PATH := $(CURDIR)/$(BIN):$(PATH):/usr/local/sbin:/usr/sbin:/sbin
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test unit bench doc lint clean system
+.NOTPARALLEL:
+.PHONY: help demo demo-clean test unit bench doc lint clean need-root system
 
 help: ## This list
-	@printf 'fip64agent: floating IPv6 addresses for IPv4-only VMs\n\n'
+	@printf 'fip64agent: floating IPv6 addresses for VMs that have only IPv4\n\n'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: system $(VENV)/.test ## Watch an IPv6 client reach two IPv4-only VMs (root; KEEP=1 keeps the lab)
+demo: need-root system $(VENV)/.test ## Watch an IPv6 client reach two IPv4-only VMs (root); KEEP=1 keeps it
 	@$(BIN)/python -m lab.demo $(if $(filter-out 0 no,$(KEEP)),--keep) $(if $(OVS),--ovs $(OVS))
 
-demo-clean: $(VENV)/.test ## Remove a demo that was kept with KEEP=1, and labs of tests that were killed
+demo-clean: need-root $(VENV)/.test ## Remove a demo that was kept, and labs of tests that were killed (root)
 	@$(BIN)/python -m lab.demo --clean
 	@$(BIN)/python -m lab.sweep
 
-# As root nothing may be skipped for want of a component: they were just installed.
-test: system $(VENV)/.test ## Unit, functional and end-to-end tests (root); ARGS="-k name" for pytest
+# As root nothing may be skipped for want of a component: all was just installed.
+test: $(if $(ROOT),system) $(VENV)/.test ## Unit, functional and end-to-end tests (root); ARGS="-k name" for pytest
 	@$(if $(ROOT),FIP64_NO_SKIP=1) $(BIN)/python -m pytest tests/unit tests/functional tests/e2e $(ARGS)
 
 unit: $(VENV)/.test ## Unit tests only: no root, seconds
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
 
-bench: system $(VENV)/.test ## Benchmarks: a table, and JSON in bench/results (root)
+bench: need-root system $(VENV)/.test ## Benchmarks: a table, and JSON in bench/results (root)
 	@$(BIN)/python -m bench $(ARGS)
 
-doc: $(VENV)/.doc ## The documentation, into doc/build/html; warnings are errors
+doc: $(VENV)/.doc ## The documentation, in doc/build/html; warnings are errors
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html doc/source doc/build/html
 	@echo 'doc/build/html/index.html'
 
@@ -44,8 +45,11 @@ clean: ## Remove .venv and everything that was built
 	@rm -rf $(VENV) build dist doc/build bench/results .pytest_cache .ruff_cache .hypothesis .tox *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+need-root:
+	@$(if $(ROOT),:,echo 'This needs root: it makes network namespaces and Open vSwitch bridges. Try: sudo make $(MAKECMDGOALS)' >&2; exit 1)
+
 system:
-	@$(if $(ROOT),,echo 'not root: nothing is installed on this machine; tests that need root are skipped' && exit 0;) lab/prepare.sh system
+	@lab/prepare.sh system
 
 # One stamp for each set of extras; made again when the dependencies change.
 $(VENV)/.%: pyproject.toml lab/prepare.sh

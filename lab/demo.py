@@ -21,9 +21,9 @@ from lab.node import Node, Ping
 from lab.screen import Screen, beside, box, table, tee
 from lab.shell import run
 
-DIRECTORY = Path("/run/fip64-demo")
-PREFIX = "fip64-demo-"
-BRIDGE = "fip64-demo"
+RUN = Path("/run")
+NAME = "fip64-demo"
+"""Of the directory in RUN and of the bridge; prefix of the namespaces."""
 POOL = ip_network("100.64.0.0/16")
 PINGS = 50
 TRANSFER = 16 << 20
@@ -96,7 +96,7 @@ def megabits(value: float) -> str:
 
 
 def show_ping(screen: Screen, lab: Lab, path: Path64) -> None:
-    with screen.step(f"ping  {path.fip}") as step:
+    with screen.step(f"ping {path.fip}") as step:
         path.ping = lab.client.ping(path.fip, count=PINGS)
         step.result = str(path.ping)
         expect(path.ping.ok, f"{len(path.ping.lost)} of {PINGS} pings to {path.fip} got no answer")
@@ -107,7 +107,7 @@ def show_ping(screen: Screen, lab: Lab, path: Path64) -> None:
 
 
 def show_http(screen: Screen, lab: Lab, path: Path64) -> None:
-    with screen.step(f"HTTP  http://[{path.fip}]/") as step:
+    with screen.step(f"GET http://[{path.fip}]/") as step:
         reply = lab.client.http_get(path.fip)
         answer = reply["answer"]
         path.http = step.result = f"{reply['status']}"
@@ -119,7 +119,7 @@ def show_http(screen: Screen, lab: Lab, path: Path64) -> None:
 
 
 def show_transfer(screen: Screen, lab: Lab, path: Path64) -> None:
-    with screen.step(f"TCP   {TRANSFER >> 20} MiB there and back") as step:
+    with screen.step(f"TCP {TRANSFER >> 20} MiB there and back") as step:
         path.equal = "NO"
         there = lab.client.transfer(path.fip, TRANSFER, "put")
         back = lab.client.transfer(path.fip, TRANSFER, "get")
@@ -135,7 +135,7 @@ def show_transfer(screen: Screen, lab: Lab, path: Path64) -> None:
 
 
 def closing_table(client: Node, paths: list[Path64]) -> list[str]:
-    head = ("floating IPv6", "VM", "lost", "rtt", "HTTP", "TCP there, back", "SHA-256")
+    head = (f"{client.address6}  →", "VM", "lost", "rtt", "HTTP", "TCP there, back", "SHA-256")
     rows = [(path.fip, f"{path.vm.name} {path.vm.address4}",
              f"{len(path.ping.lost)}/{path.ping.sent}" if path.ping else "-",
              milliseconds(path.ping.rtt_median if path.ping else None),
@@ -156,7 +156,7 @@ def build(screen: Screen, lab: Lab) -> None:
         lab.start()
         step.result = f"{len(lab.nodes) + (1 if lab.private else 0)} network namespaces"
         step.notes.append("Open vSwitch: one of its own in the host's namespace" if lab.private
-                          else f"Open vSwitch: this machine's, bridge {BRIDGE}")
+                          else f"Open vSwitch: this machine's, bridge {lab.bridge}")
         for vm in ("vm-a", "vm-b"):
             lab[vm].serve(wait=False)
     screen.print()
@@ -165,17 +165,25 @@ def build(screen: Screen, lab: Lab) -> None:
     screen.print()
 
 
+def installed(lab: Lab, paths: list[Path64]) -> bool:
+    active = {fip["floating_ip_address"] for fip in lab.agent.get("/fips") if fip["state"] == "active"}
+    return {path.fip for path in paths} <= active
+
+
 def start_and_bind(screen: Screen, lab: Lab, paths: list[Path64]) -> None:
     with screen.step("start fip64-agent") as step:
         lab.agent.start()
         step.result = f"ready, pid {lab.agent.pid}"
-    with screen.step("plug in the ports: uplink, vm-a, vm-b") as step:
+    with screen.step("plug in uplink, vm-a and vm-b") as step:
         start = time.monotonic()
         lab.bind("uplink", "vm-a", "vm-b")
+        lab.wait_for(lambda: installed(lab, paths), 15, "both floating IPs installed")
+        step.result = f"all installed after {time.monotonic() - start:.1f} s"
+    with screen.step("wait for the first answers") as step:
         lab.wait_reachable(*(path.fip for path in paths))
-        step.result = f"both VMs reachable after {time.monotonic() - start:.1f} s"
         for path in paths:
             path.vm.wait_serving()
+        step.result = "both VMs answer"
 
 
 def play(screen: Screen, lab: Lab) -> None:
@@ -225,12 +233,12 @@ def show_failure(screen: Screen, lab: Lab, error: Exception) -> None:
         screen.print("This used the machine's own Open vSwitch; make demo OVS=private uses one of its own.")
 
 
-def look_around(lab_prefix: str, directory: Path) -> list[str]:
+def look_around(traces: sweep.Traces) -> list[str]:
     """Return the lines that tell how to play with a lab that was kept."""
-    ctl = f"{os.path.relpath(program('fip64ctl'))} --socket {directory}/admin.sock"
-    if ctl.startswith(".."):
-        ctl = f"{program('fip64ctl')} --socket {directory}/admin.sock"
-    enter = f"nsenter --net=/run/netns/{lab_prefix}"
+    directory = traces.directory
+    path = min(program("fip64ctl"), os.path.relpath(program("fip64ctl")), key=len)
+    ctl = f"{path} --socket {directory}/admin.sock"
+    enter = f"nsenter --net=/run/netns/{traces.prefix}"
     return [
         f"{ctl} status",
         f"{ctl} fip list",
@@ -246,31 +254,41 @@ def look_around(lab_prefix: str, directory: Path) -> list[str]:
     ]
 
 
-def standing() -> sweep.Traces | None:
+def show_look_around(screen: Screen, traces: sweep.Traces) -> None:
+    screen.block(look_around(traces))
+    name = traces.directory.name
+    remove = "make demo-clean" if name == NAME else f"{sys.executable} -m lab.demo --name {name} --clean"
+    screen.print()
+    screen.print(f"Remove it with: {remove}", "bold")
+
+
+def is_kept(directory: Path) -> bool:
+    return (directory / "kept").exists()
+
+
+def standing(directory: Path) -> sweep.Traces | None:
     """Return the demo that is there already, if one is. A demo that was killed is removed."""
     try:
-        traces = sweep.Traces.load(DIRECTORY)
+        traces = sweep.Traces.load(directory)
     except (OSError, ValueError, TypeError):
         return None
-    if traces.builder_lives or (DIRECTORY / "kept").exists():
+    if traces.builder_lives or is_kept(directory):
         return traces
     sweep.remove(traces)
     return None
 
 
 def show_standing(screen: Screen, traces: sweep.Traces) -> None:
-    if not (DIRECTORY / "kept").exists():
+    if not is_kept(traces.directory):
         screen.print(f"Another make demo is running, pid {traces.pid}.", "yellow")
         return
     screen.print("A demo that was kept is standing already. Look around in it:", "yellow")
-    screen.block(look_around(traces.prefix, DIRECTORY))
-    screen.print()
-    screen.print("Remove it with: make demo-clean", "bold")
+    show_look_around(screen, traces)
 
 
-def clean(screen: Screen) -> int:
+def clean(screen: Screen, directory: Path) -> int:
     try:
-        traces = sweep.Traces.load(DIRECTORY)
+        traces = sweep.Traces.load(directory)
     except (OSError, ValueError, TypeError):
         screen.print("No demo is standing; nothing to remove.")
         return 0
@@ -303,19 +321,18 @@ def demo(screen: Screen, lab: Lab, keep: bool) -> int:
     except KeyboardInterrupt:
         screen.print("\n  interrupted", "yellow")
         status = 130
-    if keep and status != 130 and hasattr(lab, "agent"):
-        (DIRECTORY / "kept").touch()
-        screen.heading("Kept. Look around:")
-        screen.block(look_around(PREFIX, DIRECTORY))
+    keep = keep and status != 130 and hasattr(lab, "agent")
+    if not keep and hasattr(lab, "directory"):
         screen.print()
-        screen.print("Remove it with: make demo-clean", "bold")
-    else:
-        screen.print()
-        if hasattr(lab, "directory") and not finish(screen, lab):
+        if not finish(screen, lab):
             status = status or 1
     if not status:
         screen.print()
         screen.print(f"All of it worked, in {time.monotonic() - start:.1f} s.", "green", "bold")
+    if keep:
+        (lab.directory / "kept").touch()
+        screen.heading("It is kept. Look around:")
+        show_look_around(screen, lab.traces)
     return status
 
 
@@ -325,20 +342,24 @@ def main() -> int:
     parser.add_argument("--clean", action="store_true", help="remove a lab that was left standing")
     parser.add_argument("--ovs", choices=("auto", "private", "system"), default="auto",
                         help="the machine's Open vSwitch, one of its own, or whichever there is")
+    parser.add_argument("--name", default=NAME,
+                        help="%(default)s; another one for a second demo beside the first")
     options = parser.parse_args()
     screen = Screen()
     if os.geteuid():
         print("The demo makes network namespaces and Open vSwitch bridges: run it as root (sudo make demo).",
               file=sys.stderr)
         return 1
+    directory = RUN / options.name
     if options.clean:
-        return clean(screen)
-    if traces := standing():
+        return clean(screen, directory)
+    if traces := standing(directory):
         show_standing(screen, traces)
         return 1
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    lab = Lab(bind=False, ovs=options.ovs, bridge=BRIDGE, prefix=PREFIX, directory=DIRECTORY)
+    lab = Lab(bind=False, ovs=options.ovs, bridge=options.name, prefix=f"{options.name}-",
+              directory=directory)
     return demo(screen, lab, options.keep)
 
 

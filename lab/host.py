@@ -91,7 +91,7 @@ class Lab:
         self._host_prefix = "" if self.private else "f64" + self.prefix[-5:-1] + "-"
         self._traces = sweep.Traces(
             self.directory, self.prefix, self._host_prefix, "" if self.private else self.bridge,
-            os.getpid(), sweep.start_time(os.getpid()))
+            str(self.ovs.directory), os.getpid(), sweep.start_time(os.getpid()))
         self._traces.save()
         self.host = f"{self.prefix}host" if self.private else None
         """Name of the host's namespace; None: the one we are in."""

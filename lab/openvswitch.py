@@ -134,8 +134,8 @@ class SystemOvs:
 
     netns = None
 
-    def __init__(self, directory: Path | str = "/var/run/openvswitch") -> None:
-        self.directory = Path(directory)
+    def __init__(self, directory: Path | str | None = None) -> None:
+        self.directory = Path(directory or os.environ.get("OVS_RUNDIR") or "/var/run/openvswitch")
         self.db = f"unix:{self.directory}/db.sock"
         self.datapath_type = "system"
         self._bridges: list[str] = []

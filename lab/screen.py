@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 WIDTH = 86
+_TITLE = 30
 _COLOURS = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
 
@@ -101,7 +102,7 @@ class Screen:
 
     def _finish(self, step: Step, ok: bool, seconds: float) -> None:
         mark, style = ("✓", "green") if ok else ("✗", "red")
-        text = f"{step.title}{'  ' if step.result else ''}{step.result}"
+        text = f"{step.title.ljust(_TITLE)}  {step.result}"
         spent = f"{seconds:.1f} s"
         room = WIDTH - 5 - len(spent)
         start = "\r\033[K" if self.live else ""

@@ -38,6 +38,8 @@ class Traces:
     """Of the names of its links in the namespace we are in; "" when it made none there."""
     system_bridge: str
     """Its bridge on the machine's own OVS; "" when it has an OVS of its own."""
+    system_ovs: str
+    """Run directory of the machine's own OVS."""
     pid: int
     """Of the process that built it."""
     started: str
@@ -114,7 +116,7 @@ def remove(traces: Traces) -> None:
     """Remove all of a lab. Removing what is gone already is fine."""
     if traces.system_bridge:
         with contextlib.suppress(RuntimeError):
-            SystemOvs().vsctl("--if-exists", "del-br", traces.system_bridge)
+            SystemOvs(traces.system_ovs).vsctl("--if-exists", "del-br", traces.system_bridge)
     end_processes(traces.directory)
     for name in namespaces.names():
         if name.startswith(traces.prefix):
