@@ -124,11 +124,10 @@ class Lab:
 
     def _choose_ovs(self) -> PrivateOvs | SystemOvs:
         system = SystemOvs()
-        if self._wanted_ovs == "system" or (self._wanted_ovs == "auto" and system.running):
-            self.private = False
-            return system
-        self.private = True
-        return PrivateOvs(self.directory / "ovs")
+        # Where a real agent works already, stay out of its namespace.
+        self.private = not (self._wanted_ovs == "system" or (
+            self._wanted_ovs == "auto" and system.running and not sweep.links("ovs-dl")))
+        return PrivateOvs(self.directory / "ovs") if self.private else system
 
     def _agent_config(self) -> dict[str, dict[str, Any]]:
         config: dict[str, dict[str, Any]] = {
