@@ -129,7 +129,9 @@ class Checker:
             if first != port.id:
                 self._add((*path, "mac_address"), f"{port.mac_address} is already the MAC address of port "
                                                   f"{first} in the same network")
-            if port.is_router_port:
+            if port.is_router_port and not port.device_id:
+                self._add((*path, "device_id"), "is required: the id of the router whose port it is")
+            elif port.is_router_port:
                 self._refer("routers", port.device_id, (*path, "device_id"))
             for index, fixed in enumerate(port.fixed_ips):
                 where = (*path, "fixed_ips", index)

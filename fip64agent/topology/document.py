@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads the YAML of a topology, item by item, from parser events.
 
-Events, not yaml.load(): aliases are refused before they can multiply (billion laughs), nothing
-recurses however deep the document, two equal keys are noticed, and lines are at hand. Only what
-a topology needs is supported: null, true and false, decimal integers; everything else is a
-string. So a MAC or an IPv6 address of digits only is never taken for YAML 1.1's base 60 number.
+Events, not yaml.load(): what aliases expand to is counted before it can multiply (billion
+laughs), nothing recurses however deep the document, two equal keys are noticed, and lines are at
+hand. Only what a topology needs is supported: null, true and false, decimal integers; everything
+else is a string. So a MAC or an IPv6 address of digits only is never taken for YAML 1.1's base 60
+number. Neither tags nor merge keys (<<) are supported.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from fip64agent.topology.problems import Collector, Path, shown
 MAX_DEPTH = 32
 MAX_VALUES = 100_000
 """Values in one resource."""
+MAX_ALIASED = 2_000_000
+"""Values that all aliases of a document stand for."""
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CONSTANTS = {"": None, "~": None, "null": None, "Null": None, "NULL": None,
@@ -48,10 +51,11 @@ class Item(NamedTuple):
 
 
 class _Unknown:
-    """Stands for a value that was refused already (an alias, a tag)."""
+    """Stands for a value that was refused already (a tag, an alias of nothing)."""
 
 
 UNKNOWN = _Unknown()
+_TOO_MANY = f"has more than {MAX_VALUES} values in one resource"
 
 
 def _events(data: bytes) -> Iterator:
@@ -96,6 +100,10 @@ class Document:
         self._sections = sections
         self._add = collector.add
         self._values = 0
+        """Values read in the current resource."""
+        self._aliased = 0
+        self._anchors: dict[str, tuple[Any, int]] = {}
+        """What each anchor stands for, and how many values that has. Shared, never copied."""
 
     def items(self) -> Iterator[Item]:
         """Yield each entry of each section's list, in the document's order."""
@@ -126,6 +134,9 @@ class Document:
 
     def _section(self, section: str) -> Iterator[Item]:
         event = self._next()
+        if isinstance(event, _Alias):
+            self._add((section,), f"is the alias *{event.anchor}; the list must be written out", _line(event))
+            return
         if not isinstance(event, _SequenceStart):
             value = self._value(event, (section,))
             if value is not None and value is not UNKNOWN:
@@ -158,14 +169,28 @@ class Document:
             self._add(path, f"has the YAML tag {shown(event.tag)}; tags are not supported", _line(event))
 
     def _leaf(self, event, path: Path) -> Any:
-        if isinstance(event, _Scalar):
-            value = _scalar(event)
-            if value is UNKNOWN:
-                self._add(path, f"has the YAML tag {shown(event.tag)}; tags are not supported", _line(event))
-            return value
-        self._add(path, f"is the alias *{event.anchor}; aliases are not supported, write the value out",
-                  _line(event))
-        return UNKNOWN
+        if isinstance(event, _Alias):
+            return self._alias(event, path)
+        value = _scalar(event)
+        if value is UNKNOWN:
+            self._add(path, f"has the YAML tag {shown(event.tag)}; tags are not supported", _line(event))
+        if event.anchor is not None:
+            self._anchors[event.anchor] = value, 1
+        return value
+
+    def _alias(self, event, path: Path) -> Any:
+        if event.anchor not in self._anchors:  # nor is it while the value of the anchor is being read
+            self._add(path, f"is the alias *{event.anchor}, but no value before it has the anchor "
+                            f"&{event.anchor}", _line(event))
+            return UNKNOWN
+        value, count = self._anchors[event.anchor]
+        self._values += count
+        self._aliased += count
+        if self._values > MAX_VALUES:
+            raise Unreadable(_TOO_MANY, _line(event), path[:2])
+        if self._aliased > MAX_ALIASED:
+            raise Unreadable(f"aliases stand for more than {MAX_ALIASED} values", _line(event), path[:2])
+        return value
 
     def _value(self, event, path: Path) -> Any:
         """Read the value that starts with `event`, without recursion."""
@@ -173,16 +198,18 @@ class Document:
             return self._leaf(event, path)
         root: dict | list = {} if isinstance(event, _MappingStart) else []
         self._refuse_tag(event, path)
-        stack: list[tuple[dict | list, Path]] = [(root, path)]
+        stack: list[tuple[dict | list, Path, str | None, int]] = [(root, path, event.anchor, self._values)]
         while stack:
-            container, path = stack[-1]
+            container, path, anchor, before = stack[-1]
             event = self._next()
             if isinstance(event, _CollectionEnd):
                 stack.pop()
+                if anchor is not None:
+                    self._anchors[anchor] = container, self._values - before + 1
                 continue
             self._values += 1
             if self._values > MAX_VALUES:
-                raise Unreadable(f"has more than {MAX_VALUES} values in one resource", _line(event), path[:2])
+                raise Unreadable(_TOO_MANY, _line(event), path[:2])
             if isinstance(container, dict):
                 key = self._key(event, path, container)
                 event = self._next()
@@ -194,7 +221,7 @@ class Document:
                     raise Unreadable(f"is nested more than {MAX_DEPTH} levels deep", _line(event), path[:3])
                 self._refuse_tag(event, inner)
                 value: Any = {} if isinstance(event, _MappingStart) else []
-                stack.append((value, inner))
+                stack.append((value, inner, event.anchor, self._values))
             else:
                 value = self._leaf(event, inner)
             if isinstance(container, list):

@@ -28,21 +28,22 @@ def read(path: str, max_size: int) -> bytes:
                       else f"cannot be read: {error.strerror}") from None
     except ValueError:  # a NUL character
         raise refused(path, "is not a file name") from None
-    with open(fileno, "rb") as file:
-        try:
-            status = os.fstat(fileno)
-            if not stat.S_ISREG(status.st_mode):
-                raise refused(path, "is a directory" if stat.S_ISDIR(status.st_mode)
-                               else "is not a regular file")
-            limit = max_size * MIB
-            if status.st_size <= limit:
+    try:
+        status = os.fstat(fileno)
+        if not stat.S_ISREG(status.st_mode):
+            raise refused(path, "is a directory" if stat.S_ISDIR(status.st_mode) else "is not a regular file")
+        limit = max_size * MIB
+        if status.st_size <= limit:
+            with open(fileno, "rb", closefd=False) as file:
                 data = file.read(limit + 1)  # it may grow meanwhile
-                if len(data) <= limit:
-                    return data
-            raise refused(path, f"is too large: {max(status.st_size, limit + 1):,} bytes, and [topology] "
-                                 f"max_size is {max_size} MiB")
-        except OSError as error:
-            raise refused(path, f"cannot be read: {error.strerror}") from None
+            if len(data) <= limit:
+                return data
+        raise refused(path, f"is too large: {max(status.st_size, limit + 1):,} bytes, and [topology] "
+                            f"max_size is {max_size} MiB")
+    except OSError as error:
+        raise refused(path, f"cannot be read: {error.strerror}") from None
+    finally:
+        os.close(fileno)
 
 
 def refused(path: str, reason: str) -> TopologyError:

@@ -64,7 +64,7 @@ def build(section: str, path: Path, value: Any, collector: Collector) -> Any | N
     except ValidationError as error:
         for fault in error.errors(include_url=False):
             where = path + fault["loc"]
-            if fault["input"] is not UNKNOWN:
+            if not _reported(fault["input"]):
                 collector.add(where, _reason(fault, SECTIONS[section]))
         if collector.count == before and not any(known[:2] == path for known in collector.paths):
             collector.add(path, "cannot be used")  # never silently dropped
@@ -73,6 +73,11 @@ def build(section: str, path: Path, value: Any, collector: Collector) -> Any | N
         collector.add((*path, "ip_version"), f"is {item['ip_version']}, but cidr {item['cidr']} "
                                              f"is IPv{item['cidr'].version}")
     return _BUILDERS[section](item)
+
+
+def _reported(value: Any) -> bool:
+    """Whether the reader of the document refused this value, or one in this list, already."""
+    return value is UNKNOWN or (isinstance(value, list) and any(item is UNKNOWN for item in value))
 
 
 def _reason(fault: Any, resource: Resource) -> str:
