@@ -79,7 +79,7 @@ venv() {
         "$python" -m venv .venv
     fi
     say "installing fip64agent and its dependencies ($extras) into .venv"
-    .venv/bin/python -m pip install -q --disable-pip-version-check --root-user-action=ignore -e ".[$extras]"
+    .venv/bin/python -m pip install -qq --disable-pip-version-check --root-user-action=ignore -e ".[$extras]"
 }
 
 case "${1:-}" in
