@@ -30,7 +30,7 @@ html_copy_source = False
 html_show_copyright = False
 
 man_pages = [
-    ("man/fip64-agent", "fip64-agent", "floating IPv6 addresses for VMs that have only IPv4", author, 8),
-    ("reference/fip64ctl", "fip64ctl", "look at a running fip64-agent", author, 8),
-    ("man/fip64-cleanup", "fip64-cleanup", "remove all that fip64-agent installed", author, 8),
+    ("man/fip64-agent", "fip64-agent", "", author, 8),
+    ("reference/fip64ctl", "fip64ctl", "", author, 8),
+    ("man/fip64-cleanup", "fip64-cleanup", "", author, 8),
 ]
