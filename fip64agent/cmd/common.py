@@ -37,6 +37,9 @@ def load_config(argv: list[str] | None, description: str, prepare=lambda conf: N
                 conf[option.dest] if group == "DEFAULT" else conf[group.name][option.dest]
         options.settings_from(conf)
         log.setup(conf, "fip64agent", fip64agent.__version__)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"configuration: not UTF-8 text: {error}, in: "
+                          f"{' '.join(sys.argv[1:] if argv is None else argv) or DEFAULT_CONFIG}") from error
     except (cfg.Error, ValueError, OSError, log.LogConfigError) as error:
         raise ConfigError(f"configuration: {error}") from error
     return conf

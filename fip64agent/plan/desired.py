@@ -154,6 +154,9 @@ class Mapping64:
     vm_mac: str
     gateway_mac: str
     """MAC of the tenant router's interface on the VM's subnet: source of what the VM gets."""
+    redirect_ofport: int | None = None
+    """OpenFlow port of the uplink's veth when this FIP is redirected by a flow of its own: on-link,
+    and only external networks are redirected. Else None."""
 
     @property
     def key(self) -> ObjectKey:

@@ -84,7 +84,7 @@ class Draft:
         verdicts = self._judge(self._resolve(sorted(fip_ids)))
         gone, come = self._join(verdicts)
         without_vlan = self._number()
-        self._build_tenants(gone, come)
+        self._build_tenants(gone, come, verdicts)
         self._build_mappings(verdicts, without_vlan)
         self._report_tenants(verdicts, without_vlan)
         if self._inputs.settings.answer_arp:
@@ -201,9 +201,11 @@ class Draft:
                 for router_id in without}
 
     def _build_tenants(self, gone: Mapping[str, list[tenants.Map]],
-                       come: Mapping[str, list[tenants.Map]]) -> None:
+                       come: Mapping[str, list[tenants.Map]], verdicts: Mapping[str, Verdict]) -> None:
         uplinks = self._index.uplinks.uplinks
-        for router_id in gone.keys() | come.keys():
+        # Whose veth got another OpenFlow port has all its floating IPs among the verdicts.
+        members = {verdict.claim.router_id for verdict in verdicts.values() if isinstance(verdict, Candidate)}
+        for router_id in gone.keys() | come.keys() | members:
             if router_id not in self._vlans:
                 self._tenants.put(router_id, None)
                 continue
@@ -213,7 +215,7 @@ class Draft:
             served_by = min(set(self._members.get(router_id).values()))
             self._tenants.put(router_id, tenants.tenant(
                 router_id, self._vlans[router_id], self._index.routers.pools[router_id],
-                uplinks[served_by].addresses[0].ip, maps, self._inputs.settings))
+                uplinks[served_by].addresses[0].ip, maps, self._inputs.settings, self._inputs.interfaces))
 
     def _build_mappings(self, verdicts: Mapping[str, Verdict], without_vlan: Mapping[str, Problem]) -> None:
         interfaces = self._inputs.interfaces

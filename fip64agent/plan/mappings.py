@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from fip64agent.plan.bindings import Bindings, bound_twice, is_open, open_ofport, waiting_for
 from fip64agent.plan.desired import ERROR, PENDING, Gateway, Mapping64, ObjectKey, Problem, Tenant, Uplink
-from fip64agent.plan.inputs import Interface
+from fip64agent.plan.inputs import REDIRECT_EXTERNAL_NETWORKS, Interface
 from fip64agent.plan.routers import RouterInterface, Routers
 from fip64agent.plan.uplinks import Uplinks
 from fip64agent.topology.model import FloatingIP, Port, Topology
@@ -170,11 +170,13 @@ def judge(claim: Claim, rivals: Mapping[RivalKey, tuple[str, ...]], routers: Rou
 def mapping(candidate: Candidate, tenant: Tenant, interfaces: Mapping[str, Interface]) -> Mapping64:
     """Return the mapping of a floating IP in its tenant."""
     claim, uplink = candidate.claim, candidate.uplink
+    on_link = claim.network_id == uplink.network_id
     return Mapping64(
         fip_id=claim.fip_id, floating_ip=claim.floating_ip, fixed_ip=claim.fixed_ip,
         router_id=claim.router_id, port_id=claim.port_id, uplink_id=uplink.port_id,
-        on_link=claim.network_id == uplink.network_id,
-        uplink_ofport=uplink.ofport, uplink_mac=uplink.mac,
+        on_link=on_link, uplink_ofport=uplink.ofport, uplink_mac=uplink.mac,
+        redirect_ofport=(uplink.veth_ofport if on_link and uplink.redirect == REDIRECT_EXTERNAL_NETWORKS
+                         else None),
         translator=tenant.translator, core_netns=tenant.core_netns, core_link=tenant.core_link,
         downlink_ofport=open_ofport(interfaces.get(tenant.interface)),
         downlink_vlan=None if tenant.translator == "tayga" else tenant.vlan,

@@ -34,7 +34,7 @@ def plan(inputs: Inputs) -> Desired:
     routers = Routers.of(inputs.topology, inputs.settings)
     uplinks = find_uplinks(inputs, bound, routers)
     tables = MappingProxyType({port_id: uplink.table for port_id, uplink in uplinks.uplinks.items()})
-    base = Desired(tenants.host(inputs.settings) if uplinks.uplinks else None,
+    base = Desired(tenants.host(inputs.settings, inputs.interfaces) if uplinks.uplinks else None,
                    MappingProxyType(uplinks.uplinks), _NONE, _NONE, _NONE,
                    MappingProxyType(uplinks.problems), Allocations(_NONE, tables))
     draft = Draft(base, Index(inputs, routers, uplinks, bound, {}, {}, {}, {}), inputs, bound, whole=True)

@@ -4,39 +4,41 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from fip64agent.plan import allocate
+from fip64agent.plan.bindings import open_ofport
 from fip64agent.plan.desired import Host, Tenant
-from fip64agent.plan.inputs import Settings
+from fip64agent.plan.inputs import Interface, Settings
 from fip64agent.plan.uplinks import core_netns
 
 Map = tuple[IPv4Address, IPv6Address]
 """(fixed IPv4, floating IPv6)"""
 
 
-def host(settings: Settings) -> Host:
+def host(settings: Settings, interfaces: Mapping[str, Interface]) -> Host:
     """Return what a host with at least one uplink has once, whatever its tenants."""
     if settings.translator == "tayga":
         return Host(settings.translator, core_netns(settings), "", "", "")
     return Host(settings.translator, core_netns(settings), allocate.DOWNLINK, allocate.DOWNLINK_PEER,
-                allocate.DOWNLINK_MAC)
+                allocate.DOWNLINK_MAC, open_ofport(interfaces.get(allocate.DOWNLINK)))
 
 
 def tenant(router_id: str, vlan: int, pool: IPv4Network, address6: IPv6Address, maps: tuple[Map, ...],
-           settings: Settings) -> Tenant:
+           settings: Settings, interfaces: Mapping[str, Interface]) -> Tenant:
     """Return the tenant with this VLAN ID.
 
     With tayga each has a veth, a namespace and a MAC of its own, all named by the VLAN ID; with
     vpp all share the host's downlink, and the MAC that VPP has there.
     """
     if settings.translator == "tayga":
+        interface = f"{allocate.DOWNLINK}-{vlan}"
         return Tenant(router_id, settings.translator, core_netns(settings),
                       netns=allocate.tenant_netns(settings.netns_prefix, router_id), vlan=vlan,
-                      interface=f"{allocate.DOWNLINK}-{vlan}", peer=f"{allocate.DOWNLINK_PEER}-{vlan}",
+                      interface=interface, peer=f"{allocate.DOWNLINK_PEER}-{vlan}",
                       core_link=f"tenant-{vlan}", mac=allocate.tenant_mac(vlan), pool=pool,
-                      address6=address6, maps=maps)
+                      address6=address6, maps=maps, interface_ofport=open_ofport(interfaces.get(interface)))
     return Tenant(router_id, settings.translator, core_netns(settings), netns="", vlan=vlan,
                   interface=allocate.DOWNLINK, peer=allocate.DOWNLINK_PEER, core_link="",
                   mac=allocate.DOWNLINK_MAC, pool=pool, address6=address6, maps=maps)
@@ -51,11 +53,10 @@ def sorted_maps(pairs: Iterable[Map]) -> tuple[Map, ...]:
 
 
 def edited_maps(maps: tuple[Map, ...], gone: Iterable[Map], come: Iterable[Map]) -> tuple[Map, ...]:
-    """Return `maps` (sorted) without `gone`, which it holds, and with `come`; the same object if equal."""
+    """Return `maps` (sorted) without `gone`, which it holds, and with `come`."""
     edited = list(maps)
     for pair in gone:
         del edited[bisect_left(edited, _order(pair), key=_order)]
     for pair in come:
         insort(edited, pair, key=_order)
-    result = tuple(edited)
-    return maps if result == maps else result
+    return tuple(edited)

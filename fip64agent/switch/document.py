@@ -48,6 +48,9 @@ EXAMPLES: tuple[tuple[str, str, tuple[PlanObject, ...]], ...] = (
     ("Per floating IP, with a shared downlink", "With ``vpp`` all tenants share one veth, here port 13; the "
      "802.1Q tag tells the tenant.",
      (dataclasses.replace(MAPPING, translator="vpp", downlink_ofport=13, downlink_vlan=7, on_link=False),)),
+    ("Per on-link floating IP, external networks only", "Redirected by itself: other machines of the "
+     "uplink's network may be plugged into the bridge.",
+     (dataclasses.replace(MAPPING, redirect_ofport=11),)),
     ("Per gateway of a VM port", "Unless ``[ovs] answer_arp`` is off.", (GATEWAY,)),
 )
 

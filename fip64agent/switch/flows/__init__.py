@@ -13,13 +13,13 @@ from fip64agent.switch.flows.deliver import deliver
 from fip64agent.switch.flows.flow import Flow
 from fip64agent.switch.flows.guard import guard
 from fip64agent.switch.flows.neighbor import advertise, neighbor
-from fip64agent.switch.flows.redirect import redirect
+from fip64agent.switch.flows.redirect import redirect, redirect_one
 
 FEATURES = {
     Host: (default, advertise, guard),
     Uplink: (redirect, guard),
     Tenant: (guard,),
-    Mapping64: (neighbor, deliver, back),
+    Mapping64: (neighbor, redirect_one, deliver, back),
     Gateway: (arp,),
 }
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv6Address, IPv6Network, collapse_addresses
 
-from fip64agent.plan.desired import Uplink
+from fip64agent.plan.desired import Mapping64, Uplink
 from fip64agent.plan.inputs import REDIRECT_ALL
 from fip64agent.switch import pipeline
 from fip64agent.switch.flows.flow import ICMPV6, IPV6, NORMAL, UNTAGGED, Action, Flow, Match, Output
@@ -26,14 +26,17 @@ def link_local(mac: str) -> IPv6Address:
 def _external(uplink: Uplink) -> Iterator[tuple[Match, bool]]:
     """Yield what the translator must see, and whether others on the bridge want it too.
 
+    Not the prefixes of its own network: other machines of that network may be plugged in here, so
+    on-link floating IPs are redirected one by one.
+
     Its Neighbor Discovery needs: solicitations for its own addresses, advertisements to its
     link-local address (Linux solicits from there), and those sent to all nodes. MLD queries keep
     its groups alive on switches that snoop. Router Advertisements it ignores.
     """
     own = [address.ip for address in uplink.addresses]
-    prefixes = [*uplink.onlink, *uplink.routed, *map(IPv6Network, own)]
+    prefixes = [*uplink.routed, *map(IPv6Network, own)]
     for prefix in collapse_addresses(prefixes):
-        yield (("ipv6_dst", prefix),), False
+        yield (("ipv6_dst", prefix if prefix.prefixlen < 128 else prefix.network_address),), False
     yield (("eth_dst", uplink.mac), ("ipv6_dst", LINK_LOCAL)), False
     for address in sorted({*own, link_local(uplink.mac)}):
         yield (ICMPV6, ("icmpv6_type", SOLICITATION), ("icmpv6_code", 0), ("ipv6_nd_target", address)), False
@@ -57,3 +60,11 @@ def redirect(uplink: Uplink) -> Iterator[Flow]:
         for match, shared in _external(uplink):
             yield flow(incoming + match, to_veth, *([Output(NORMAL)] if shared else []))
     yield flow((("in_port", uplink.veth_ofport), IPV6), Output(uplink.ofport))
+
+
+def redirect_one(mapping: Mapping64) -> Iterator[Flow]:
+    """An on-link floating IP, where only external networks are redirected."""
+    if mapping.redirect_ofport is not None:
+        yield Flow(pipeline.CLASSIFIER, pipeline.SERVICE,
+                   (("in_port", mapping.uplink_ofport), UNTAGGED, IPV6, ("ipv6_dst", mapping.floating_ip)),
+                   (Output(mapping.redirect_ofport),), pipeline.Kind.REDIRECT, mapping.key)

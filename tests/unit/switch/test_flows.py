@@ -28,10 +28,10 @@ def test_all_ipv6_of_the_uplink_goes_to_the_veth_and_back():
 
 def test_external_networks_only():
     uplink = dataclasses.replace(UPLINK, redirect="external-networks",
-                                 onlink=(IPv6Network("2001:db8:100::/64"), IPv6Network("2001:db8:100::/80")))
+                                 onlink=(IPv6Network("2001:db8:100::/64"),))
     flows = of_kind(uplink, Kind.REDIRECT)
     prefixes = {dict(flow.match).get("ipv6_dst") for flow in flows if "ip_proto" not in dict(flow.match)}
-    assert prefixes == {IPv6Network("2001:db8:100::/64"), IPv6Network("2001:db8:f::/64"),
+    assert prefixes == {IPv6Address("2001:db8:100::1"), IPv6Network("2001:db8:f::/64"),
                         IPv6Network("fe80::/10"), None}  # None: from the veth
     targets = {dict(flow.match)["ipv6_nd_target"] for flow in flows if "ipv6_nd_target" in dict(flow.match)}
     assert targets == {IPv6Address("2001:db8:100::1"), link_local(UPLINK.mac)}
@@ -40,10 +40,12 @@ def test_external_networks_only():
             assert flow.actions == (Output(11), Output(NORMAL))
 
 
-def test_an_address_outside_all_prefixes_is_redirected_too():
-    uplink = dataclasses.replace(UPLINK, redirect="external-networks", onlink=())
-    assert any(dict(flow.match).get("ipv6_dst") == IPv6Network("2001:db8:100::1/128")
-               for flow in of_kind(uplink, Kind.REDIRECT))
+def test_on_link_floating_ips_are_redirected_one_by_one():
+    """Other machines of the uplink's network may be plugged into the bridge."""
+    (flow,) = of_kind(dataclasses.replace(MAPPING, redirect_ofport=11), Kind.REDIRECT)
+    assert dict(flow.match)["ipv6_dst"] == MAPPING.floating_ip
+    assert flow.actions == (Output(11),)
+    assert of_kind(MAPPING, Kind.REDIRECT) == []
 
 
 def test_link_local_is_that_of_rfc_4291():
