@@ -65,7 +65,8 @@ def _events(data: bytes) -> Iterator:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = ", ".join(filter(None, (error.context, error.problem)))
-        raise Unreadable(f"is not valid YAML: {reason}", mark.line + 1 if mark else 1) from None
+        last = data.count(b"\n") + (not data.endswith(b"\n"))  # the mark of an early end is behind it
+        raise Unreadable(f"is not valid YAML: {reason}", min(mark.line + 1, last) if mark else 1) from None
     except yaml.reader.ReaderError as error:
         position = error.position if isinstance(error.position, int) else 0
         raise Unreadable(f"is not valid YAML: {error.reason}", data.count(b"\n", 0, position) + 1) from None

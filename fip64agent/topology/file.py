@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 
 from fip64agent import hub
 from fip64agent.exceptions import TopologyError
@@ -94,22 +95,25 @@ class FileSource:
 
     def _wait(self) -> None:
         """Return when the file should be read again."""
+        watch, first, last = self._watch, 0.0, 0.0
         while True:
-            if hub.wait_readable(self._watch.fileno(), POLL):
-                if self._watch.changed():
-                    break
-            elif self._polled():
+            waiting = not first or watch.writing
+            timeout = POLL if waiting else self._due(first, last) - time.monotonic()
+            if timeout <= 0:
                 return
-        waited = 0.0
-        while waited < SETTLE_LIMIT and hub.wait_readable(self._watch.fileno(), SETTLE):
-            self._watch.changed()
-            hub.sleep(SETTLE / 4)
-            waited += SETTLE
+            if hub.wait_readable(watch.fileno(), timeout):
+                if watch.changed():
+                    last = time.monotonic()
+                    first = first or last
+                    hub.offload(watch.follow)
+            elif waiting and self._polled():
+                return
+
+    def _due(self, first: float, last: float) -> float:
+        """Return when to read the file after events at `first` to `last`; monotonic time in seconds."""
         if self._topology is not None and hub.offload(_status, self._path) is None:
-            hub.offload(self._watch.follow)
-            if hub.offload(_status, self._path) is None and hub.wait_readable(self._watch.fileno(), GRACE):
-                self._watch.changed()
-                hub.sleep(SETTLE)
+            return first + GRACE
+        return min(last + SETTLE, first + SETTLE_LIMIT)
 
     def _polled(self) -> bool:
         """Whether the file is another than the one read last, and not changing any more."""

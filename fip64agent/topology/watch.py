@@ -29,6 +29,8 @@ class PathWatch:
         self._names: dict[int, set[str]] = {}
         """Watch descriptor -> the names in that directory that matter."""
         self._paths: dict[int, str] = {}
+        self.writing = False
+        """Whether the file appeared and its writer has not closed it yet."""
         try:
             self.follow()
         except OSError:
@@ -44,14 +46,19 @@ class PathWatch:
     def changed(self) -> bool:
         """Take all events that are due; return whether one may have changed what is at the path.
 
-        A file that is being written does not count until its writer closes it.
+        That a file appears does not count while it is being written: its writer closes it later.
         """
         found = False
         for event in self._inotify.read(timeout=0):
             if event.mask & (flags.Q_OVERFLOW | flags.DELETE_SELF | flags.MOVE_SELF | flags.UNMOUNT):
-                found = True
+                found, self.writing = True, False
             elif event.name in self._names.get(event.wd, ()):
-                found = found or not (event.mask & flags.CREATE and self._is_written(event.wd, event.name))
+                if event.mask & flags.CREATE and self._is_written(event.wd, event.name):
+                    self.writing = True
+                else:
+                    found = True
+                    if not event.mask & flags.ATTRIB:
+                        self.writing = False
         return found
 
     def follow(self) -> None:

@@ -769,7 +769,8 @@ def test_more_problems_than_are_printed(monkeypatch):
         ("networks:\n- {id: a, ? {x: y} : 1}\n", "t.yaml:2: networks[0]: a key must be a string"),
         (
             "networks:\n- id: !!python/name:os.system a\n",
-            "t.yaml:2: networks[0].id: has the YAML tag 'tag:yaml.org,2002:python/name:os.system'; tags are not supported",
+            "t.yaml:2: networks[0].id: has the YAML tag 'tag:yaml.org,2002:python/name:os.system'; "
+            "tags are not supported",
         ),
         (
             "networks:\n- !thing\n  id: a\n",
@@ -807,7 +808,7 @@ def test_text(case):
         ("networks:\n- id: a\n  name: 'open\n", 3),
         ("networks:\n- id: a\n   name: b\n", 3),
         ("a: b: c\n", 1),
-        ("networks: [\n", 2),
+        ("networks: [\n", 1),
         ("networks:\n- id: a\n\tname: b\n", 3),
         ("networks:\n- id: *nix\n", None),
     ],
@@ -819,9 +820,7 @@ def test_broken_yaml(text, line):
             "t.yaml:2: networks[0].id: is the alias *nix, but no value before it has the anchor &nix"
         ]
     else:
-        assert reports[-1].startswith(
-            (f"t.yaml:{line}: is not valid YAML: ", f"t.yaml:{line + 1}: is not valid YAML: ")
-        )
+        assert reports[-1].startswith(f"t.yaml:{line}: is not valid YAML: ")
 
 
 def test_faults_before_the_broken_line_are_reported_too():
