@@ -107,6 +107,7 @@ class Agent:
             LOG.error("the configuration is not reloaded: %s", error)
         self._source.reload()
         self._plan_due.set()
+        self.loop.invalidate_all()
         self._systemd.ready("reloaded")
 
     def _alive(self) -> bool:

@@ -116,6 +116,11 @@ class Loop:
         self._suspects.add(name)
         self._due.set()
 
+    def invalidate_all(self) -> None:
+        """Read everything back in the next pass."""
+        for place in self._places:
+            self.invalidate(place.name)
+
     # -- for the operator -------------------------------------------------------------------
 
     @property
@@ -149,6 +154,7 @@ class Loop:
     def preview(self) -> list[Change]:
         """Read everything back now and return what the next pass would do. Empty when all is right.
 
+        What it finds is then repaired: a room may have taken this look for ours.
         Raises: NotReady when a room cannot be asked.
         """
         result = []
@@ -159,6 +165,8 @@ class Loop:
             result += [Change(place.name, "create" if was is None else "update", item.owner, str(item))
                        for was, item in work.apply]
             result += [Change(place.name, "remove", item.owner, str(item)) for item in work.prune]
+            if work:
+                self.invalidate(place.name)
         return result
 
     # -- the work ---------------------------------------------------------------------------
@@ -210,8 +218,7 @@ class Loop:
         if repairs and self.applied + self.pruned > before:
             # What was lost in one room may have taken something of another with it, and more may
             # have been lost while we worked: look until nothing is found.
-            self._suspects.update(place.name for place in self._places)
-            self._due.set()
+            self.invalidate_all()
         self._done = desired
         self.passes += 1
         self.last_pass_seconds = self._clock() - begun

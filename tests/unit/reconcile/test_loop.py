@@ -230,6 +230,16 @@ def test_preview_says_what_a_pass_would_do_and_does_nothing(loop, rooms, journal
     assert not journal
 
 
+def test_what_preview_found_is_repaired_even_if_its_look_hid_the_damage(loop, rooms, journal):
+    """A room that tells damage by comparing with its last read-back would take preview's for it."""
+    loop.submit(desired(a="1"))
+    loop.step()
+    rooms[1].installed.clear()
+    assert loop.preview()
+    loop.step()
+    assert rooms[1].installed.keys() == {"switch/a"}
+
+
 def test_an_item_that_passes_to_another_object_is_not_removed(rooms, clock, journal):
     class ByMac(DictRoom):
         def expand(self, obj):
