@@ -239,6 +239,8 @@ def locate(data: bytes, paths: set[Path]) -> dict[Path, int]:
     """
     wanted = {path[:length] for path in paths for length in range(1, len(path) + 1)}
     lines: dict[Path, int] = {}
+    ahead = {path[:2] for path in paths}
+    """Items that were not reached yet; after the last one, nothing is left to be found."""
     stack: list[list] = []  # [path, is a mapping, next key or index, a key comes next]
     try:
         for event in _events(data):
@@ -256,6 +258,7 @@ def locate(data: bytes, paths: set[Path]) -> dict[Path, int]:
                     if not isinstance(event, _Scalar):
                         return lines
                     key_path = (*frame[0], frame[2])
+                    ahead.discard(key_path)
                     if key_path in wanted:
                         lines.setdefault(key_path, _line(event))
                     continue
@@ -266,13 +269,14 @@ def locate(data: bytes, paths: set[Path]) -> dict[Path, int]:
                     frame[2] += 1
                     if path in wanted:
                         lines.setdefault(path, _line(event))
+                    elif len(path) == 2 and not ahead:
+                        return lines
+                    ahead.discard(path)
             if isinstance(event, _SequenceStart | _MappingStart):
                 mapping = isinstance(event, _MappingStart)
                 stack.append([path, mapping, None if mapping else 0, True])
                 if len(stack) > MAX_DEPTH + 4:
                     return lines
-            if len(lines) == len(wanted):
-                return lines
     except Unreadable:
         pass  # reported already; what was found before it stands
     return lines
