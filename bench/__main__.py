@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m bench [NAMES] [--json DIR] [--quick]``: one table, and DIR/<name>.json for each benchmark.
+
+Exit status: 0 measured, whatever the figures; 1 something was not installed as it should be, or broke.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.figures import Figure, WrongState, table
+
+BENCHMARKS = {
+    "planning": "plan() and replan() of 10,000 floating IPs",
+    "coldstart": "from nothing to everything programmed, beside ovs-ofctl",
+    "onefip": "one floating IP more among 10,000",
+    "resident": "memory, idle CPU and restart of the daemon with 10,000 floating IPs",
+    "path": "ping and TCP through tayga, beside plain IPv6",
+}
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def _first_line(*argv: str) -> str:
+    try:
+        return subprocess.run(argv, capture_output=True, text=True).stdout.splitlines()[0]
+    except (OSError, IndexError):
+        return "?"
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    processor = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+                     platform.machine())
+    return {"time": datetime.now(UTC).isoformat(timespec="seconds"), "processor": processor,
+            "cpus": len(os.sched_getaffinity(0)), "kernel": platform.release(),
+            "python": platform.python_version(), "ovs": _first_line("ovs-vswitchd", "--version"),
+            "load_before": os.getloadavg()[0]}
+
+
+def run(name: str, quick: bool, directory: Path) -> tuple[list[Figure], str | None]:
+    """Run one benchmark and write its JSON; returns its figures, and in words what was wrong."""
+    where = machine()
+    figures: list[Figure] = []
+    wrong = None
+    begun = time.monotonic()
+    try:
+        for figure in importlib.import_module(f"bench.{name}").measure(quick):
+            figures.append(figure)
+            print(f"  {name}: {' '.join(part for part in figure.row() if part)}", file=sys.stderr, flush=True)
+    except WrongState as error:
+        wrong = str(error)
+    except Exception as error:
+        traceback.print_exc()
+        wrong = f"{type(error).__name__}: {error}"
+    result = {"benchmark": name, "quick": quick, "seconds": time.monotonic() - begun, "wrong": wrong,
+              "machine": where, "figures": [figure.plain() for figure in figures]}
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    return figures, wrong
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Measure the agent: one table, and a JSON file for each benchmark.",
+        epilog="\n".join(f"  {name:<10} {words}" for name, words in BENCHMARKS.items()))
+    parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run (default: all)")
+    parser.add_argument("--json", type=Path, default=RESULTS, metavar="DIR", dest="directory",
+                        help="where the JSON files go (default: bench/results)")
+    parser.add_argument("--quick", action="store_true", help="few repetitions: does it run, not how fast")
+    options = parser.parse_args(argv)
+    if unknown := sorted(set(options.names) - set(BENCHMARKS)):
+        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    if os.geteuid() != 0:
+        parser.error("root is needed: network namespaces and Open vSwitch are set up")
+    rows: list[Figure] = []
+    wrong: dict[str, str] = {}
+    for name in options.names or BENCHMARKS:
+        figures, problem = run(name, options.quick, options.directory)
+        rows += figures
+        if problem:
+            wrong[name] = problem
+    print(table(rows))
+    missed = sum(figure.met is False for figure in rows)
+    print(f"\n{len(rows)} figures, {missed} missed; JSON in {options.directory}")
+    for name, problem in wrong.items():
+        print(f"{name}: WRONG STATE: {problem}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

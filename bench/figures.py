@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures: what was measured, what is wanted, what a peer does; as a table and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+
+class WrongState(Exception):
+    """What is installed is not what should be: the figures mean nothing then."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Figure:
+    name: str
+    value: float
+    unit: str
+    wanted: float | None = None
+    """The limit, in the same unit; None when nothing is promised."""
+    at_most: bool = True
+    """Whether the limit is the largest or the smallest value that will do."""
+    peer: str = ""
+    """What it is compared with, and that one's value."""
+    samples: Sequence[float] = ()
+    """All single values, in the same unit, in the order in which they were taken."""
+
+    @property
+    def met(self) -> bool | None:
+        if self.wanted is None:
+            return None
+        return self.value <= self.wanted if self.at_most else self.value >= self.wanted
+
+    def row(self) -> tuple[str, str, str, str, str]:
+        wanted = "" if self.wanted is None else f"{'<=' if self.at_most else '>='} {shown(self.wanted)}"
+        verdict = {None: "", True: "met", False: "MISSED"}[self.met]
+        return self.name, f"{shown(self.value)} {self.unit}", wanted, verdict, self.peer
+
+    def plain(self) -> dict[str, Any]:
+        return dataclasses.asdict(self) | {"met": self.met, "samples": list(self.samples)}
+
+
+def shown(value: float) -> str:
+    """Return a number with three significant digits, whole numbers above 1000."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    text = f"{value:,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the smallest of `values` that at least `share` (0 to 1) of them do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def median(values: Sequence[float]) -> float:
+    return percentile(values, 0.5)
+
+
+HEAD = ("figure", "value", "wanted", "", "beside")
+
+
+def table(rows: Sequence[Figure]) -> str:
+    """Return the figures as one table for people."""
+    cells = [HEAD, *(figure.row() for figure in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(HEAD))]
+
+    def line(row: Sequence[str]) -> str:
+        aligned = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in
+                                              zip(row[1:3], widths[1:3], strict=True)),
+                   row[3].ljust(widths[3]), row[4]]
+        return "  ".join(aligned).rstrip()
+
+    return "\n".join([line(cells[0]), "  ".join("-" * width for width in widths), *map(line, cells[1:])])

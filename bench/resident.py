@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the daemon costs while nothing happens, and when it is started again: 10,000 floating IPs.
+
+Once with links and translator counted, once with all real: 102 network namespaces, 100 tayga processes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from bench.coldstart import STAND_INS
+from bench.figures import Figure, WrongState
+from bench.host import BenchHost, cpu_seconds, memory
+
+FIPS = 10_000
+MIB = 1 << 20
+
+
+def measure(quick: bool) -> Iterator[Figure]:
+    for stand_ins, words in ((STAND_INS, "links and translator counted"), ((), "all real")):
+        with BenchHost(FIPS, stand_ins) as host:
+            yield from _measure(host, words, quick)
+
+
+def _measure(host: BenchHost, words: str, quick: bool) -> Iterator[Figure]:
+    begun = host.start()
+    done = host.wait_complete()
+    if not host.stand_ins:
+        yield Figure(f"first start, {words}, 10,000 FIPs", done["time"] - begun, "s")
+    time.sleep(5)
+    now, peak = memory(host.agent.pid)
+    yield Figure(f"resident memory, {words}", now / MIB, "MiB", 200)
+    yield Figure(f"resident memory, peak, {words}", peak / MIB, "MiB", 200)
+    yield _idle(host, f"idle CPU, {words}", 20 if quick else 60)
+    if not quick:
+        # One audit in it, in which all that is installed is read back and compared.
+        yield _idle(host, f"idle CPU with the audit each 300 s, {words}", 300)
+    if not host.stand_ins:
+        yield from _restart(host)
+
+
+def _idle(host: BenchHost, name: str, seconds: int) -> Figure:
+    before, start = cpu_seconds(host.agent.pid), time.monotonic()
+    time.sleep(seconds)
+    used = cpu_seconds(host.agent.pid) - before
+    return Figure(name, 100 * used / (time.monotonic() - start), "%", 1)
+
+
+def _restart(host: BenchHost) -> Iterator[Figure]:
+    """End the daemon without warning and start it again: nothing may change."""
+    before = host.flows()
+    host.agent.kill9()
+    begun = host.start()
+    done = host.wait_complete()
+    known = next(line["time"] for line in host.trace() if line["event"] == "topology")
+    changes = done["applied"] + done["pruned"]
+    if changes or host.flows() != before:
+        raise WrongState(f"the restart made {changes} changes instead of none")
+    yield Figure("restart, all installed, until settled, from the process's start", done["time"] - begun, "s")
+    yield Figure("the same from the topology's arrival", done["time"] - known, "s")
+    yield Figure("changes that the restart made", changes, "changes", 0)
+    now, peak = memory(host.agent.pid)
+    yield Figure("resident memory after the restart", now / MIB, "MiB", 200)
+    yield Figure("resident memory after the restart, peak", peak / MIB, "MiB", 200)
