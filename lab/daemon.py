@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fip64agent.admin.client import UnixConnection
 from lab.shell import inside, run
 from lab.sweep import MARK
 
@@ -55,17 +56,6 @@ class _Readiness:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.sendto(b"", str(self.path))
         self.path.unlink(missing_ok=True)
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
 
 
 class Daemon:
@@ -176,7 +166,7 @@ class Daemon:
 
     def get(self, path: str, timeout: float = 10) -> Any:
         """HTTP GET over the admin socket; returns the decoded JSON. Raises: OSError, RuntimeError."""
-        connection = _UnixConnection(self.socket, timeout)
+        connection = UnixConnection(self.socket, timeout)
         try:
             connection.request("GET", path)
             response = connection.getresponse()

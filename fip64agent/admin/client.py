@@ -33,7 +33,9 @@ class Refused(Exception):
         super().__init__(message)
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over the unix socket at `path`; `timeout` in seconds."""
+
     def __init__(self, path: str, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
         self._path = path
@@ -113,7 +115,7 @@ class Client:
         """
         target = "/" + "/".join(quote(part, safe="") for part in parts)
         arguments = urlencode({name: value for name, value in query.items() if value is not None})
-        connection = _UnixConnection(self.path, self._timeout)
+        connection = UnixConnection(self.path, self._timeout)
         try:
             connection.request("GET", f"{target}?{arguments}" if arguments else target)
             response = connection.getresponse()

@@ -9,10 +9,10 @@ import time
 
 from fip64agent import hub
 from fip64agent.exceptions import TopologyError
+from fip64agent.topology.base import OnError, OnTopology
 from fip64agent.topology.model import Topology
 from fip64agent.topology.read import read, refused
 from fip64agent.topology.reuse import reuse
-from fip64agent.topology.source import OnError, OnTopology
 from fip64agent.topology.watch import PathWatch
 from fip64agent.topology.worker import Loaded, Worker, digest_of
 
@@ -32,7 +32,7 @@ _SIZE = 0  # in what _status() returns
 
 
 class FileSource:
-    """A Source (see source.py) that reads `path`; `max_size` in MiB.
+    """A Source (see base.py) that reads `path`; `max_size` in MiB.
 
     A file that cannot be used is reported with all that is wrong in it; what was reported last
     stays in force. A file that is written in place is read when its writer closes it.

@@ -1,41 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a topology source is, and which one the configuration asks for."""
+"""Which topology source the configuration asks for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
-
-from fip64agent.exceptions import ConfigError, TopologyError
-from fip64agent.topology.model import Topology
-
-OnTopology = Callable[[Topology], None]
-OnError = Callable[[TopologyError | None], None]
-
-
-class Source(Protocol):
-    """Reports each topology in whole. Both callbacks run in a greenthread of the source.
-
-    `on_topology(topology)`: the first one, and each that differs from the one before; objects
-    that did not change are the same objects. `on_error(error)`: the source cannot be used now,
-    and the topology reported last stays in force; `on_error(None)`: it can be used again.
-    """
-
-    def start(self) -> None:
-        """Begin to report; returns at once. Raises nothing: what is wrong goes to on_error."""
-
-    def stop(self) -> None:
-        """Report nothing any more. May be called twice, and before start()."""
-
-    def reload(self) -> None:
-        """Look at once (SIGHUP). Safe in a greenthread; reports come as usual."""
+from fip64agent.exceptions import ConfigError
+from fip64agent.topology.base import OnError, OnTopology, Source
+from fip64agent.topology.file import FileSource
 
 
 def source_from(conf, on_topology: OnTopology, on_error: OnError) -> Source:
     """Return the source that ``[topology] source`` of the configuration names. Raises: ConfigError."""
     group = conf.topology
     if group.source == "file":
-        from fip64agent.topology.file import FileSource
-
         return FileSource(group.path, group.max_size, on_topology, on_error)
     raise ConfigError(f"[topology] source: {group.source!r} is not known")
