@@ -27,7 +27,8 @@ def test_systemd_understands_it(tmp_path):
     program.chmod(0o755)
     copy = tmp_path / UNIT.name
     copy.write_text(UNIT.read_text().replace("/opt/fip64agent/bin/fip64-agent", str(program)))
-    done = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True,
+                          timeout=60)
     complaints = [line for line in done.stderr.splitlines() if UNIT.name in line]
     assert done.returncode == 0, done.stderr
     assert not complaints, done.stderr
