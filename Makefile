@@ -11,7 +11,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo demo-clean test unit bench doc lint clean need-root system
+.PHONY: help demo demo-clean test unit bench doc lint clean need-root system system-tests
 
 help: ## This list
 	@printf 'fip64agent: floating IPv6 addresses for VMs that have only IPv4\n\n'
@@ -25,7 +25,7 @@ demo-clean: need-root $(VENV)/.test ## Remove a demo that was kept, and labs of 
 	@$(BIN)/python -m lab.sweep
 
 # As root nothing may be skipped for want of a component: all was just installed.
-test: $(if $(ROOT),system) $(VENV)/.test ## Unit, functional and end-to-end tests (root); ARGS="-k name" for pytest
+test: $(if $(ROOT),system-tests) $(VENV)/.test ## Unit, functional and end-to-end tests (root); ARGS="-k name" for pytest
 	@$(if $(ROOT),FIP64_NO_SKIP=1) $(BIN)/python -m pytest tests/unit tests/functional tests/e2e $(ARGS)
 
 unit: $(VENV)/.test ## Unit tests only: no root, seconds
@@ -50,6 +50,9 @@ need-root:
 
 system:
 	@lab/prepare.sh system
+
+system-tests:
+	@lab/prepare.sh tests
 
 # One stamp for each set of extras; made again when the dependencies change.
 $(VENV)/.%: pyproject.toml lab/prepare.sh

@@ -3,6 +3,7 @@
 #
 # Installs what a make target needs, and only what is missing:
 #   lab/prepare.sh system          Debian packages (as root): Open vSwitch, tayga, iproute2, Python
+#   lab/prepare.sh tests           the same, and what only tests call: ping, ethtool, ps, sysctl
 #   lab/prepare.sh venv EXTRAS     .venv with this package and its EXTRAS ("test", "test,doc", ...)
 #
 # PYTHON=/path/to/python3.12 chooses the interpreter; else the newest that works, 3.11 at least.
@@ -51,7 +52,7 @@ install_packages() {
 }
 
 system() {
-    missing=""
+    missing=$1
     have ovs-vswitchd && have ovsdb-server && have ovs-vsctl || missing="$missing openvswitch-switch"
     have tayga || missing="$missing tayga"
     have ip || missing="$missing iproute2"
@@ -82,8 +83,17 @@ venv() {
     .venv/bin/python -m pip install -qq --disable-pip-version-check --root-user-action=ignore -e ".[$extras]"
 }
 
+tests() {
+    missing=""
+    have ping || missing="$missing iputils-ping"
+    have ethtool || missing="$missing ethtool"
+    have ps && have sysctl || missing="$missing procps"
+    system "$missing"
+}
+
 case "${1:-}" in
-    system) system ;;
+    system) system "" ;;
+    tests) tests ;;
     venv) venv "${2:-test}" ;;
-    *) fail "usage: lab/prepare.sh system | venv EXTRAS" ;;
+    *) fail "usage: lab/prepare.sh system | tests | venv EXTRAS" ;;
 esac
