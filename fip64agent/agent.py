@@ -16,6 +16,7 @@ from fip64agent.exceptions import ConfigError, TopologyError
 from fip64agent.links.room import LinksRoom
 from fip64agent.plan.desired import Desired
 from fip64agent.plan.inputs import Inputs, Interface
+from fip64agent.plan.journal import journal
 from fip64agent.plan.planner import plan, replan
 from fip64agent.reconcile.loop import Loop
 from fip64agent.switch.room import SwitchRoom
@@ -134,7 +135,10 @@ class Agent:
             if self._topology is None or self._interfaces is None:
                 continue
             try:
-                self.loop.submit(self._plan())
+                before, desired = self.loop.desired, self._plan()
+                for line in journal(before, desired):
+                    LOG.info("%s", line)
+                self.loop.submit(desired)
             except Exception:
                 LOG.exception("no plan could be made of this topology; the last plan stays in force")
 
