@@ -3,13 +3,13 @@
 
 import dataclasses
 import time
-from ipaddress import IPv6Address
+from ipaddress import IPv4Network, IPv6Address
 
 import pytest
 
 from fip64agent.plan import planner
 from fip64agent.plan.desired import NOTHING
-from fip64agent.plan.inputs import Inputs, Interface
+from fip64agent.plan.inputs import Allocations, Inputs, Interface, Settings
 from fip64agent.plan.planner import plan, replan
 from fip64agent.topology.model import FloatingIP, Network
 from tests.fakes.topologies import big_topology, edited, mac, own_interfaces, two_tenant_site, uuid
@@ -94,6 +94,54 @@ def test_a_previous_plan_of_something_else_is_not_trusted(site):
     assert replan(NOTHING, before, after) == plan(after)
     assert replan(plan(after), before, after) == plan(after)
     assert replan(plan(before), after, after) == plan(after)
+    rebound = dataclasses.replace(after, interfaces={"eth-up": after.interfaces["eth-up"]})
+    assert replan(plan(rebound), after, after) == plan(after)
+
+
+def changed(previous, before, *several, **allocations):
+    """Make the edits, feed back the allocations with those given on top; return (after, the new plan)."""
+    after = edited(before, previous, *several)
+    after = dataclasses.replace(after, allocations=Allocations(**{
+        kind: {**getattr(previous.allocations, kind), **allocations.get(kind, {})}
+        for kind in ("vlans", "tables")}))
+    desired = replan(previous, before, after)
+    assert desired == plan(after)
+    return after, desired
+
+
+def test_another_vlan_or_table_is_found_in_force(site):
+    before = site.inputs
+    previous = plan(before)
+    before, previous = changed(previous, before, vlans={"red": 99})
+    assert previous.tenants["red"].vlan == 99
+    before, previous = changed(previous, before, tables={"uplink": 1555})
+    assert previous.uplinks["uplink"].table == 1555
+
+
+def test_a_vlan_becomes_free_for_another_tenant_and_is_taken_again(site):
+    site.settings = Settings(vlan_range=(7, 7))
+    blue = site.floatingips["fip-vm-blue"]
+    before = site.inputs
+    previous = plan(before)
+    assert previous.tenants.keys() == {"blue"}
+    before, previous = changed(previous, before, ("floatingips", blue.id))
+    assert previous.tenants.keys() == {"red"} and previous.problems == {}
+    before, previous = changed(previous, before, ("floatingips", blue))
+    assert previous.tenants.keys() == {"red"} and ("tenant", "blue") in previous.problems
+    before, previous = changed(previous, before, ("floatingips", "fip-vm-red"))
+    assert previous.tenants.keys() == {"blue"} and previous.problems == {}
+
+
+def test_a_tenants_fault_comes_and_goes_with_its_floating_ips(site):
+    site.change("routers", "red", nat64_pool=IPv4Network("10.0.0.0/16"))
+    red = site.floatingips["fip-vm-red"]
+    before = site.inputs
+    previous = plan(before)
+    assert ("tenant", "red") in previous.problems
+    before, previous = changed(previous, before, ("floatingips", red.id))
+    assert previous.problems == {}
+    before, previous = changed(previous, before, ("floatingips", red))
+    assert previous.problems.keys() == {("tenant", "red"), ("fip", red.id)}
 
 
 def best(function, *arguments, times=5):

@@ -198,6 +198,21 @@ def test_the_gateway_is_the_subnets_gateway_if_the_router_has_several_addresses(
     assert plan(site.inputs).gateways.keys() == {("port", "vm-red", "10.0.0.2")}
 
 
+def test_two_routers_with_the_same_address_towards_one_vm():
+    """A VM port in two tenants whose subnets are the same: the lowest floating IP's gateway answers."""
+    site = add_tenant(red_site(), "blue")
+    both = (fixed("red-v4", "10.0.0.5"), fixed("blue-v4", "10.0.0.5"))
+    site.change("ports", "vm-red", fixed_ips=both).change(
+        "floatingips", "fip-vm-red", fixed_ip_address=IPv4Address("10.0.0.5"))
+    assert plan(site.inputs).mappings["fip-vm-red"].router_id == "blue", "the lowest subnet id"
+    site.change("ports", "vm-red", fixed_ips=(both[0], fixed("blue-v4", "10.0.0.6")))
+    site.add(FloatingIP("a-fip", "ext", IPv6Address("2001:db8:f::9"), "vm-red", IPv4Address("10.0.0.6")))
+    desired = plan(site.inputs)
+    assert desired.mappings.keys() == {"a-fip", "fip-vm-red"}
+    gateway, = desired.gateways.values()
+    assert gateway.mac == site.ports["blue-if"].mac_address != site.ports["red-if"].mac_address
+
+
 def test_pool_of_the_router_over_the_default():
     site = red_site().change("routers", "red", nat64_pool=IPv4Network("192.0.2.0/24"))
     desired = plan(site.inputs)
@@ -285,6 +300,9 @@ def test_two_interfaces_claim_the_vm():
      "floating address 2001:db8:bad::1 is in no IPv6 subnet of network ext"),
     ("floatingips", "fip-vm-red", {"floating_ip_address": IPv6Address("2001:db8:f::1")},
      "floating address 2001:db8:f::1 is the address of router port edge-ext"),
+    ("floatingips", "fip-vm-red",
+     {"floating_network_id": "uplink-net", "floating_ip_address": IPv6Address("2001:db8:ffff::1")},
+     "floating address 2001:db8:ffff::1 is the address of the gateway of subnet uplink-v6"),
     ("floatingips", "fip-vm-red", {"floating_ip_address": IPv4Address("203.0.113.9")},
      "floating address 203.0.113.9 is not an IPv6 address"),
     ("ports", "vm-red", {"fixed_ips": ()}, "port vm-red has no IPv4 address"),
