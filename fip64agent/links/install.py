@@ -11,12 +11,13 @@ from socket import AF_INET, AF_INET6
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from fip64agent.links import marks, readback
+from fip64agent.links import marks, readback, rtnetlink
 from fip64agent.links import netns as namespaces
 from fip64agent.links.kernel import Doors, write_sysctls
 from fip64agent.links.model import (
     BLACKHOLE,
     PROTOCOL,
+    UNICAST,
     Address,
     LinkItem,
     Namespace,
@@ -30,6 +31,7 @@ from fip64agent.links.model import (
 _GONE = {errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL}
 _NODAD = 2
 _ONLINK = 4
+_ROUTE_TYPES = {UNICAST: 1, BLACKHOLE: 6}
 _NO_ADDRESSES = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", 1)]})]}
 _DYING = 2.0
 """Seconds that a name may stay taken by the far end of a link whose namespace is being torn down."""
@@ -72,10 +74,10 @@ class Installer:
         return self._doors[netns].route
 
     def _index(self, netns: str, link: str) -> int:
-        found = self._route(netns).link_lookup(ifname=link)
-        if not found:
+        found = self._doors[netns].index(link)
+        if found is None:
             raise Refused(f"there is no link {link} in namespace {netns or 'of the agent'}")
-        return found[0]
+        return found
 
     # -- namespaces -------------------------------------------------------------------------------
 
@@ -206,6 +208,11 @@ class Installer:
     def _(self, item: Route, was) -> None:
         if was is not None:  # of another kind or by another link: replacing it would add a second one
             self.remove(was)
+        if item.destination.version == 6:
+            link = self._index(item.netns, item.link) if item.link else 0
+            rtnetlink.replace_route(self._doors[item.netns].socket, item.table, item.destination, PROTOCOL,
+                                    _ROUTE_TYPES[item.kind], link, item.via)
+            return
         request = self._key_of_route(item)
         if item.kind == BLACKHOLE:
             request["type"] = BLACKHOLE

@@ -17,8 +17,10 @@ from pathlib import Path
 from pyroute2 import IPRoute
 
 from fip64agent.links import netns as namespaces
+from fip64agent.links import rtnetlink
 
 logging.getLogger("pyroute2").setLevel(logging.WARNING)  # it takes its own level off at its import
+_SIOCGIFINDEX = 0x8933
 _SIOCETHTOOL = 0x8946
 _GET_TX_CHECKSUM, _SET_TX_CHECKSUM = 0x16, 0x17
 _RTMGRP_LINK = 0x1
@@ -32,14 +34,14 @@ class Door:
     def __init__(self, name: str) -> None:
         self.name = name
         self.inode = namespaces.inode(name) if name else None
-        self.route, self.events = namespaces.inside(name, self._open)
+        self.route, self.events, self.socket = namespaces.inside(name, self._open)
 
-    def _open(self) -> tuple[IPRoute, socket.socket]:
+    def _open(self) -> tuple[IPRoute, socket.socket, socket.socket]:
         # Not IPRoute(netns=...): that forks this process, threads and all, for each socket.
         route = IPRoute()
         try:
             route.link_lookup(ifname="lo")  # it opens its socket now, in this namespace
-            return route, self._listen()
+            return route, self._listen(), rtnetlink.open_socket()
         except BaseException:
             route.close()
             raise
@@ -53,6 +55,7 @@ class Door:
 
     def close(self) -> None:
         self.events.close()
+        self.socket.close()
         with contextlib.suppress(Exception):  # a socket into a namespace that died
             self.route.close()
 
@@ -66,6 +69,14 @@ class Door:
                     raise
                 except OSError:  # ENOBUFS: some were lost, and are forgotten too
                     continue
+
+    def index(self, link: str) -> int | None:
+        """Return the index of a link, None when there is none of that name."""
+        try:
+            answer = fcntl.ioctl(self.socket, _SIOCGIFINDEX, struct.pack("16si20x", link.encode(), 0))
+        except OSError:
+            return None
+        return struct.unpack_from("16si", answer)[1]
 
     def tx_checksum(self, link: str) -> bool:
         """Whether the link leaves checksums to the hardware. Raises: OSError."""

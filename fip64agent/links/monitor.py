@@ -16,6 +16,7 @@ from pathlib import Path
 import inotify_simple
 
 from fip64agent import hub
+from fip64agent.links import layout, rtnetlink
 from fip64agent.links import netns as namespaces
 from fip64agent.links.kernel import Door, Doors
 
@@ -98,7 +99,9 @@ class Monitor:
             if error.errno != errno.ENOBUFS:
                 raise
             return True  # some were lost
-        return bool(door.name) or any(name in data for name in _OUR_LINKS)
+        if door.name:
+            return not rtnetlink.tells_only_carrier(data, layout.TUN, layout.MTU)
+        return any(name in data for name in _OUR_LINKS)
 
     def _watch_names(self) -> None:
         while True:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkDumpInterrupted
 
-from fip64agent.links import layout, marks
+from fip64agent.links import layout, marks, rtnetlink
 from fip64agent.links import netns as namespaces
 from fip64agent.links.kernel import Door, Doors, read_sysctls
 from fip64agent.links.model import (
@@ -27,6 +27,7 @@ from fip64agent.links.model import (
     Tun,
     Veth,
 )
+from fip64agent.links.rtnetlink import RouteRow
 
 _FAMILIES = {AF_INET: 4, AF_INET6: 6}
 _IFF_UP = 1
@@ -164,9 +165,8 @@ def _layer3(door: Door, found: list[Link]) -> Iterator[LinkItem]:
             continue
         yield Address(door.name, names[index], address)
     for family in (AF_INET, AF_INET6):
-        for message in dump(door.route.get_routes, family=family):
-            if message["proto"] == PROTOCOL:
-                yield _route(door.name, message, names)
+        for row in dump(rtnetlink.routes, door.socket, family, PROTOCOL):
+            yield _route(door.name, family, row, names)
         for message in dump(door.route.get_rules, family=family):
             if message.get_attr("FRA_PROTOCOL") == PROTOCOL:
                 yield _rule(door.name, message)
@@ -190,14 +190,12 @@ def eui64(mac: str) -> IPv6Address | None:
     return IPv6Address(bytes([0xFE, 0x80, *[0] * 6, data[0] ^ 2, *data[1:3], 0xFF, 0xFE, *data[3:]]))
 
 
-def _route(netns: str, message, names: dict[int, str]) -> Route:
-    anything = "0.0.0.0" if message["family"] == AF_INET else "::"
-    destination = ip_network(f"{message.get_attr('RTA_DST') or anything}/{message['dst_len']}")
-    via = message.get_attr("RTA_GATEWAY")
-    kind = _KINDS.get(message["type"], str(message["type"]))
-    link = "" if kind == BLACKHOLE else names.get(message.get_attr("RTA_OIF"), "")
-    return Route(netns, message.get_attr("RTA_TABLE"), destination, link,
-                 ip_address(via) if via else None, kind)
+def _route(netns: str, family: int, row: RouteRow, names: dict[int, str]) -> Route:
+    destination = row.destination or bytes(4 if family == AF_INET else 16)
+    kind = _KINDS.get(row.kind, str(row.kind))
+    link = "" if kind == BLACKHOLE else names.get(row.link, "")
+    return Route(netns, row.table, ip_network((destination, row.length)), link,
+                 ip_address(row.gateway) if row.gateway else None, kind)
 
 
 def _rule(netns: str, message) -> Rule:
