@@ -192,7 +192,7 @@ class Draft:
         vlans, without = allocate.allocate(live, self._inputs.allocations.vlans, first, last)
         if not self._whole:
             old = self._base.allocations.vlans
-            if (without or len(old) != len(self._index.members)
+            if (len(old) != len(self._index.members)
                     or any(old.get(router_id, vlan) != vlan for router_id, vlan in vlans.items())):
                 raise NumbersChanged
         self._vlans = vlans

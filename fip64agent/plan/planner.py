@@ -45,25 +45,18 @@ def plan(inputs: Inputs) -> Desired:
 def replan(previous: Desired, before: Inputs, after: Inputs) -> Desired:
     """Return what plan(after) does, sharing with `previous` all that did not change.
 
-    `previous` is the plan of `before`. Changes of floating IPs, of VM ports, of their interfaces
-    and of tenants' own veths cost work for the affected floating IPs only, provided that the rest
-    of `before` and `after` are the same objects; any other change plans from scratch.
+    Changes of floating IPs, of VM ports, of their interfaces and of tenants' own veths cost work
+    for the affected floating IPs only, provided that the rest of `before` and `after` are the same
+    objects; any other change plans from scratch. `previous` is the plan of `before`; as it
+    remembers what it was made from, that is what `after` is compared with: a `before` that is
+    not quite it (other allocations, say) can neither slow this down nor make it wrong.
     """
     index = previous._index
-    if isinstance(index, Index) and _same_inputs(index.inputs, before):
+    if isinstance(index, Index):
         desired = _incremental(previous, index, after)
         if desired is not None:
             return desired
     return _sharing(previous, plan(after))
-
-
-def _same_inputs(one: Inputs, other: Inputs) -> bool:
-    """Cheap, therefore by identity where the mappings are large."""
-    return one is other or (
-        one.interfaces is other.interfaces and one.settings == other.settings
-        and one.allocations == other.allocations
-        and all(getattr(one.topology, field.name) is getattr(other.topology, field.name)
-                for field in dataclasses.fields(one.topology)))
 
 
 def _incremental(previous: Desired, index: Index, after: Inputs) -> Desired | None:

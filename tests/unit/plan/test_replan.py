@@ -87,7 +87,16 @@ def test_what_concerns_many_is_planned_from_scratch(site, several, monkeypatch, 
         assert (found is previous.mappings[key]) == (found == previous.mappings[key])
 
 
-def test_a_previous_plan_of_something_else_is_not_trusted(site):
+def test_a_step_after_new_tenants_got_their_numbers_is_incremental(site, only_incremental):
+    """The agent's way: the allocations of the last plan stand in `before` already."""
+    first = site.inputs
+    previous = plan(first)
+    before = dataclasses.replace(first, allocations=previous.allocations)
+    after = edited(before, previous, ("floatingips", "fip-vm-red"))
+    assert replan(previous, before, after) == plan(after)
+
+
+def test_the_previous_plan_remembers_what_it_was_made_from(site):
     before = site.inputs
     del site.floatingips["fip-vm-red"]
     after = site.inputs
