@@ -202,5 +202,6 @@ def test_killed_at_20_random_points_of_a_bulk_change_converges_to_the_plan(lab):
     with lab.topology.batch():
         for address in present:
             lab.topology.remove_fip(address)
+    lab.wait_for(lambda: len(lab.agent.get("/fips")) == 2, 10, "the agent has read the new topology")
     steps.wait_settled(lab)
     assert len(steps.namespaces(lab)) == 3 and len(steps.translators(lab)) == 2
