@@ -6,7 +6,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import time
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -304,9 +303,7 @@ def test_too_large_is_not_read(tmp_path):
     path = tmp_path / "t.yaml"
     with path.open("wb") as file:
         file.truncate(50 << 20)
-    began = time.monotonic()
     assert reason(path) == f"{path}: is too large: 52,428,800 bytes, and [topology] max_size is 32 MiB"
-    assert time.monotonic() - began < 0.5
 
 
 def test_file_and_line(tmp_path):
