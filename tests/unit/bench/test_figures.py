@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures say met or missed rightly; the benchmarks' host is what they say it is."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bench import __main__ as program
+from bench import scale
+from bench.figures import Figure, WrongState, median, percentile, shown, table
+from fip64agent.plan.inputs import Inputs, Interface
+from fip64agent.plan.planner import plan
+from fip64agent.switch.flows import flows_of
+from fip64agent.topology.loader import parse
+
+
+def interfaces():
+    rows = [Interface(scale.UPLINK, 1, scale.uuid(5, 0xFFFE))]
+    rows += [Interface(scale.interface(vm), 1000 + vm, scale.port_id(vm)) for vm in range(scale.VM_PORTS)]
+    return {row.name: row for row in rows}
+
+
+@pytest.fixture(scope="module")
+def desired():
+    topology = parse(json.dumps(scale.document(2000)), "a document")
+    first = plan(Inputs(topology, interfaces()))
+    own = [uplink.veth for uplink in first.uplinks.values()]
+    own += [tenant.interface for tenant in first.tenants.values()]
+    opened = {name: Interface(name, 3000 + number) for number, name in enumerate(own)}
+    return plan(Inputs(topology, interfaces() | opened, allocations=first.allocations))
+
+
+def test_every_floating_ip_of_the_document_is_planned(desired):
+    assert not desired.problems
+    assert len(desired.mappings) == 2000
+    assert len(desired.tenants) == scale.TENANTS
+    assert len(desired.uplinks) == 1
+
+
+def test_the_flows_that_are_counted_by_hand_are_those_of_the_plan(desired):
+    flows = {(flow.table, flow.priority, flow.match) for obj in desired.objects() for flow in flows_of(obj)}
+    flows.discard((0, 0, ()))  # NORMAL: a new bridge has it
+    assert len(flows) == scale.flow_count(2000)
+
+
+def test_what_is_added_goes_to_an_address_without_a_floating_ip(desired):
+    document = scale.document(2000)
+    document["floatingips"] += [scale.addition(2000, number) for number in range(scale.VM_PORTS)]
+    topology = parse(json.dumps(document), "a document")
+    more = plan(Inputs(topology, interfaces()))
+    assert not more.problems
+    assert len(more.mappings) == 2000 + scale.VM_PORTS
+
+
+def test_a_number_that_the_site_cannot_have():
+    with pytest.raises(ValueError, match="1500 is no multiple of 1000"):
+        scale.document(1500)
+
+
+@pytest.mark.parametrize(("value", "at_most", "met"), [(9, True, True), (10, True, True), (11, True, False),
+                                                      (9, False, False), (10, False, True)])
+def test_met_and_missed(value, at_most, met):
+    assert Figure("a", value, "s", 10, at_most=at_most).met is met
+
+
+def test_nothing_promised_is_neither_met_nor_missed():
+    assert Figure("a", 1, "s").met is None
+
+
+@pytest.mark.parametrize(("value", "text"), [
+    (0, "0"), (0.0123456, "0.0123"), (1.5, "1.5"), (12.3456, "12.3"), (150.2, "150"), (21107, "21,107"),
+    (100, "100"), (0.999, "0.999")])
+def test_numbers_for_people(value, text):
+    assert shown(value) == text
+
+
+def test_percentiles_are_values_that_were_seen():
+    values = list(range(100, 0, -1))
+    assert percentile(values, 0.99) == 99
+    assert percentile(values, 1) == 100
+    assert median(values) == 50
+    assert percentile([7], 0.99) == 7
+
+
+def test_the_table_says_what_was_missed():
+    text = table([Figure("quick", 1, "ms", 5, peer="other: 2 ms"), Figure("slow", 6, "ms", 5)]).splitlines()
+    assert [line.split() for line in text[2:]] == [
+        ["quick", "1", "ms", "<=", "5", "met", "other:", "2", "ms"], ["slow", "6", "ms", "<=", "5", "MISSED"]]
+
+
+def _benchmark(monkeypatch, measure):
+    module = type("Module", (), {"measure": staticmethod(measure)})
+    monkeypatch.setattr(program.importlib, "import_module", lambda name: module)
+
+
+def test_a_wrong_state_keeps_the_figures_before_it(monkeypatch, tmp_path):
+    def measure(quick):
+        yield Figure("a", 1, "s", samples=[1])
+        raise WrongState("7 flows are missing")
+
+    _benchmark(monkeypatch, measure)
+    figures, wrong = program.run("planning", True, tmp_path)
+    assert [figure.name for figure in figures] == ["a"]
+    assert wrong == "7 flows are missing"
+    result = json.loads((tmp_path / "planning.json").read_text())
+    assert result["wrong"] == "7 flows are missing"
+    assert result["figures"][0]["samples"] == [1]
+
+
+@pytest.mark.parametrize(("value", "status"), [(11, 0), (None, 1)])
+def test_a_slow_machine_is_no_failure_and_a_wrong_state_is(monkeypatch, tmp_path, capsys, value, status):
+    def measure(quick):
+        if value is None:
+            raise WrongState("7 flows are missing")
+        yield Figure("a", value, "s", 10)
+
+    _benchmark(monkeypatch, measure)
+    monkeypatch.setattr(program.os, "geteuid", lambda: 0)
+    assert program.main(["planning", "--json", str(tmp_path)]) == status
+    captured = capsys.readouterr()
+    assert ("MISSED" in captured.out) == (status == 0)
+    assert ("7 flows are missing" in captured.err) == (status == 1)
+
+
+def test_an_unknown_name(capsys):
+    with pytest.raises(SystemExit) as end:
+        program.main(["nonsense"])
+    assert end.value.code == 2
+    assert "no benchmark nonsense; there are planning, coldstart" in capsys.readouterr().err
