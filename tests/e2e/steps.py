@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import datetime
 
 from lab.daemon import wait_for
 from lab.host import Lab
@@ -36,9 +37,18 @@ def wait_state(lab: Lab, address: str, state: str, seconds: float = 10) -> dict:
 
 
 def wait_settled(lab: Lab, seconds: float = 15) -> None:
-    """Wait until the agent has carried out its plan, and reading it all back agrees."""
-    wait_for(lambda: lab.agent.get("/status")["settled"] and not lab.agent.get("/diff")["changes"],
-             seconds, "the agent settles")
+    """Wait until the agent has read the topology, carried out its plan, and a read-back agrees."""
+    def settled():
+        written = lab.topology.path.stat().st_mtime
+        status = lab.agent.get("/status")
+        # Told in whole seconds, and not at all for a file that changes nothing: after a second all
+        # that was written has been read.
+        loaded = status["topology"]["loaded_at"]
+        known = (loaded and datetime.fromisoformat(loaded).timestamp() >= written
+                 or time.time() - written > 1)
+        return known and status["settled"] and not lab.agent.get("/diff")["changes"]
+
+    wait_for(settled, seconds, "the agent settles")
 
 
 def namespaces(lab: Lab) -> list[str]:
