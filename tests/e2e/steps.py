@@ -44,7 +44,7 @@ def wait_settled(lab: Lab, seconds: float = 15) -> None:
         # Told in whole seconds, and not at all for a file that changes nothing: after a second all
         # that was written has been read.
         loaded = status["topology"]["loaded_at"]
-        known = (loaded and datetime.fromisoformat(loaded).timestamp() >= written
+        known = ((loaded and datetime.fromisoformat(loaded).timestamp() >= written)
                  or time.time() - written > 1)
         return known and status["settled"] and not lab.agent.get("/diff")["changes"]
 
