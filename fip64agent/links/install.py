@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Installs and removes single items: idempotent verbs over the kernel's doors. Blocking."""
+"""Installs and removes items: idempotent verbs over the kernel's doors. Blocking."""
 
 from __future__ import annotations
 
 import errno
 import functools
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from socket import AF_INET, AF_INET6
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from fip64agent.links import marks, readback, rtnetlink
+from fip64agent.links import marks, readback, routes, rtnetlink
 from fip64agent.links import netns as namespaces
 from fip64agent.links.kernel import Doors, write_sysctls
 from fip64agent.links.model import (
-    BLACKHOLE,
     PROTOCOL,
-    UNICAST,
     Address,
     LinkItem,
     Namespace,
@@ -30,9 +29,9 @@ from fip64agent.links.model import (
 
 _GONE = {errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL}
 _NODAD = 2
-_ONLINK = 4
-_ROUTE_TYPES = {UNICAST: 1, BLACKHOLE: 6}
 _NO_ADDRESSES = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", 1)]})]}
+_BY_ITSELF = re.compile(r"lo|(ifb|sit|ip6tnl|ip6_vti|ip_vti|tunl|gre|gretap|erspan|ip6gre)[0-9]+")
+"""Links that a new namespace has by itself, when their modules are loaded."""
 _DYING = 2.0
 """Seconds that a name may stay taken by the far end of a link whose namespace is being torn down."""
 
@@ -73,10 +72,17 @@ class Installer:
     def _route(self, netns: str):
         return self._doors[netns].route
 
+    def _look_up(self, netns: str, link: str) -> int | None:
+        door = self._doors[netns]
+        index = door.index(link)
+        if index is not None:
+            door.touch(index)
+        return index
+
     def _index(self, netns: str, link: str) -> int:
-        found = self._doors[netns].index(link)
+        found = self._look_up(netns, link)
         if found is None:
-            raise Refused(f"there is no link {link} in namespace {netns or 'of the agent'}")
+            raise Refused(f"there is no link {link} in {_where(netns)}")
         return found
 
     # -- namespaces -------------------------------------------------------------------------------
@@ -84,52 +90,51 @@ class Installer:
     @_install.register
     def _(self, item: Namespace, was) -> None:
         if namespaces.inode(item.name) is None:
+            self._doors.own_names[item.name, True] += 1
             namespaces.create(item.name)
-        found = readback.links(self._doors[item.name])
+        door = self._doors[item.name]
+        found = readback.links(door)
+        loopback = next(link for link in found if link.name == "lo")
         if not readback.is_ours(self._prefix, item.name, found):
-            if any(link.kind for link in found):
+            if any(link.kind for link in found if not _BY_ITSELF.fullmatch(link.name)):
                 raise Refused("a network namespace of that name has links and does not carry our mark")
             # New, or we were stopped between making and marking it.
-            self._route(item.name).link("set", index=1, ifalias=marks.namespace(self._prefix, item.name))
+            door.route.link("set", index=loopback.index, ifalias=marks.namespace(self._prefix, item.name))
         write_sysctls(item.name, dict(item.sysctls))
-        self._route(item.name).link("set", index=1, state="up")
+        door.route.link("set", index=loopback.index, state="up")
+        door.touch(loopback.index, -1, -2)
 
     @remove.register
     def _(self, item: Namespace) -> None:
         self._doors.shut(item.name)
-        namespaces.delete(item.name)
+        if namespaces.inode(item.name) is not None:
+            self._doors.own_names[item.name, False] += 1
+            namespaces.delete(item.name)
 
     # -- links ------------------------------------------------------------------------------------
 
     @_install.register
     def _(self, item: Veth, was) -> None:
-        if not self._repaired(item, was):
+        if not self._taken_over(item):
             self._make(item)
-        for netns, name in ((item.netns, item.name), (item.peer_netns, item.peer)):
-            if item.switched:
-                self._doors[netns].no_tx_checksum(name)
-            settings = {"mtu": item.mtu, "state": "up"}
-            self._route(netns).link("set", index=self._index(netns, name), **settings)
+        self._settle(item)
 
-    def _repaired(self, item: Veth, was: Veth | None) -> bool:
-        """Take a link that is there already, if it can be made what it should be."""
-        route = self._route(item.netns)
-        found = route.link_lookup(ifname=item.name)
-        if not found:
+    def _taken_over(self, item: Veth) -> bool:
+        """Whether a pair is there that only has to be set right; one that cannot be is removed."""
+        index = self._look_up(item.netns, item.name)
+        if index is None:
             return False
-        alias = next(link.alias for link in readback.links(self._doors[item.netns]) if link.index == found[0])
-        if not alias.startswith(marks.begin(self._prefix)):
-            raise Refused(f"a link named {item.name} is there and does not carry our mark")
-        same_ends = was is not None and (was.peer_netns, was.peer) == (item.peer_netns, item.peer)
-        if not same_ends or (item.switched and was.switched is False and alias != item.alias):
-            self._gone_is_fine(route.link, "del", index=found[0])
-            return False
-        route.link("set", index=found[0], ifalias=item.alias,
-                   **({"IFLA_AF_SPEC": _NO_ADDRESSES} if item.switched or not item.peer_mac else {}))
-        if item.peer_mac and was.peer_mac != item.peer_mac:
-            peer = self._route(item.peer_netns)
-            peer.link("set", index=self._index(item.peer_netns, item.peer), address=item.peer_mac)
-        return True
+        pair = self._read(item)
+        if pair is None:
+            raise Refused(f"a link named {item.name} is in {_where(item.netns)} and does not carry our mark")
+        if (pair.peer_netns, pair.peer) == (item.peer_netns, item.peer):
+            return True
+        self._gone_is_fine(self._route(item.netns).link, "del", index=index)
+        return False
+
+    def _read(self, item: Veth) -> Veth | None:
+        """Return the pair as it is; None when it is not ours."""
+        return readback.veth(self._prefix, self._doors, item.netns, item.name, item.peer_netns)
 
     def _make(self, item: Veth) -> None:
         peer = {"ifname": item.peer, "mtu": item.mtu}
@@ -140,7 +145,9 @@ class Installer:
         deadline = time.monotonic() + _DYING
         while True:
             try:
-                self._route(item.netns).link("add", ifname=item.name, kind="veth", mtu=item.mtu, peer=peer)
+                # With its mark from the first instant: it is never nobody's.
+                self._route(item.netns).link("add", ifname=item.name, kind="veth", mtu=item.mtu,
+                                             ifalias=item.alias, peer=peer)
                 break
             except NetlinkError as error:
                 if error.code != errno.EEXIST:
@@ -148,18 +155,31 @@ class Installer:
                 if time.monotonic() > deadline:
                     raise Refused(f"the name {item.name} or {item.peer} is taken by another link") from error
                 time.sleep(0.02)
-        # Marked at once: between the two calls lies the only instant in which nobody owns it.
-        self._route(item.netns).link("set", index=self._index(item.netns, item.name), ifalias=item.alias,
-                                     IFLA_AF_SPEC=_NO_ADDRESSES)
-        if not item.peer_mac:
-            self._route(item.peer_netns).link("set", index=self._index(item.peer_netns, item.peer),
-                                              IFLA_AF_SPEC=_NO_ADDRESSES)
+
+    def _settle(self, item: Veth) -> None:
+        """Set what can be set on a pair that is there."""
+        first = self._index(item.netns, item.name)
+        second = self._index(item.peer_netns, item.peer)
+        if item.switched:
+            self._doors[item.netns].no_tx_checksum(item.name)
+            self._doors[item.peer_netns].no_tx_checksum(item.peer)
+        # No link-local address of the kernel's where OVS or a tenant is, nor between our namespaces.
+        self._route(item.netns).link("set", index=first, ifalias=item.alias, IFLA_AF_SPEC=_NO_ADDRESSES)
+        if item.peer_mac:
+            self._route(item.peer_netns).link("set", index=second, address=item.peer_mac)
+        else:
+            self._route(item.peer_netns).link("set", index=second, IFLA_AF_SPEC=_NO_ADDRESSES)
+        self._route(item.netns).link("set", index=first, mtu=item.mtu, state="up")
+        self._route(item.peer_netns).link("set", index=second, mtu=item.mtu, state="up")
 
     @remove.register
     def _(self, item: Veth) -> None:
-        found = self._route(item.netns).link_lookup(ifname=item.name)
-        if found:
-            self._gone_is_fine(self._route(item.netns).link, "del", index=found[0])
+        index = self._look_up(item.netns, item.name)
+        if index is None:
+            return
+        if item.peer_netns != readback.ELSEWHERE and namespaces.exists(item.peer_netns):
+            self._look_up(item.peer_netns, item.peer)  # it goes too, by our doing
+        self._gone_is_fine(self._route(item.netns).link, "del", index=index)
 
     @_install.register
     def _(self, item: Tun, was) -> None:
@@ -172,9 +192,9 @@ class Installer:
 
     @remove.register
     def _(self, item: Tun) -> None:
-        found = self._route(item.netns).link_lookup(ifname=item.name)
-        if found:
-            self._gone_is_fine(self._route(item.netns).link, "del", index=found[0])
+        index = self._look_up(item.netns, item.name)
+        if index is not None:
+            self._gone_is_fine(self._route(item.netns).link, "del", index=index)
 
     # -- layer 3 ----------------------------------------------------------------------------------
 
@@ -186,9 +206,9 @@ class Installer:
 
     @remove.register
     def _(self, item: Address) -> None:
-        found = self._route(item.netns).link_lookup(ifname=item.link)
-        if found:
-            self._gone_is_fine(self._route(item.netns).addr, "del", index=found[0],
+        index = self._look_up(item.netns, item.link)
+        if index is not None:
+            self._gone_is_fine(self._route(item.netns).addr, "del", index=index,
                                address=str(item.address.ip), prefixlen=item.address.network.prefixlen)
 
     @_install.register
@@ -199,39 +219,10 @@ class Installer:
 
     @remove.register
     def _(self, item: Neighbour) -> None:
-        found = self._route(item.netns).link_lookup(ifname=item.link)
-        if found:
-            self._gone_is_fine(self._route(item.netns).neigh, "del", dst=str(item.address), ifindex=found[0],
+        index = self._look_up(item.netns, item.link)
+        if index is not None:
+            self._gone_is_fine(self._route(item.netns).neigh, "del", dst=str(item.address), ifindex=index,
                                family=AF_INET if item.address.version == 4 else AF_INET6)
-
-    @_install.register
-    def _(self, item: Route, was) -> None:
-        if was is not None:  # of another kind or by another link: replacing it would add a second one
-            self.remove(was)
-        if item.destination.version == 6:
-            link = self._index(item.netns, item.link) if item.link else 0
-            rtnetlink.replace_route(self._doors[item.netns].socket, item.table, item.destination, PROTOCOL,
-                                    _ROUTE_TYPES[item.kind], link, item.via)
-            return
-        request = self._key_of_route(item)
-        if item.kind == BLACKHOLE:
-            request["type"] = BLACKHOLE
-        else:
-            request["oif"] = self._index(item.netns, item.link)
-            if item.via is not None:
-                request["gateway"] = str(item.via)
-                request["flags"] = _ONLINK
-        self._route(item.netns).route("replace", **request)
-
-    @remove.register
-    def _(self, item: Route) -> None:
-        self._gone_is_fine(self._route(item.netns).route, "del", **self._key_of_route(item),
-                           **({"type": BLACKHOLE} if item.kind == BLACKHOLE else {}))
-
-    @staticmethod
-    def _key_of_route(item: Route) -> dict:
-        return {"family": AF_INET if item.destination.version == 4 else AF_INET6,
-                "dst": str(item.destination), "table": item.table, "proto": PROTOCOL}
 
     @_install.register
     def _(self, item: Rule, was) -> None:
@@ -254,3 +245,55 @@ class Installer:
         if item.iif:
             rule["iifname"] = item.iif
         return rule
+
+    # -- routes, many at once ---------------------------------------------------------------------
+
+    def install_routes(self, pairs: Sequence[tuple[Route | None, Route]]) -> dict[Hashable, str]:
+        """Make routes so; return the reason for each key that failed. Raises: OSError."""
+        indexes = functools.cache(self._index)
+        failed: dict[Hashable, str] = {}
+        groups: dict[str, dict[Hashable, list[routes.Request]]] = {}
+        for was, route in pairs:
+            try:
+                add = routes.addition(route, functools.partial(indexes, route.netns))
+            except (Refused, OSError, NetlinkError) as error:
+                failed[route.key] = reason(error)
+                continue
+            # The kernel puts one of another kind beside it, and not in its place.
+            replaced = was is not None and (was.kind, was.via is None) != (route.kind, route.via is None)
+            groups.setdefault(route.netns, {})[route.key] = [routes.removal(was), add] if replaced else [add]
+        return failed | self._change_routes(groups)
+
+    def remove_routes(self, items: Sequence[Route]) -> dict[Hashable, str]:
+        """Remove routes; return the reason for each key that failed. Gone already is success."""
+        groups: dict[str, dict[Hashable, list[routes.Request]]] = {}
+        for route in items:
+            if namespaces.exists(route.netns):
+                groups.setdefault(route.netns, {})[route.key] = [routes.removal(route)]
+        return self._change_routes(groups)
+
+    def _change_routes(self, groups: dict[str, dict[Hashable, list[routes.Request]]]) -> dict[Hashable, str]:
+        failed: dict[Hashable, str] = {}
+        for netns, requests in groups.items():
+            try:
+                answers = routes.change(self._doors[netns].bulk, list(requests.values()))
+            except OSError as error:
+                failed.update(dict.fromkeys(requests, reason(error)))
+                continue
+            failed |= {key: reason(answer) for key, answer in zip(requests, answers, strict=True) if answer}
+        return failed
+
+
+def _where(netns: str) -> str:
+    return f"namespace {netns}" if netns else "the agent's namespace"
+
+
+def reason(error: Exception) -> str:
+    """Say why, in an operator's words."""
+    if isinstance(error, NetlinkError):
+        return f"the kernel refuses it: {error.args[-1] if error.args else error}"
+    if isinstance(error, rtnetlink.Refusal):
+        return f"the kernel refuses it: {error}"
+    if isinstance(error, Refused | OSError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Open doors to the kernel: per namespace a pyroute2 socket, and a socket for ioctls and events.
+"""Open doors to the kernel: per namespace a pyroute2 socket, one for routes, one for ioctls and events.
 
 Blocking, and only for the room's own native thread: pyroute2 gives each thread sockets of its own.
+A door holds 6 file descriptors.
 """
 
 from __future__ import annotations
@@ -12,20 +13,22 @@ import fcntl
 import logging
 import socket
 import struct
+import time
+from collections import Counter
 from pathlib import Path
 
 from pyroute2 import IPRoute
 
+from fip64agent.links import events, rtnetlink
 from fip64agent.links import netns as namespaces
-from fip64agent.links import rtnetlink
 
 logging.getLogger("pyroute2").setLevel(logging.WARNING)  # it takes its own level off at its import
 _SIOCGIFINDEX = 0x8933
 _SIOCETHTOOL = 0x8946
 _GET_TX_CHECKSUM, _SET_TX_CHECKSUM = 0x16, 0x17
-_RTMGRP_LINK = 0x1
-_RTMGRP_ALL = 0x1 | 0x10 | 0x40 | 0x100 | 0x400 | 0x80000
-"""RTNLGRP_LINK, IPv4 and IPv6 addresses and routes, IPv6 rules (linux/rtnetlink.h)."""
+_SO_RCVBUFFORCE = 33
+_NEWS_SIZE = 8 << 20
+"""Bytes of news that may wait; those of 10,000 routes come at once."""
 
 
 class Door:
@@ -34,49 +37,48 @@ class Door:
     def __init__(self, name: str) -> None:
         self.name = name
         self.inode = namespaces.inode(name) if name else None
-        self.route, self.events, self.socket = namespaces.inside(name, self._open)
+        self.touched: dict[int, float] = {}
+        """Links that we worked on: index -> when, by the monotonic clock (-1 and -2: sysctls)."""
+        self.route, self.bulk, self.events = namespaces.inside(name, self._open)
+        self.own_ports = {self.route.socket.getsockname()[0], self.bulk.port}
+        """Netlink's names for our sockets: the senders of our changes."""
 
-    def _open(self) -> tuple[IPRoute, socket.socket, socket.socket]:
-        # Not IPRoute(netns=...): that forks this process, threads and all, for each socket.
-        route = IPRoute()
-        try:
+    def _open(self) -> tuple[IPRoute, rtnetlink.Socket, socket.socket]:
+        with contextlib.ExitStack() as stack:
+            # Not IPRoute(netns=...): that forks this process, threads and all, for each socket.
+            route = stack.enter_context(contextlib.closing(IPRoute()))
             route.link_lookup(ifname="lo")  # it opens its socket now, in this namespace
-            return route, self._listen(), rtnetlink.open_socket()
-        except BaseException:
-            route.close()
-            raise
+            bulk = stack.enter_context(contextlib.closing(rtnetlink.Socket()))
+            news = self._listen()
+            stack.pop_all()
+            return route, bulk, news
 
     def _listen(self) -> socket.socket:
         sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK,
                              socket.NETLINK_ROUTE)
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _NEWS_SIZE)
         # In the agent's own namespace much goes on that is none of our business.
-        sock.bind((0, _RTMGRP_ALL if self.name else _RTMGRP_LINK))
+        sock.bind((0, events.ALL if self.name else events.LINKS))
         return sock
 
-    def close(self) -> None:
-        self.events.close()
-        self.socket.close()
-        with contextlib.suppress(Exception):  # a socket into a namespace that died
-            self.route.close()
-
-    def drain(self) -> None:
-        """Forget the events that are waiting."""
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                try:
-                    self.events.recv(1 << 16)
-                except BlockingIOError:
-                    raise
-                except OSError:  # ENOBUFS: some were lost, and are forgotten too
-                    continue
+    def touch(self, *indexes: int) -> None:
+        """Note that we work on links, so that the news of it is told from others'."""
+        self.touched.update(dict.fromkeys(indexes, time.monotonic()))
 
     def index(self, link: str) -> int | None:
         """Return the index of a link, None when there is none of that name."""
         try:
-            answer = fcntl.ioctl(self.socket, _SIOCGIFINDEX, struct.pack("16si20x", link.encode(), 0))
+            answer = fcntl.ioctl(self.events, _SIOCGIFINDEX, struct.pack("16si20x", link.encode(), 0))
         except OSError:
             return None
         return struct.unpack_from("16si", answer)[1]
+
+    def close(self) -> None:
+        self.events.close()
+        self.bulk.close()
+        with contextlib.suppress(Exception):  # a socket into a namespace that died
+            self.route.close()
 
     def tx_checksum(self, link: str) -> bool:
         """Whether the link leaves checksums to the hardware. Raises: OSError."""
@@ -101,6 +103,8 @@ class Doors:
         self._doors: dict[str, Door] = {}
         self.changed = False
         """Doors were opened or closed since this was last reset."""
+        self.own_names: Counter[tuple[str, bool]] = Counter()
+        """Namespaces' names that we made (True) or took away (False), until inotify told so too."""
 
     def __getitem__(self, name: str) -> Door:
         """Raises: OSError when there is no such namespace."""
@@ -132,8 +136,8 @@ class Doors:
             self.shut(name)
 
 
-def sysctl_path(name: str) -> Path:
-    """``ipv6.conf.all.forwarding`` -> its file; dots of link names are not supported."""
+def _sysctl_file(name: str) -> Path:
+    """``ipv6.conf.all.forwarding`` -> its file. Not for names with a link's: that may have dots."""
     return Path("/proc/sys/net", *name.split("."))
 
 
@@ -143,7 +147,7 @@ def read_sysctls(netns: str, names: list[str]) -> dict[str, str]:
         values = {}
         for name in names:
             with contextlib.suppress(OSError):
-                values[name] = sysctl_path(name).read_text().strip()
+                values[name] = _sysctl_file(name).read_text().strip()
         return values
 
     return namespaces.inside(netns, read)
@@ -153,6 +157,6 @@ def write_sysctls(netns: str, values: dict[str, str]) -> None:
     """Raises: OSError naming the file."""
     def write() -> None:
         for name, value in values.items():
-            sysctl_path(name).write_text(value)
+            _sysctl_file(name).write_text(value)
 
     namespaces.inside(netns, write)

@@ -33,9 +33,14 @@ TO_VMS = IPv4Address("169.254.0.1")
 TO_VMS_MAC = "02:f6:40:00:00:01"
 MTU = 1500
 
-_ROUTER = (("ipv4.conf.all.forwarding", "1"), ("ipv4.conf.all.rp_filter", "0"),
-           ("ipv4.conf.default.rp_filter", "0"), ("ipv6.conf.all.forwarding", "1"),
-           ("ipv6.conf.default.accept_dad", "0"), ("ipv6.conf.default.accept_ra", "0"))
+LARGE_MTU = 9216
+"""Of the veth towards the VMs: a VM's jumbo frame must come in, so that its sender is told what fits."""
+
+ROUTER = (("ipv4.conf.all.forwarding", "1"), ("ipv4.conf.all.rp_filter", "0"),
+          ("ipv4.conf.default.rp_filter", "0"), ("ipv6.conf.all.disable_ipv6", "0"),
+          ("ipv6.conf.default.disable_ipv6", "0"), ("ipv6.conf.all.forwarding", "1"),
+          ("ipv6.conf.default.accept_dad", "0"), ("ipv6.conf.default.accept_ra", "0"))
+"""Of a namespace that forwards: sysctls below net."""
 
 
 def expand(prefix: str, obj: PlanObject) -> Iterator[LinkItem]:
@@ -46,7 +51,7 @@ def expand(prefix: str, obj: PlanObject) -> Iterator[LinkItem]:
             yield from _core(obj) if tayga else _downlink(prefix, obj)
         case Uplink():
             yield Veth("", obj.veth, obj.core_netns if tayga else "", obj.peer,
-                       marks.uplink(prefix, obj.port_id, obj.table), obj.mtu, obj.mac, True, obj.key)
+                       marks.uplink(prefix, obj.port_id, obj.table), obj.mtu, obj.mac, True, owner=obj.key)
             if tayga:
                 yield from _routing(obj)
         case Tenant() if tayga:
@@ -57,13 +62,13 @@ def expand(prefix: str, obj: PlanObject) -> Iterator[LinkItem]:
 
 
 def _core(host: Host) -> Iterator[LinkItem]:
-    yield Namespace(host.core_netns, _ROUTER, host.key)
+    yield Namespace(host.core_netns, ROUTER, owner=host.key)
     yield Rule(host.core_netns, 6, FIRST, FIPS, owner=host.key)
 
 
 def _downlink(prefix: str, host: Host) -> Iterator[LinkItem]:
     yield Veth("", host.downlink, "", host.downlink_peer, marks.host(prefix), MTU, host.downlink_mac, True,
-               host.key)
+               owner=host.key)
 
 
 def _routing(uplink: Uplink) -> Iterator[LinkItem]:
@@ -75,8 +80,9 @@ def _routing(uplink: Uplink) -> Iterator[LinkItem]:
     for destination, via in uplink.routes:
         yield Route(core, uplink.table, destination, link, via, owner=key)
     for prefix in uplink.routed:
-        # An address of these that nobody has must not bounce between upstream and us.
-        yield Route(core, FIPS, prefix, kind=BLACKHOLE, owner=key)
+        # An address of these that nobody has must not bounce between upstream and us. The metric keeps
+        # it apart from that of another uplink which serves the same prefix.
+        yield Route(core, FIPS, prefix, kind=BLACKHOLE, metric=uplink.table, owner=key)
     for prefix in (*uplink.onlink, *uplink.routed):
         yield Rule(core, 6, BY_SOURCE, uplink.table, prefix, owner=key)
     yield Rule(core, 6, LAST, uplink.table, owner=key)
@@ -85,10 +91,10 @@ def _routing(uplink: Uplink) -> Iterator[LinkItem]:
 def _tenant(prefix: str, tenant: Tenant) -> Iterator[LinkItem]:
     netns, key = tenant.netns, tenant.key
     mark = marks.tenant(prefix, tenant.router_id, tenant.vlan)
-    yield Namespace(netns, _ROUTER, key)
-    yield Veth("", tenant.interface, netns, tenant.peer, mark, MTU, tenant.mac, True, key)
+    yield Namespace(netns, ROUTER, owner=key)
+    yield Veth("", tenant.interface, netns, tenant.peer, mark, LARGE_MTU, tenant.mac, True, owner=key)
     yield Veth(tenant.core_netns, tenant.core_link, netns, CORE, mark, MTU, owner=key)
-    yield Tun(netns, TUN, MTU, key)
+    yield Tun(netns, TUN, MTU, owner=key)
     yield Address(tenant.core_netns, tenant.core_link, IN_CORE, key)
     yield Address(netns, CORE, IN_TENANT, key)
     yield Neighbour(netns, tenant.peer, TO_VMS, TO_VMS_MAC, key)

@@ -20,10 +20,12 @@ PROTOCOL = 164
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Namespace:
-    """A network namespace, its loopback up, with `sysctls` ((name below net., value), ...)."""
+    """A network namespace with `sysctls` ((name below net., value), ...)."""
 
     name: str
     sysctls: tuple[tuple[str, str], ...]
+    up: bool = True
+    """Its loopback is up."""
     owner: ObjectKey = dataclasses.field(default=(), compare=False)
 
     @property
@@ -36,7 +38,7 @@ class Namespace:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Veth:
-    """A veth pair, both ends up. Its mark is `alias`, on the first end."""
+    """A veth pair. Its mark is `alias`, on the first end."""
 
     netns: str
     name: str
@@ -50,6 +52,10 @@ class Veth:
     switched: bool = False
     """The first end is a port of Open vSwitch: no IPv6 of the kernel's on it, no checksum offload on
     either end (the userspace datapath passes unfinished checksums on)."""
+    up: bool = True
+    """Both ends are."""
+    even: bool = True
+    """Both ends have the same MTU."""
     owner: ObjectKey = dataclasses.field(default=(), compare=False)
 
     @property
@@ -63,11 +69,12 @@ class Veth:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Tun:
-    """A persistent TUN device, up."""
+    """A persistent TUN device."""
 
     netns: str
     name: str
     mtu: int
+    up: bool = True
     owner: ObjectKey = dataclasses.field(default=(), compare=False)
 
     @property
@@ -119,11 +126,13 @@ class Route:
     link: str = ""
     via: IPv4Address | IPv6Address | None = None
     kind: str = UNICAST
+    metric: int = 0
+    """0: the kernel's own choice."""
     owner: ObjectKey = dataclasses.field(default=(), compare=False)
 
     @property
     def key(self) -> Hashable:
-        return ("route", self.netns, self.table, self.destination)
+        return ("route", self.netns, self.table, self.destination, self.metric)
 
     def __str__(self) -> str:
         return f"route to {self.destination} in table {self.table} of namespace {self.netns}"

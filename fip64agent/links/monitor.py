@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hears when links, addresses, routes, rules or namespaces change behind our back.
 
-It looks at no detail: anything that happens in our namespaces, or to a link of ours beside them,
-leads to a read-back, which finds what is wrong.
+What happens in our namespaces, or to a link of ours beside them, leads to a read-back, which finds
+what is wrong. What we did ourselves does not: the kernel names the sender of most changes, and of
+the others we know which links we were at work on.
 """
 
 from __future__ import annotations
@@ -10,22 +11,26 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import inotify_simple
 
 from fip64agent import hub
-from fip64agent.links import layout, rtnetlink
+from fip64agent.links import events
 from fip64agent.links import netns as namespaces
+from fip64agent.links.events import Event
 from fip64agent.links.kernel import Door, Doors
 
 LOG = logging.getLogger(__name__)
 
 _SETTLE = 0.2
 """Seconds to gather what belongs together before it is reported."""
-_OUR_LINKS = (b"ovs-", b"vpp-")
-"""In the agent's own namespace only links with such names concern us."""
+_ECHO = 2.0
+"""Seconds in which a link that we made or set up may have news by itself: carrier, link-local address."""
+_BURST = 256
+"""Messages taken at once before other greenthreads get a turn."""
 
 
 class Monitor:
@@ -34,9 +39,11 @@ class Monitor:
     def __init__(self, prefix: str, on_change: Callable[[], None]) -> None:
         self._prefix = prefix
         self._on_change = on_change
-        self._threads: dict[int, object] = {}
-        self._doors: dict[int, Door] = {}
-        self._deaf = 0
+        self._doors: Doors | None = None
+        self._threads: dict[int, tuple[Door, object]] = {}
+        self._working = 0
+        self._begun = 0.0
+        self._undecided: list[tuple[Door, Event]] = []
         self._news = hub.Event()
         self._running: list = []
         self._inotify: inotify_simple.INotify | None = None
@@ -45,83 +52,125 @@ class Monitor:
         self._running = [hub.spawn(self._report), hub.spawn(self._watch_names)]
 
     def stop(self) -> None:
-        for thread in (*self._running, *self._threads.values()):
+        for thread in (*self._running, *(thread for _, thread in self._threads.values())):
             thread.kill()
-        self._running, self._threads, self._doors = [], {}, {}
+        self._running, self._threads = [], {}
         if self._inotify is not None:
             self._inotify.close()
             self._inotify = None
 
+    # -- our own work -----------------------------------------------------------------------------
+
     @contextlib.contextmanager
-    def deaf(self, doors: Doors) -> Iterator[None]:
-        """What happens inside is our own doing. Follows the doors that it opens and closes."""
-        self._deaf += 1
+    def own_work(self, doors: Doors) -> Iterator[None]:
+        """What is done inside, by the doors' sockets or to links they touched, is our own doing."""
+        if not self._working:
+            self._begun = time.monotonic()
+            for door in doors.all():
+                self._take(door)  # what came before is judged as such
+        self._working += 1
         try:
             yield
         finally:
             for door in doors.all():
-                door.drain()
-                if door.name and namespaces.inode(door.name) != door.inode:
-                    self._news.set()  # not our doing: we would have closed it
-            self._deaf -= 1
-            if doors.changed and self._running:
-                doors.changed = False
-                self._follow(doors)
+                self._take(door)
+            self._working -= 1
+            if not self._working:
+                undecided, self._undecided = self._undecided, []
+                # Touched only after the news came, maybe: hence the look back.
+                if any(door.touched.get(event.index, 0) < self._begun for door, event in undecided):
+                    self._news.set()
+                for door in doors.all():
+                    if len(door.touched) > 2:
+                        old = time.monotonic() - _ECHO
+                        door.touched = {key: when for key, when in door.touched.items() if when > old}
 
-    def _follow(self, doors: Doors) -> None:
+    def follow(self, doors: Doors) -> None:
+        """Listen at the doors that are open now."""
+        self._doors = doors
+        if not (doors.changed and self._running):
+            return
+        doors.changed = False
         wanted = {id(door): door for door in doors.all()}
         for key in [key for key in self._threads if key not in wanted]:
-            self._threads.pop(key).kill()
-            self._doors.pop(key)
+            self._threads.pop(key)[1].kill()
         for key, door in wanted.items():
             if key not in self._threads:
-                self._doors[key] = door
-                self._threads[key] = hub.spawn(self._listen, door)
+                self._threads[key] = (door, hub.spawn(self._listen, door))
+
+    # -- the kernel's news ------------------------------------------------------------------------
 
     def _listen(self, door: Door) -> None:
-        while True:
-            try:
+        with contextlib.suppress(OSError, ValueError):  # closed
+            while True:
                 hub.wait_readable(door.events.fileno())
-                if self._deaf:  # it is drained when our own work is done
-                    hub.sleep(0.01)
-                    continue
-                if self._concerns_us(door):
-                    self._news.set()
-            except (OSError, ValueError):  # closed
-                return
+                self._take(door)
+                hub.sleep(0)
 
-    def _concerns_us(self, door: Door) -> bool:
-        try:
-            data = door.events.recv(1 << 16)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            if error.errno != errno.ENOBUFS:
-                raise
-            return True  # some were lost
-        if door.name:
-            return not rtnetlink.tells_only_carrier(data, layout.TUN, layout.MTU)
-        return any(name in data for name in _OUR_LINKS)
+    def _take(self, door: Door) -> None:
+        """Judge the news that wait at a door."""
+        for _ in range(_BURST if not self._working else 1 << 20):
+            try:
+                data = door.events.recv(1 << 16)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno == errno.ENOBUFS:  # some were lost
+                    self._news.set()
+                    continue
+                return
+            for event in events.parse(data, foreign_ground=not door.name):
+                self._judge(door, event)
+
+    def _judge(self, door: Door, event: Event) -> None:
+        if event.port in door.own_ports:
+            return
+        if self._working:
+            self._undecided.append((door, event))
+        elif not (event.echo and door.touched.get(event.index, 0) > time.monotonic() - _ECHO):
+            self._news.set()
+
+    # -- namespaces -------------------------------------------------------------------------------
 
     def _watch_names(self) -> None:
         while True:
+            directory = namespaces.DIRECTORY if namespaces.DIRECTORY.is_dir() else namespaces.DIRECTORY.parent
             try:
                 with inotify_simple.INotify() as watch:
                     self._inotify = watch
-                    mask = inotify_simple.flags.CREATE | inotify_simple.flags.DELETE
-                    directory = namespaces.DIRECTORY if namespaces.DIRECTORY.is_dir() else Path("/run")
-                    watch.add_watch(directory, mask)
+                    flags = inotify_simple.flags
+                    watch.add_watch(directory, flags.CREATE | flags.DELETE | flags.DELETE_SELF)
                     self._names_changed(watch, directory)
             except OSError as error:
-                LOG.warning("network namespaces are not watched: %s", error)
+                LOG.warning("network namespaces are not watched, only looked at every audit: %s: %s",
+                            directory, error)
                 hub.sleep(10)
 
     def _names_changed(self, watch: inotify_simple.INotify, directory: Path) -> None:
-        while directory == namespaces.DIRECTORY or not namespaces.DIRECTORY.is_dir():
+        """Report changes, until another directory has to be watched."""
+        if directory != namespaces.DIRECTORY:
+            while not namespaces.DIRECTORY.is_dir():
+                hub.wait_readable(watch.fileno())
+                watch.read(timeout=0)
+            return
+        while True:
             hub.wait_readable(watch.fileno())
-            events = watch.read(timeout=0)
-            if not self._deaf and any(event.name.startswith(self._prefix) for event in events):
-                self._news.set()
+            for event in watch.read(timeout=0):
+                if event.mask & inotify_simple.flags.IGNORED:  # the directory is gone
+                    self._news.set()
+                    return
+                if event.name.startswith(self._prefix) and not self._our_doing(event):
+                    self._news.set()
+
+    def _our_doing(self, event) -> bool:
+        made = bool(event.mask & inotify_simple.flags.CREATE)
+        names = self._doors.own_names if self._doors is not None else {}
+        if names.get((event.name, made), 0) <= 0:
+            return False
+        names[event.name, made] -= 1
+        if not names[event.name, made]:
+            del names[event.name, made]
+        return True
 
     def _report(self) -> None:
         while True:

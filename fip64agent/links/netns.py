@@ -68,6 +68,11 @@ def inode(name: str) -> int | None:
     return None
 
 
+def exists(name: str) -> bool:
+    """Whether there is such a namespace ("": the one we are in)."""
+    return not name or inode(name) is not None
+
+
 def inside(name: str, function: Callable[..., _T], *args: Any) -> _T:
     """Run `function` with this thread in namespace `name` ("": where it is), then come back.
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Hashable, Iterator
 from ipaddress import IPv6Address, ip_address, ip_interface, ip_network
 from socket import AF_INET, AF_INET6
@@ -11,31 +12,28 @@ from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkDumpInterrupted
 
-from fip64agent.links import layout, marks, rtnetlink
+from fip64agent.links import layout, marks, routes, rtnetlink
 from fip64agent.links import netns as namespaces
 from fip64agent.links.kernel import Door, Doors, read_sysctls
 from fip64agent.links.model import (
-    BLACKHOLE,
     PROTOCOL,
-    UNICAST,
     Address,
     LinkItem,
     Namespace,
     Neighbour,
-    Route,
     Rule,
     Tun,
     Veth,
 )
-from fip64agent.links.rtnetlink import RouteRow
 
 _FAMILIES = {AF_INET: 4, AF_INET6: 6}
 _IFF_UP = 1
 _PERMANENT = 0x80
 _RT_SCOPE_KERNEL_LL = 3
 """IFAPROT_KERNEL_LL: a link-local address the kernel made."""
-_KINDS = {1: UNICAST, 6: BLACKHOLE}
 _TRIES = 5
+ELSEWHERE = "?"
+"""Stands for the namespace and the name of a veth's far end that is nowhere we look."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,6 +49,8 @@ class Link:
     mac: str
     alias: str
     peer_index: int | None
+    peer_nsid: int | None
+    """What this link's namespace calls the namespace of its peer; None: itself."""
     generates_addresses: bool
     """The kernel gives it a link-local IPv6 address."""
 
@@ -60,13 +60,15 @@ def dump(call, *args: Any, **kwargs: Any) -> list:
     for _ in range(_TRIES - 1):
         try:
             return list(call(*args, **kwargs))
-        except NetlinkDumpInterrupted:
+        except (NetlinkDumpInterrupted, rtnetlink.Interrupted):
             continue
     return list(call(*args, **kwargs))
 
 
-def links(door: Door) -> list[Link]:
-    """Return all links of a namespace."""
+def links(door: Door, name: str = "") -> list[Link]:
+    """Return all links of a namespace, or the one of that name."""
+    if name:
+        return [_link(door.name, message) for message in door.route.link("get", ifname=name)]
     return [_link(door.name, message) for message in dump(door.route.get_links)]
 
 
@@ -77,7 +79,7 @@ def _link(netns: str, message) -> Link:
                 message.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") or "",
                 bool(message["flags"] & _IFF_UP), message.get_attr("IFLA_MTU"),
                 message.get_attr("IFLA_ADDRESS") or "", message.get_attr("IFLA_IFALIAS") or "",
-                message.get_attr("IFLA_LINK"), mode != 1)
+                message.get_attr("IFLA_LINK"), message.get_attr("IFLA_LINK_NETNSID"), mode != 1)
 
 
 def is_ours(prefix: str, name: str, found: list[Link]) -> bool:
@@ -109,12 +111,10 @@ def read(prefix: str, doors: Doors) -> dict[Hashable, LinkItem]:
 
 
 def _namespace(name: str, found: list[Link]) -> Namespace:
-    wanted = dict(layout._ROUTER)
-    values = read_sysctls(name, list(wanted))
-    loopback = next(link for link in found if link.name == "lo")
-    if not loopback.up:
-        values = {}
-    return Namespace(name, tuple((key, values[key]) for key in wanted if key in values))
+    wanted = [key for key, _ in layout.ROUTER]
+    values = read_sysctls(name, wanted)
+    return Namespace(name, tuple((key, values[key]) for key in wanted if key in values),
+                     next(link.up for link in found if link.name == "lo"))
 
 
 def _veths(prefix: str, doors: Doors, everything: dict[str, list[Link]]) -> Iterator[Veth]:
@@ -125,21 +125,49 @@ def _veths(prefix: str, doors: Doors, everything: dict[str, list[Link]]) -> Iter
                 ends.setdefault((link.index, link.peer_index), []).append(link)
     for found in everything.values():
         for link in found:
-            if link.name == "lo" or not link.alias.startswith(marks.begin(prefix)):
-                continue
-            peers = [end for end in ends.get((link.peer_index, link.index), []) if end is not link]
-            yield _veth(doors, link, peers[0] if peers else None)
+            if link.name != "lo" and link.alias.startswith(marks.begin(prefix)):
+                peers = [end for end in ends.get((link.peer_index, link.index), []) if end is not link]
+                yield _veth(doors, link, _peer(doors, link, peers))
+
+
+def veth(prefix: str, doors: Doors, netns: str, name: str, peer_netns: str) -> Veth | None:
+    """Return one pair of ours by its first end's name, its far end looked for in `peer_netns` only."""
+    link = next((link for link in links(doors[netns], name)), None)
+    if link is None or not link.alias.startswith(marks.begin(prefix)):
+        return None
+    peers = [end for end in links(doors[peer_netns])
+             if (end.index, end.peer_index) == (link.peer_index, link.index) and end.name != name]
+    there = peers and _nsid(doors[netns], peer_netns) == link.peer_nsid
+    return _veth(doors, link, peers[0] if there else None)
+
+
+def _peer(doors: Doors, link: Link, candidates: list[Link]) -> Link | None:
+    """Of the links whose indexes fit, find the one in the right namespace: indexes count in each anew."""
+    if len(candidates) > 1:
+        candidates = [end for end in candidates if _nsid(doors[link.netns], end.netns) == link.peer_nsid]
+    return candidates[0] if candidates else None
+
+
+def _nsid(door: Door, netns: str) -> int | None:
+    """What the namespace behind `door` calls another one; None: itself, or it has no name for it."""
+    path = namespaces.DIRECTORY / netns if netns else "/proc/thread-self/ns/net"
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        number = door.route.get_netnsid(fd=fd)["nsid"]
+    finally:
+        os.close(fd)
+    return None if netns == door.name or number < 0 else number
 
 
 def _veth(doors: Doors, link: Link, peer: Link | None) -> Veth:
-    if peer is None:  # its other end is out of our sight: never what we want
-        return Veth(link.netns, link.name, "?", "?", link.alias, link.mtu)
-    up = link.up and peer.up and link.mtu == peer.mtu
+    if peer is None:
+        return Veth(link.netns, link.name, ELSEWHERE, ELSEWHERE, link.alias, link.mtu, up=link.up)
+    up, even = link.up and peer.up, link.mtu == peer.mtu
+    if link.netns:  # between two of our namespaces: its addresses are nobody's business
+        return Veth(link.netns, link.name, peer.netns, peer.name, link.alias, link.mtu, up=up, even=even)
     switched = not link.generates_addresses and not (_offloads(doors, link) or _offloads(doors, peer))
-    if link.name.startswith("tenant-"):
-        return Veth(link.netns, link.name, peer.netns, peer.name, link.alias, link.mtu if up else 0)
-    return Veth(link.netns, link.name, peer.netns, peer.name, link.alias, link.mtu if up else 0, peer.mac,
-                switched)
+    return Veth(link.netns, link.name, peer.netns, peer.name, link.alias, link.mtu, peer.mac, switched,
+                up, even)
 
 
 def _offloads(doors: Doors, link: Link) -> bool:
@@ -152,7 +180,7 @@ def _offloads(doors: Doors, link: Link) -> bool:
 def _tuns(netns: str, found: list[Link]) -> Iterator[Tun]:
     for link in found:
         if link.name == layout.TUN:
-            yield Tun(netns, link.name, link.mtu if link.up else 0)
+            yield Tun(netns, link.name, link.mtu, link.up)
 
 
 def _layer3(door: Door, found: list[Link]) -> Iterator[LinkItem]:
@@ -164,9 +192,8 @@ def _layer3(door: Door, found: list[Link]) -> Iterator[LinkItem]:
         if names.get(index) in (None, "lo") or _made_by_kernel(message, address, macs[index]):
             continue
         yield Address(door.name, names[index], address)
+    yield from dump(routes.read, door.bulk, door.name, names)
     for family in (AF_INET, AF_INET6):
-        for row in dump(rtnetlink.routes, door.socket, family, PROTOCOL):
-            yield _route(door.name, family, row, names)
         for message in dump(door.route.get_rules, family=family):
             if message.get_attr("FRA_PROTOCOL") == PROTOCOL:
                 yield _rule(door.name, message)
@@ -188,14 +215,6 @@ def eui64(mac: str) -> IPv6Address | None:
     if len(data) != 6:
         return None
     return IPv6Address(bytes([0xFE, 0x80, *[0] * 6, data[0] ^ 2, *data[1:3], 0xFF, 0xFE, *data[3:]]))
-
-
-def _route(netns: str, family: int, row: RouteRow, names: dict[int, str]) -> Route:
-    destination = row.destination or bytes(4 if family == AF_INET else 16)
-    kind = _KINDS.get(row.kind, str(row.kind))
-    link = "" if kind == BLACKHOLE else names.get(row.link, "")
-    return Route(netns, row.table, ip_network((destination, row.length)), link,
-                 ip_address(row.gateway) if row.gateway else None, kind)
 
 
 def _rule(netns: str, message) -> Rule:

@@ -3,22 +3,25 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from pathlib import Path
 
 from pyroute2.netlink.exceptions import NetlinkError
 
 from fip64agent import hub
 from fip64agent.links import layout, marks, readback
-from fip64agent.links.install import Installer, Refused
+from fip64agent.links.install import Installer, Refused, reason
 from fip64agent.links.kernel import Doors
-from fip64agent.links.model import ORDER, LinkItem
+from fip64agent.links.model import ORDER, LinkItem, Route
 from fip64agent.links.monitor import Monitor
 from fip64agent.plan.desired import PlanObject
 from fip64agent.plan.inputs import Allocations
 
 LOG = logging.getLogger(__name__)
 
+_IPV6 = Path("/proc/sys/net/ipv6")
 _RANK = {kind: rank for rank, kind in enumerate(ORDER)}
 
 
@@ -44,6 +47,9 @@ class LinksRoom:
         self._worker.close()
 
     def ready(self) -> str | None:
+        if not _IPV6.is_dir():
+            return ("this kernel runs without IPv6: take ipv6.disable=1 off its command line, "
+                    "or load the module ipv6")
         return None
 
     def expand(self, obj: PlanObject) -> Iterable[LinkItem]:
@@ -61,8 +67,7 @@ class LinksRoom:
 
     def apply(self, items: Sequence[tuple[LinkItem | None, LinkItem]]) -> dict[Hashable, str]:
         ordered = sorted(items, key=lambda pair: _RANK[type(pair[1])])
-        calls = ((item.key, self._installer.install, was, item) for was, item in ordered)
-        return self._work(self._each, calls)
+        return self._change(self._install, ordered)
 
     def prune(self, items: Sequence[LinkItem]) -> dict[Hashable, str]:
         ordered = sorted(items, key=lambda item: -_RANK[type(item)])
@@ -70,26 +75,50 @@ class LinksRoom:
         # What is inside a namespace goes with it; its veths first, or their far ends linger.
         ordered = [item for item in ordered
                    if getattr(item, "netns", "") not in dying or type(item) in ORDER[:2]]
-        return self._work(self._each, ((item.key, self._installer.remove, item) for item in ordered))
+        return self._change(self._remove, ordered)
 
     def _work(self, function: Callable, *args):
-        """Run in the room's thread; what it does itself is no news for the monitor."""
-        with self._lock, self._monitor.deaf(self._doors):
-            return self._worker.run(function, *args)
-
-    @staticmethod
-    def _each(calls: Iterable[tuple]) -> dict[Hashable, str]:
-        failed: dict[Hashable, str] = {}
-        for key, call, *args in calls:
+        """Run in the room's thread, which alone uses the doors."""
+        with self._lock:
             try:
-                call(*args)
-            except Refused as error:
-                failed[key] = str(error)
-            except NetlinkError as error:
-                failed[key] = f"the kernel refuses it: {error.args[-1] if error.args else error}"
-            except OSError as error:
-                failed[key] = str(error)
-            except Exception as error:  # one item that no code foresaw must not stop the others
-                LOG.exception("links: %s", args[-1])
-                failed[key] = f"{type(error).__name__}: {error}"
+                return self._worker.run(function, *args)
+            finally:
+                self._monitor.follow(self._doors)
+
+    def _change(self, function: Callable, *args):
+        """As _work(), where it changes something: that is no news for the monitor."""
+        with self._monitor.own_work(self._doors):
+            return self._work(function, *args)
+
+    def _install(self, pairs: Sequence[tuple[LinkItem | None, LinkItem]]) -> dict[Hashable, str]:
+        failed: dict[Hashable, str] = {}
+        for kind, group in itertools.groupby(pairs, lambda pair: type(pair[1])):
+            if kind is Route:
+                failed |= self._installer.install_routes(list(group))
+            else:
+                failed |= _each((item, lambda was=was, item=item: self._installer.install(was, item))
+                                for was, item in group)
         return failed
+
+    def _remove(self, items: Sequence[LinkItem]) -> dict[Hashable, str]:
+        failed: dict[Hashable, str] = {}
+        for kind, group in itertools.groupby(items, type):
+            if kind is Route:
+                failed |= self._installer.remove_routes(list(group))
+            else:
+                failed |= _each((item, lambda item=item: self._installer.remove(item)) for item in group)
+        return failed
+
+
+def _each(calls: Iterable[tuple[LinkItem, Callable[[], None]]]) -> dict[Hashable, str]:
+    """Make all calls; return the reasons of those that failed, by their items' keys."""
+    failed: dict[Hashable, str] = {}
+    for item, call in calls:
+        try:
+            call()
+        except (Refused, NetlinkError, OSError) as error:
+            failed[item.key] = reason(error)
+        except Exception as error:  # one item that no code foresaw must not stop the others
+            LOG.exception("links: %s", item)
+            failed[item.key] = reason(error)
+    return failed
