@@ -10,6 +10,7 @@ import pytest
 from bench import __main__ as program
 from bench import scale
 from bench.figures import Figure, WrongState, median, percentile, shown, table
+from bench.page import page
 from fip64agent.plan.inputs import Inputs, Interface
 from fip64agent.plan.planner import plan
 from fip64agent.switch.flows import flows_of
@@ -129,3 +130,21 @@ def test_an_unknown_name(capsys):
         program.main(["nonsense"])
     assert end.value.code == 2
     assert "no benchmark nonsense; there are planning, coldstart" in capsys.readouterr().err
+
+
+def _result(figures, **values):
+    return {"quick": False, "wrong": None, "figures": [figure.plain() for figure in figures],
+            "machine": program.machine(), **values}
+
+
+def test_the_page_shows_each_figure_and_what_was_missed():
+    figures = [Figure("ping", 0.2345, "ms", peer="plain: 0.1 ms"), Figure("x", 6, "s", 5)]
+    text = page({"path": _result(figures)})
+    assert "   * - ping\n     - 0.234 ms\n     -\n     -\n     - plain: 0.1 ms\n" in text
+    assert "   * - x\n     - 6 s\n     - ≤ 5\n     - **missed**\n     -\n" in text
+
+
+@pytest.mark.parametrize("values", [{"quick": True}, {"wrong": "7 flows are missing"}])
+def test_no_page_of_what_means_nothing(values):
+    with pytest.raises(ValueError, match="path: "):
+        page({"path": _result([], **values)})

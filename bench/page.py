@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes doc/source/reference/measurements.rst from the JSON of a run: ``python -m bench.page [DIR]``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench.figures import shown
+
+PAGE = Path(__file__).resolve().parent.parent / "doc/source/reference/measurements.rst"
+INTRODUCTION = """\
+.. SPDX-License-Identifier: Apache-2.0
+.. Written by python -m bench.page from the results of make bench; change the words there.
+
+============
+Measurements
+============
+
+What the agent costs and how quick it is, measured by ``make bench`` on one small machine. ``make bench``
+prints the same table for yours, and writes every single value to ``bench/results``. A figure that is
+missed fails nothing: times are of a machine and of what else runs on it. A state that is not what it should
+be does: flows are counted after each step, in the switch and not by what the agent says.
+
+{machine}
+
+Except in `Packets through the lab`_, the host has 100 tenants with the same IPv4 subnet, one uplink and
+1,000 VM ports, 10 of each tenant. With 10,000 floating IPs each VM port has ten, on ten fixed IPs: Open
+vSwitch itself is slow with more ports (with 10,000, to add one more takes it over 30 s). Open vSwitch is
+real, with the userspace datapath; VM ports are its dummy devices, as nothing is sent. The daemon is a
+process of its own with its real topology file. In "links and translator counted" two of its rooms only
+count what they are asked for: what is left is the cost of plan, loop and switch. "All real" has all 101
+network namespaces of the agent, their links and routes, and 100 tayga processes.
+
+"p50" and "p99" are values that were seen: 50 and 99 of 100 were not slower. Figures without these are
+medians of all rounds, or single values where it says how long was measured. In JSON, ``samples`` has all.
+"""
+SECTIONS = {
+    "planning": ("The plan", """\
+plan() from scratch, 50 times, and replan() with one floating IP more, 1,000 times, in the benchmark's own
+process. At the end the incremental plan is compared with a full one."""),
+    "coldstart": ("Cold start", """\
+From nothing to all flows in the switch, beside ``ovs-ofctl add-flows`` of the same flows, dumped before. Both
+on the same bridge, in turns, 5 rounds. "Topology known" starts when the file has been read and checked,
+"process started" before Python is. "Ports to be made" includes the 101 ports that the agent puts on the
+bridge; ovs-ofctl makes none. What is wanted is at most twice the quickest round of ovs-ofctl there. It waits
+for the switch after each flow, and 1,000 ports make the switch slow to answer: so it is also shown on an Open
+vSwitch without ports. Links and translator are counted."""),
+    "onefip": ("One floating IP more", """\
+One floating IP is added to 10,000, again and again, each for another VM. "Topology known" starts when the
+source hands over the new topology, "file written" at the rename(2) of the whole new file; both end when the
+switch has confirmed the flows and the pass is over. Most of the latter is reading and checking the file,
+all of it, in a child process. "All real" includes the restart of the tenant's tayga, which cannot be told
+of a mapping otherwise."""),
+    "resident": ("At rest, and started again", """\
+The daemon with 10,000 floating IPs: memory 5 s after all was installed, CPU time over 60 s with all its
+probes, then over 90 s with one full audit in it (there is one in 300 s unless configured otherwise). Then it
+is killed (SIGKILL) and started again: flows and their ages, links, routes and tayga processes are compared
+from outside."""),
+    "path": ("Packets through the lab", """\
+An IPv6 client behind an upstream router, the bridge, and a VM: through tayga to a floating IP, beside plain
+IPv6 over the same router, uplink and bridge to a machine with IPv6. Pings of 56 bytes each 5 ms, and one TCP
+connection for 3 s at a time, in turns. All of it shares the machine's CPUs: clients, router, Open vSwitch's
+userspace datapath, tayga, VM."""),
+}
+
+
+def _machine(results: dict[str, dict[str, Any]]) -> str:
+    where = next(iter(results.values()))["machine"]
+    loads = sorted(result["machine"]["load_before"] for result in results.values())
+    return (f"Measured on {where['time'][:10]}: {where['processor']}, {where['cpus']} CPUs; Linux\n"
+            f"{where['kernel']}, {where['ovs']}, Python {where['python']}.\n"
+            f"Load average before each benchmark: {loads[0]:.1f} to {loads[-1]:.1f}.")
+
+
+def _table(figures: list[dict[str, Any]]) -> list[str]:
+    lines = [".. list-table::", "   :header-rows: 1", "   :widths: 46 14 12 8 20", "", "   * - figure",
+             "     - value", "     - wanted", "     -", "     - beside"]
+    for figure in figures:
+        wanted = "" if figure["wanted"] is None else (
+            f"{'≤' if figure['at_most'] else '≥'} {shown(figure['wanted'])}")
+        verdict = {None: "", True: "met", False: "**missed**"}[figure["met"]]
+        lines += [f"   * - {figure['name']}"] + [f"     - {cell}".rstrip() for cell in (
+            f"{shown(figure['value'])} {figure['unit']}", wanted, verdict, figure["peer"])]
+    return lines
+
+
+def page(results: dict[str, dict[str, Any]]) -> str:
+    """Return the page; `results` is what the JSON files have, by benchmark.
+
+    Raises: ValueError when one of them is of a quick run, or of one that went wrong.
+    """
+    for name, result in results.items():
+        if result["quick"] or result["wrong"]:
+            raise ValueError(f"{name}: {'a quick run' if result['quick'] else result['wrong']}")
+    lines = [INTRODUCTION.format(machine=_machine(results))]
+    for name, (title, words) in SECTIONS.items():
+        if name in results:
+            lines += [title, "=" * len(title), "", words, "", *_table(results[name]["figures"]), ""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    directory = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("results")
+    results = {name: json.loads((directory / f"{name}.json").read_text()) for name in SECTIONS}
+    PAGE.write_text(page(results))
+    print(PAGE)
+
+
+if __name__ == "__main__":
+    main()
