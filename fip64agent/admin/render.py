@@ -83,6 +83,8 @@ def _agent(answer: dict[str, Any]) -> Iterator[str]:
     installed = ", ".join(f"{room} {count}" for room, count in answer["installed"].items())
     topology = answer["topology"]
     settled = "carried out" if answer["settled"] else "not carried out yet"
+    if answer["settled"] and answer["failures"]:
+        settled += f" but for {_number(answer['failures'], 'item that fails', 'items that fail')}"
     yield f"{'plan':14}{settled}; installed items: {installed}"
     yield (f"{'last pass':14}{answer['last_pass_seconds'] * 1000:.1f} ms; since the start {answer['passes']} "
            f"passes, {answer['applied']} items applied, {answer['pruned']} pruned, "

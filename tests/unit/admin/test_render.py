@@ -44,6 +44,13 @@ def test_diff_counts_by_action():
     assert render.diff([]) == "nothing to change\n"
 
 
+def test_a_plan_with_failures_is_not_called_carried_out(agent):
+    answer = report.status(agent)
+    assert "carried out; installed" in render.status(answer)
+    answer["failures"] = 2
+    assert "carried out but for 2 items that fail; installed" in render.status(answer)
+
+
 def test_a_status_with_very_many_problems_stays_readable(agent):
     answer = report.status(agent)
     answer["problems"] = [{"severity": "error", "text": f"problem {number}", "details": []}
