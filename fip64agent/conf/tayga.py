@@ -8,6 +8,4 @@ OPTS = [
     cfg.StrOpt("binary", default="tayga", help="The program: a path, or a name to be found in PATH."),
     cfg.StrOpt("netns_prefix", default="fip64-", regex=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=32,
                help="Prefix of the network namespaces: <prefix>core, and <prefix><router id> per tenant."),
-    cfg.FloatOpt("restart_delay", default=0.05, min=0,
-                 help="Seconds to gather changes of one tenant before its tayga is restarted with them."),
 ]

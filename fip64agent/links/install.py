@@ -126,7 +126,7 @@ class Installer:
             return False
         pair = self._read(item)
         if pair is None:
-            raise Refused(f"a link named {item.name} is in {_where(item.netns)} and does not carry our mark")
+            raise Refused(f"a link named {item.name} is there and does not carry our mark")
         if (pair.peer_netns, pair.peer) == (item.peer_netns, item.peer):
             return True
         self._gone_is_fine(self._route(item.netns).link, "del", index=index)

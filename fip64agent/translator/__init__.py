@@ -13,5 +13,4 @@ def translator_from(conf, on_change: Callable[[], None] = lambda: None) -> Trans
     from fip64agent.translator.tayga.room import TaygaRoom
 
     return TaygaRoom(run_path=conf.run_path, state_path=conf.state_path, binary=conf.tayga.binary,
-                     netns_prefix=conf.tayga.netns_prefix, restart_delay=conf.tayga.restart_delay,
-                     on_change=on_change)
+                     netns_prefix=conf.tayga.netns_prefix, on_change=on_change)

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
+import math
 from collections.abc import Hashable, Iterator
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
+from fip64agent.plan.allocate import tenant_netns
 from fip64agent.plan.desired import ObjectKey, Tenant
 from fip64agent.translator.base import ClientBinding
 
@@ -19,7 +22,10 @@ TUN = "nat64"
 class Instance:
     """One tayga: equal when it runs with the same configuration."""
 
-    router_id: str
+    router_id: str = dataclasses.field(compare=False)
+    """As read back: `name`, which it hardly ever differs from."""
+    name: str
+    """Of the tenant's namespace without the agent's prefix; its files are below a directory of that name."""
     netns: str
     digest: str
     """Of the configuration's text; in the file's name, so that a running process tells what it has read."""
@@ -28,31 +34,53 @@ class Instance:
 
     @property
     def key(self) -> Hashable:
-        return ("tayga", self.router_id)
+        return ("tayga", self.name)
 
     def __str__(self) -> str:
         return f"tayga of router {self.router_id}"
 
 
+def instance_name(router_id: str) -> str:
+    """Return what a tenant's files are called: its router's id, if that can be a file's name."""
+    return tenant_netns("", router_id)
+
+
 def instance(tenant: Tenant, state_path: str) -> Instance:
     """Return what should run for a tenant. Its client bindings live below `state_path`."""
+    name = instance_name(tenant.router_id)
     own = tenant.pool[1]  # tayga keeps the pool's first address free itself
     lines = [
         f"tun-device {TUN}",
         f"ipv4-addr {own}",
         f"ipv6-addr {tenant.address6}",
         f"dynamic-pool {tenant.pool}",
-        f"data-dir {data_directory(state_path, tenant.router_id)}",
+        f"data-dir {data_directory(state_path, name)}",
         *(f"map {fixed} {floating}" for fixed, floating in tenant.maps),
     ]
     text = "\n".join(lines) + "\n"
-    return Instance(tenant.router_id, tenant.netns, hashlib.sha256(text.encode()).hexdigest()[:16], text,
-                    tenant.key)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return Instance(tenant.router_id, name, tenant.netns, digest, text, tenant.key)
 
 
-def data_directory(state_path: str, router_id: str) -> str:
+def data_directory(state_path: str, name: str) -> str:
     """Where tayga keeps dynamic.map of a tenant."""
-    return f"{state_path}/tayga/{router_id}"
+    return f"{state_path}/tayga/{name}"
+
+
+def capacity(text: str) -> int | None:
+    """Return for how many clients a configuration has pool addresses; None when it does not say."""
+    pool, taken = None, set()
+    for line in text.splitlines():
+        words = line.split()
+        with contextlib.suppress(ValueError):
+            match words:
+                case ["dynamic-pool", value]:
+                    pool = IPv4Network(value)
+                case ["ipv4-addr", value] | ["map", value, _]:
+                    taken.add(IPv4Address(value))
+    if pool is None:
+        return None
+    return pool.num_addresses - len({pool[0]} | {address for address in taken if address in pool})
 
 
 def bindings(router_id: str, text: str) -> Iterator[ClientBinding]:
@@ -61,7 +89,7 @@ def bindings(router_id: str, text: str) -> Iterator[ClientBinding]:
         words = line.partition("#")[0].split()
         if len(words) != 3:
             continue
-        try:
-            yield ClientBinding(router_id, IPv6Address(words[1]), IPv4Address(words[0]), float(words[2]))
-        except (AddressValueError, ValueError):
-            continue
+        with contextlib.suppress(ValueError):
+            last_seen = float(words[2])
+            yield ClientBinding(router_id, IPv6Address(words[1]), IPv4Address(words[0]),
+                                last_seen if math.isfinite(last_seen) else None)

@@ -9,19 +9,27 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
 import select
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from fip64agent.translator.tayga.config import Instance, data_directory
+
+LOG = logging.getLogger(__name__)
 
 NETNS = Path("/run/netns")
 _YOUNG = 1.0
 """Seconds that a process gets to open its TUN device."""
-LOG_SIZE = 256 * 1024
-"""Bytes after which a log file is moved aside at the next start."""
+_SETTLED = 5.0
+"""Seconds that new processes are waited for, all together, until they have opened their TUN devices."""
+_EXPLAIN = 0.5
+"""Seconds to let one that ended at once say why."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -29,7 +37,8 @@ class Process:
     pid: int
     started: str
     """Clock ticks since boot, from /proc/<pid>/stat."""
-    router_id: str
+    name: str
+    """Of its tenant: the name of the directory that its configuration is in."""
     digest: str
     state: str
     """Letter of proc(5): S sleeping, R running, T stopped, Z zombie."""
@@ -42,72 +51,155 @@ class Process:
         return self.state not in "TtZX" and self.attached
 
 
-def configuration_file(run_path: str, router_id: str, digest: str) -> Path:
-    return Path(run_path, "tayga", router_id, f"{digest}.conf")
+@dataclasses.dataclass(slots=True)
+class Launch:
+    """A process that was just started. Its name, and how to tell what becomes of it."""
+
+    name: str
+    child: subprocess.Popen
+    command: list[str]
+    log: Path
+    started: str = ""
+    """As of Process; "" when it ended before it was looked at."""
+
+
+def configuration_file(run_path: str, name: str, digest: str) -> Path:
+    return Path(run_path, "tayga", name, f"{digest}.conf")
+
+
+# -- looking --------------------------------------------------------------------------------------
+
+
+def parse_command(words: Sequence[str], run_path: str) -> tuple[str, str] | None:
+    """Return (name, digest) if a command line is that of a tayga of ours, else None."""
+    ours = os.path.join(run_path, "tayga") + "/"
+    if "--config" not in words[:-1]:
+        return None
+    path = words[words.index("--config") + 1]
+    name, slash, file = path.removeprefix(ours).partition("/")
+    if not path.startswith(ours) or not (name and slash) or "/" in file or not file.endswith(".conf"):
+        return None
+    return name, file.removesuffix(".conf")
 
 
 def running(run_path: str) -> Iterator[Process]:
-    """Yield the tayga processes that read a configuration below `run_path`: those are ours."""
-    ours = os.path.join(run_path, "tayga") + "/"
+    """Yield the processes that read a configuration below `run_path`: those are ours. Scans all of /proc."""
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
             continue
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            words = Path(entry.path, "cmdline").read_bytes().decode(errors="replace").split("\0")
-            if "--config" not in words:
+        with contextlib.suppress(OSError, IndexError, ValueError):  # it ended while we looked
+            words = _read(f"{entry.path}/cmdline").split("\0")
+            if (found := parse_command(words, run_path)) is None:
                 continue
-            path = words[words.index("--config") + 1]
-            if not path.startswith(ours) or not path.endswith(".conf"):
-                continue
-            router_id, name = path.removeprefix(ours).split("/")
-            state, started = _status(int(entry.name))
-            yield Process(int(entry.name), started, router_id, name.removesuffix(".conf"), state,
-                          os.stat(f"{entry.path}/ns/net").st_ino, _attached(Path(entry.path), started))
+            pid = int(entry.name)
+            state, started = status(pid)
+            young = _age(started) < _YOUNG
+            yield Process(pid, started, *found, state, os.stat(f"{entry.path}/ns/net").st_ino,
+                          young or attached(pid))
 
 
-def _status(pid: int) -> tuple[str, str]:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+def _read(path: str) -> str:
+    with open(path, "rb") as file:
+        return file.read().decode(errors="replace")
+
+
+def status(pid: int) -> tuple[str, str]:
+    """Return the state and the start time of a process. Raises: OSError when there is none."""
+    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
     return fields[0], fields[19]
 
 
-def _attached(proc: Path, started: str) -> bool:
-    age = float(Path("/proc/uptime").read_text().split()[0]) - int(started) / os.sysconf("SC_CLK_TCK")
-    if age < _YOUNG:
-        return True
-    return any(line.startswith("iff:") and line.split()[1:] for info in os.scandir(proc / "fdinfo")
-               for line in Path(info.path).read_text().splitlines())
+def _age(started: str) -> float:
+    return float(_read("/proc/uptime").split()[0]) - int(started) / os.sysconf("SC_CLK_TCK")
 
 
-def start(binary: str, run_path: str, state_path: str, router_id: str, netns: str, digest: str,
-          text: str) -> None:
-    """Start tayga for a tenant, in its namespace and in a session of its own.
+def attached(pid: int) -> bool:
+    """Whether a process holds a TUN device that still exists. Raises: OSError."""
+    return any(line.startswith("iff:") and line.split()[1:] for info in os.scandir(f"/proc/{pid}/fdinfo")
+               for line in _read(info.path).splitlines())
 
-    Raises: OSError; ChildProcessError with its last words when it ends at once.
-    """
-    path = configuration_file(run_path, router_id, digest)
+
+# -- starting -------------------------------------------------------------------------------------
+
+
+def start(binary: str, run_path: str, state_path: str, item: Instance) -> Launch:
+    """Start tayga for a tenant, in its namespace and in a session of its own. Raises: OSError."""
+    if not (NETNS / item.netns).exists():  # nsenter would say so too, but later
+        raise FileNotFoundError(f"there is no network namespace {item.netns} for it yet")
+    path = configuration_file(run_path, item.name, item.digest)
     path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    Path(state_path, "tayga", router_id).mkdir(mode=0o750, parents=True, exist_ok=True)
+    Path(data_directory(state_path, item.name)).mkdir(mode=0o750, parents=True, exist_ok=True)
     temporary = path.with_suffix(".new")
-    temporary.write_text(text)
+    temporary.write_text(item.text)
     temporary.rename(path)
-    log = path.parent / "tayga.log"
-    with contextlib.suppress(FileNotFoundError):
-        if log.stat().st_size > LOG_SIZE:
-            log.rename(log.with_suffix(".log.1"))
-    with open(log, "ab") as output:
-        before = output.tell()
-        process = subprocess.Popen(
-            ["nsenter", f"--net={NETNS / netns}", "--", binary, "--nodetach", "--config", str(path)],
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/")
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        status = process.wait(0.03)  # what is wrong with a configuration shows at once
-        with open(log, "rb") as written:
-            written.seek(before)
-            words = written.read(2000).decode(errors="replace").strip().splitlines()
-        raise ChildProcessError(f"tayga ended with status {status}: {'; '.join(words[-3:]) or 'no word'}")
     for old in path.parent.glob("*.conf"):
         if old != path:
             old.unlink(missing_ok=True)
+    command = ["nsenter", f"--net={NETNS / item.netns}", "--", binary, "--nodetach", "--config", str(path)]
+    log = path.parent / "tayga.log"
+    with open(log, "wb") as output:
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                                 start_new_session=True, cwd="/")
+    launch = Launch(item.name, child, command, log)
+    with contextlib.suppress(OSError):
+        launch.started = status(child.pid)[1]
+    return launch
+
+
+def settle(launches: Sequence[Launch]) -> dict[str, str]:
+    """Wait until all have opened their TUN devices or ended. Returns why those that ended did, by name."""
+    failed: dict[str, str] = {}
+    waiting = list(launches)
+    deadline = time.monotonic() + _SETTLED
+    while waiting:
+        for launch in list(waiting):
+            if (code := launch.child.poll()) is not None:
+                failed[launch.name] = _explained(launch, code)
+            else:
+                with contextlib.suppress(OSError):
+                    if not attached(launch.child.pid):
+                        continue
+            waiting.remove(launch)
+        if time.monotonic() > deadline:
+            LOG.warning("tayga of %s has not opened its TUN device in %g s",
+                        ", ".join(launch.name for launch in waiting), _SETTLED)
+            break
+        if waiting:
+            time.sleep(0.002)
+    for launch in launches:
+        if launch.name not in failed:
+            launch.child.returncode = 0  # it outlives us: whoever sees it end reaps it, not Popen
+    return failed
+
+
+def _explained(launch: Launch, code: int) -> str:
+    """Say why one ended at once: tayga tells it to the system log, unless it is asked to debug."""
+    words = []
+    with contextlib.suppress(OSError):
+        words = [line.strip() for line in launch.log.read_text(errors="replace").splitlines() if line.strip()]
+        if not words and code > 0:
+            words = _debug(launch.command)
+    why = "; ".join(words[-3:]) or "it did not say why"
+    if code < 0:
+        return f"tayga was killed by signal {-code}: {why}"
+    return f"tayga ended with status {code}: {why}"
+
+
+def _debug(command: list[str]) -> list[str]:
+    """Run it once more to hear its last words; it is not left running."""
+    child = subprocess.Popen([*command, "-d"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, cwd="/")
+    try:
+        output, _ = child.communicate(timeout=_EXPLAIN)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.communicate()
+        return []
+    said = [line.strip() for line in output.decode(errors="replace").splitlines() if line.strip()]
+    return said[-1:]
+
+
+# -- ending ---------------------------------------------------------------------------------------
 
 
 def stop(process: Process, seconds: float = 2) -> None:
@@ -118,13 +210,16 @@ def stop(process: Process, seconds: float = 2) -> None:
         return
     try:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            if _status(process.pid)[1] != process.started:
+            state, started = status(process.pid)
+            if started != process.started:
                 return
-            numbers = (signal.SIGTERM, signal.SIGKILL) if process.works else (signal.SIGKILL,)
+            # One that is stopped would take SIGTERM only when it goes on.
+            numbers = (signal.SIGKILL,) if state in "Tt" else (signal.SIGTERM, signal.SIGKILL)
             for number in numbers:
                 signal.pidfd_send_signal(pidfd, number)
                 if select.select([pidfd], [], [], seconds)[0]:
-                    break
+                    return
+            raise TimeoutError(f"tayga (pid {process.pid}) does not end, not even by SIGKILL")
     finally:
         os.close(pidfd)
         reap(process.pid)
@@ -136,7 +231,7 @@ def reap(pid: int) -> None:
         os.waitpid(pid, os.WNOHANG)
 
 
-def forget(run_path: str, state_path: str, router_id: str) -> None:
+def forget(run_path: str, state_path: str, name: str) -> None:
     """Remove the files of a tenant that is gone."""
     for root in (run_path, state_path):
-        shutil.rmtree(Path(root, "tayga", router_id), ignore_errors=True)
+        shutil.rmtree(Path(root, "tayga", name), ignore_errors=True)

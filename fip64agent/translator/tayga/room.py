@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -23,7 +24,7 @@ STEADY = 10.0
 """Seconds that a tayga must have run for its death to count as the first again."""
 LONGEST_WAIT = 60.0
 CHECK = 2.0
-"""Seconds between looks for a stopped (hung) process."""
+"""Seconds between looks for stopped (hung) processes and full pools."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -33,27 +34,45 @@ class _Life:
     started: float = 0.0
     deaths: int = 0
     not_before: float = 0.0
+    last_words: str = ""
+
+
+@dataclasses.dataclass(slots=True)
+class _Pool:
+    """How full a tenant's NAT64 pool was when tayga last wrote it down."""
+
+    written: int
+    """Time of that, in ns since the epoch."""
+    clients: int
+    capacity: int | None
+
+    @property
+    def full(self) -> bool:
+        return self.capacity is not None and self.clients >= self.capacity
 
 
 class TaygaRoom:
-    """`restart_delay`: seconds to gather changes of a tenant before its tayga is restarted with them."""
+    """`run_path` and `state_path`: for configurations, and for client bindings, which outlive a reboot."""
 
     name = "translator"
     kind = "tayga"
 
     def __init__(self, run_path: str, state_path: str, binary: str, netns_prefix: str,
-                 restart_delay: float = 0.05, on_change: Callable[[], None] = lambda: None,
+                 on_change: Callable[[], None] = lambda: None,
                  clock: Callable[[], float] = time.monotonic) -> None:
         self._run_path = os.path.abspath(run_path)
         self._state_path = os.path.abspath(state_path)
         self._binary = binary
         self._prefix = netns_prefix
-        self._restart_delay = restart_delay
         self._on_change = on_change
         self._clock = clock
         self._lock = hub.Semaphore()
         self._lives: dict[str, _Life] = {}
-        self._watched: dict[tuple[int, str], object] = {}
+        self._known: dict[tuple[int, str], process.Process] = {}
+        """As last seen; each is looked at again before anything is done to it."""
+        self._looked = False
+        self._watchers: dict[tuple[int, str], object] = {}
+        self._pools: dict[str, _Pool] = {}
         self._checker = None
         self._ending: set[int] = set()
 
@@ -61,10 +80,10 @@ class TaygaRoom:
         self._checker = hub.spawn(self._check_forever)
 
     def close(self) -> None:
-        for thread in (self._checker, *self._watched.values()):
+        for thread in (self._checker, *self._watchers.values()):
             if thread is not None:
                 thread.kill()
-        self._checker, self._watched = None, {}
+        self._checker, self._watchers = None, {}
 
     def ready(self) -> str | None:
         if self._program() is None:
@@ -85,18 +104,24 @@ class TaygaRoom:
     def actual(self) -> dict[Hashable, Instance]:
         """Return what runs and works; a process in a dead namespace, or stopped, does not count."""
         result: dict[Hashable, Instance] = {}
-        for found in hub.offload(self._running, lock=self._lock):
-            netns = self._prefix + found.router_id
-            self._watch(found)
-            broken = not found.works or found.netns_inode != self._inode(netns)
-            item = Instance(found.router_id, netns, "broken" if broken else found.digest)
-            if item.key in result:  # two of one tenant: neither is right
-                item = dataclasses.replace(item, digest="several")
-            result[item.key] = item
+        with self._lock:
+            for found in self._look():
+                netns = self._prefix + found.name
+                broken = not found.works or found.netns_inode != self._inode(netns)
+                item = Instance(found.name, found.name, netns, "broken" if broken else found.digest)
+                if item.key in result:  # two of one tenant: neither is right
+                    item = dataclasses.replace(item, digest="several")
+                result[item.key] = item
         return result
 
-    def _running(self) -> list[process.Process]:
-        return list(process.running(self._run_path))
+    def _look(self) -> list[process.Process]:
+        """Find all processes of ours, and watch them."""
+        found = hub.offload(lambda: list(process.running(self._run_path)))
+        self._looked = True
+        self._known = {(each.pid, each.started): each for each in found}
+        for each in found:
+            self._watch(each)
+        return found
 
     @staticmethod
     def _inode(netns: str) -> int | None:
@@ -111,126 +136,193 @@ class TaygaRoom:
         failed: dict[Hashable, str] = {}
         due = []
         for was, item in items:
-            life = self._lives.setdefault(item.router_id, _Life())
+            life = self._lives.setdefault(item.name, _Life())
             if was is None and (wait := life.not_before - self._clock()) > 0:
-                failed[item.key] = f"tayga died {life.deaths} times; started again in {wait:.0f} s"
+                failed[item.key] = (f"tayga died {life.deaths} times; started again in {wait:.0f} s"
+                                    f"{life.last_words and ': '}{life.last_words}")
             else:
                 due.append(item)
-        if not due:
-            return failed
-        with self._lock:
-            ours = hub.offload(self._running)
-            self._ending = {found.pid for found in ours}
-            try:
-                failed.update(hub.offload(self._replace_all, due, ours))
-            finally:
-                self._ending = set()
-            for found in hub.offload(self._running):
-                self._watch(found)
+        if due:
+            with self._replacing({item.name for item in due}) as victims:
+                failed |= hub.offload(self._replace_all, due, victims)
         return failed
 
-    def _replace_all(self, items: Sequence[Instance], ours: Sequence[process.Process]) -> dict[Hashable, str]:
+    @contextlib.contextmanager
+    def _replacing(self, names: set[str]) -> Iterator[dict[str, list[process.Process]]]:
+        """The processes of these tenants, by name; their end is not a death meanwhile."""
+        with self._lock:
+            if not self._looked:
+                self._look()
+            victims: dict[str, list[process.Process]] = {}
+            for found in self._known.values():
+                if found.name in names:
+                    victims.setdefault(found.name, []).append(found)
+            self._ending = {found.pid for group in victims.values() for found in group}
+            try:
+                yield victims
+            finally:
+                for key in [key for key, found in self._known.items() if found.pid in self._ending]:
+                    del self._known[key]
+                    if (watcher := self._watchers.pop(key, None)) is not None:
+                        watcher.kill()
+                self._ending = set()
+                for found in self._known.values():
+                    self._watch(found)
+
+    def _replace_all(self, items: Sequence[Instance],
+                     victims: Mapping[str, Sequence[process.Process]]) -> dict[Hashable, str]:
         program = self._program() or self._binary
-        failed = {}
+        failed: dict[str, str] = {}
+        launches = []
         for item in items:
             try:
-                for found in ours:
-                    if found.router_id == item.router_id:
-                        process.stop(found)
-                process.start(program, self._run_path, self._state_path, item.router_id, item.netns,
-                              item.digest, item.text)
-                self._lives[item.router_id].started = self._clock()
+                for found in victims.get(item.name, ()):
+                    process.stop(found)
+                launches.append(process.start(program, self._run_path, self._state_path, item))
+                self._lives[item.name].started = self._clock()
             except (OSError, ValueError) as error:
-                self._died(item.router_id)
-                failed[item.key] = str(error)
-        return failed
+                failed[item.name] = str(error)
+        for name, reason in process.settle(launches).items():
+            self._died(name, reason)
+            failed[name] = reason
+        by_name = {item.name: item for item in items}
+        for launch in launches:
+            if launch.name not in failed and launch.started:
+                self._known[launch.child.pid, launch.started] = process.Process(
+                    launch.child.pid, launch.started, launch.name, by_name[launch.name].digest, "S",
+                    self._inode(by_name[launch.name].netns) or 0, True)
+        return {by_name[name].key: reason for name, reason in failed.items()}
 
     def prune(self, items: Sequence[Instance]) -> dict[Hashable, str]:
-        gone = {item.router_id for item in items}
+        failed: dict[Hashable, str] = {}
 
         def end() -> None:
-            for found in ours:
-                if found.router_id in gone:
-                    process.stop(found)
-            for router_id in gone:
-                process.forget(self._run_path, self._state_path, router_id)
+            for item in items:
+                try:
+                    for found in victims.get(item.name, ()):
+                        process.stop(found)
+                    process.forget(self._run_path, self._state_path, item.name)
+                except OSError as error:
+                    failed[item.key] = str(error)
 
-        with self._lock:
-            ours = hub.offload(self._running)
-            self._ending = {found.pid for found in ours if found.router_id in gone}
-            try:
-                hub.offload(end)
-            finally:
-                self._ending = set()
-        for router_id in gone:
-            self._lives.pop(router_id, None)
-        return {}
+        with self._replacing({item.name for item in items}) as victims:
+            hub.offload(end)
+        for item in items:
+            self._lives.pop(item.name, None)
+            self._pools.pop(item.name, None)
+        return failed
 
     # -- deaths -----------------------------------------------------------------------------------
 
     def _watch(self, found: process.Process) -> None:
         key = (found.pid, found.started)
-        if self._checker is not None and key not in self._watched:
-            self._watched[key] = hub.spawn(self._wait_for_death, found)
+        if self._checker is not None and key not in self._watchers:
+            self._watchers[key] = hub.spawn(self._wait_for_death, found)
 
     def _wait_for_death(self, found: process.Process) -> None:
+        key = (found.pid, found.started)
         try:
             pidfd = os.pidfd_open(found.pid)
-        except OSError:
-            self._watched.pop((found.pid, found.started), None)
-            self._on_change()
+        except ProcessLookupError:
+            pass  # it was quicker
+        except OSError as error:
+            LOG.warning("tayga of router %s (pid %d) is not watched: %s", found.name, found.pid, error)
             return
-        try:
-            hub.wait_readable(pidfd)
-        finally:
-            os.close(pidfd)
-        self._watched.pop((found.pid, found.started), None)
+        else:
+            try:
+                hub.wait_readable(pidfd)
+            finally:
+                os.close(pidfd)
         process.reap(found.pid)
         if found.pid in self._ending:
             return
-        LOG.warning("tayga of router %s died (pid %d)", found.router_id, found.pid)
-        self._died(found.router_id)
+        self._watchers.pop(key, None)
+        self._known.pop(key, None)
+        LOG.warning("tayga of router %s died (pid %d)", found.name, found.pid)
+        self._died(found.name, "")
         self._on_change()
 
-    def _died(self, router_id: str) -> None:
-        life = self._lives.setdefault(router_id, _Life())
+    def _died(self, name: str, last_words: str) -> None:
+        life = self._lives.setdefault(name, _Life())
         now = self._clock()
         life.deaths = 1 if now - life.started > STEADY else life.deaths + 1
+        life.last_words = last_words
         # The first death is repaired at once.
         life.not_before = now + (0 if life.deaths < 2 else min(LONGEST_WAIT, 2 ** (life.deaths - 2)))
 
     def _check_forever(self) -> None:
-        known: str | None = None
+        known: list[str] = []
         while True:
             hub.sleep(CHECK)
-            trouble = self.healthy()
-            if trouble and trouble != known:
-                LOG.warning("%s", trouble)
+            hung, full = self._stopped(), self._full()
+            for trouble in hung + full:
+                if trouble not in known:
+                    LOG.warning("%s", trouble)
+            if any(trouble not in known for trouble in hung):
                 self._on_change()
-            known = trouble
+            known = hung + full
+
+    def _stopped(self) -> list[str]:
+        """Tell of processes that do not run; a look at those that are known costs 20 us each."""
+        result = []
+        for (pid, started), found in list(self._known.items()):
+            with contextlib.suppress(OSError):
+                state, now_started = process.status(pid)
+                if now_started == started and state in "Tt" and pid not in self._ending:
+                    result.append(f"tayga of router {found.name} (pid {pid}) is stopped (state {state})")
+        return result
+
+    def _full(self) -> list[str]:
+        """Tell of pools that had no free address when tayga last wrote its bindings down."""
+        result = []
+        for found in list(self._known.values()):
+            pool = self._pool(found)
+            if pool is not None and pool.full:
+                result.append(f"the NAT64 pool of router {found.name} is full: all {pool.capacity} addresses "
+                              "have clients; a new one is refused until another was silent for 2 hours")
+        return result
+
+    def _pool(self, found: process.Process) -> _Pool | None:
+        """Read the file of bindings again only when it was written since."""
+        path = self._bindings_file(found.name)
+        known = self._pools.get(found.name)
+        try:
+            written = os.stat(path).st_mtime_ns
+            if known is None or known.written != written:
+                configuration = process.configuration_file(self._run_path, found.name, found.digest)
+                known = _Pool(written, sum(1 for _ in config.bindings("", path.read_text(errors="replace"))),
+                              config.capacity(configuration.read_text()))
+                self._pools[found.name] = known
+        except OSError:  # no client yet
+            return None
+        return known
+
+    def _bindings_file(self, name: str) -> Path:
+        return Path(config.data_directory(self._state_path, name), "dynamic.map")
 
     # -- for the operator -------------------------------------------------------------------------
 
     def healthy(self) -> str | None:
-        for found in hub.offload(self._running):
-            if found.pid in self._ending or found.state == "Z":
-                continue
-            what = f"tayga of router {found.router_id} (pid {found.pid})"
-            if not found.attached:
-                return f"{what} has lost its TUN device"
-            if not found.works:
-                return f"{what} is stopped (state {found.state})"
-        return None
+        with self._lock:
+            lost = [found for found in self._look() if not found.attached]
+        troubles = [f"tayga of router {each.name} (pid {each.pid}) has lost its TUN device" for each in lost]
+        troubles += self._stopped() + self._full()
+        if len(troubles) > 1:
+            return f"{troubles[0]}; and {len(troubles) - 1} more like it"
+        return troubles[0] if troubles else None
 
     def clients(self, router_id: str) -> list[ClientBinding]:
-        """As last saved: tayga writes its file when a client is new and when it ends."""
-        path = Path(config.data_directory(self._state_path, router_id), "dynamic.map")
+        """As last saved: tayga writes a new client down after up to a minute, and all when it ends."""
         try:
+            path = self._bindings_file(config.instance_name(router_id))
             return list(config.bindings(router_id, path.read_text(errors="replace")))
         except OSError:
             return []
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:
         """Packets and bytes through each tenant's TUN device are counted by the kernel, not by tayga."""
-        tenants = {found.router_id for found in hub.offload(self._running)}
-        return {router_id: {"clients": len(self.clients(router_id))} for router_id in sorted(tenants)}
+        result = {}
+        for found in sorted(self._known.values(), key=lambda found: found.name):
+            pool = self._pool(found)
+            result[found.name] = {"clients": pool.clients if pool is not None else 0}
+        return result
