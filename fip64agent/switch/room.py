@@ -19,6 +19,7 @@ from fip64agent.switch.announce import Announcer
 from fip64agent.switch.app import Connection, Reply
 from fip64agent.switch.codec import FlowItem
 from fip64agent.switch.flows import flows_of
+from fip64agent.switch.flows.default import default
 from fip64agent.switch.ovsdb import OvsdbClient, OwnPort
 
 LOG = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ class PortItem:
 
 
 SwitchItem = PortItem | FlowItem
+_DEFAULT = codec.encode(next(default(Host("", "", "", "", ""))))
+"""The one flow that counts as installed when another system has one in its place."""
 
 
 def _port_of(obj: PlanObject) -> str:
@@ -136,7 +139,8 @@ class SwitchRoom:
             flows = self._read_flows()
             self._flow_count = len(flows)
             result.update(flows)
-            self._satisfied = {key: item for key, item in self._satisfied.items() if key in self._foreign}
+            # It is wanted together with our other flows only.
+            self._satisfied = {_DEFAULT.key: _DEFAULT} if flows and _DEFAULT.key in self._foreign else {}
             result.update(self._satisfied)
             return result
 
@@ -202,7 +206,7 @@ class SwitchRoom:
             if key not in taken:
                 self._satisfied.pop(key, None)
                 wanted.append((was, item))
-            elif (item.table, item.priority, item.match) == (pipeline.CLASSIFIER, pipeline.DEFAULT, b""):
+            elif key == _DEFAULT.key:
                 self._satisfied[key] = item
             else:
                 failed[key] = ("another system has a flow with the same table, priority and match; "
