@@ -53,6 +53,7 @@ class PortItem:
 SwitchItem = PortItem | FlowItem
 _DEFAULT = codec.encode(next(default(Host("", "", "", "", ""))))
 """The one flow that counts as installed when another system has one in its place."""
+_HOST = pipeline.decode_cookie(_DEFAULT.cookie)[1]
 
 
 def _port_of(obj: PlanObject) -> str:
@@ -139,8 +140,9 @@ class SwitchRoom:
             flows = self._read_flows()
             self._flow_count = len(flows)
             result.update(flows)
-            # It is wanted together with our other flows only.
-            self._satisfied = {_DEFAULT.key: _DEFAULT} if flows and _DEFAULT.key in self._foreign else {}
+            # It is wanted together with the host's other flows.
+            hosts = any(pipeline.decode_cookie(item.cookie)[1] == _HOST for item in flows.values())
+            self._satisfied = {_DEFAULT.key: _DEFAULT} if hosts and _DEFAULT.key in self._foreign else {}
             result.update(self._satisfied)
             return result
 
