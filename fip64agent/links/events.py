@@ -57,7 +57,7 @@ def _event(kind: int, port: int, body: bytes, foreign_ground: bool) -> Event | N
     if kind in _ADDRESSES:
         if dict(rtnetlink.attributes(body, 8)).get(_ADDRESS_ORIGIN) == _KERNEL_LINK_LOCAL:
             return None  # made of the link's MAC; it comes and goes with the link
-        return Event(port, struct.unpack_from("=I", body, 4)[0], kind == 20)
+        return Event(port, struct.unpack_from("=I", body, 4)[0], False)
     if kind in _ROUTES and body[5] == PROTOCOL:
         oif = dict(rtnetlink.attributes(body, 12)).get(_OIF, bytes(4))
         return Event(port, struct.unpack("=I", oif)[0], False)

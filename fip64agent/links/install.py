@@ -14,7 +14,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from fip64agent.links import marks, readback, routes, rtnetlink
 from fip64agent.links import netns as namespaces
-from fip64agent.links.kernel import Doors, write_sysctls
+from fip64agent.links.kernel import Door, Doors, write_sysctls
 from fip64agent.links.model import (
     PROTOCOL,
     Address,
@@ -69,11 +69,20 @@ class Installer:
             if error.code not in _GONE:
                 raise
 
+    def _door(self, netns: str) -> Door:
+        """Open a namespace to work in it. Raises: Refused when it is not ours, OSError."""
+        door = self._doors[netns]
+        if netns and not door.ours:
+            if not readback.is_ours(self._prefix, netns, readback.links(door, "lo")):
+                raise Refused(f"network namespace {netns} does not carry our mark")
+            door.ours = True
+        return door
+
     def _route(self, netns: str):
-        return self._doors[netns].route
+        return self._door(netns).route
 
     def _look_up(self, netns: str, link: str) -> int | None:
-        door = self._doors[netns]
+        door = self._door(netns)
         index = door.index(link)
         if index is not None:
             door.touch(index)
@@ -128,9 +137,18 @@ class Installer:
         if pair is None:
             raise Refused(f"a link named {item.name} is there and does not carry our mark")
         if (pair.peer_netns, pair.peer) == (item.peer_netns, item.peer):
+            if item.peer_mac and pair.peer_mac != item.peer_mac:
+                peer = self._index(item.peer_netns, item.peer)
+                self._route(item.peer_netns).link("set", index=peer, address=item.peer_mac)
+                self._doors.collateral = True  # its neighbours
             return True
-        self._gone_is_fine(self._route(item.netns).link, "del", index=index)
+        self._clear(item.netns, index)
         return False
+
+    def _clear(self, netns: str, index: int) -> None:
+        """Delete a link of ours that is in the way, and with it what was on it."""
+        self._gone_is_fine(self._route(netns).link, "del", index=index)
+        self._doors.collateral = True
 
     def _read(self, item: Veth) -> Veth | None:
         """Return the pair as it is; None when it is not ours."""
@@ -142,6 +160,9 @@ class Installer:
             peer["address"] = item.peer_mac
         if item.peer_netns:
             peer["net_ns_fd"] = item.peer_netns
+            in_the_way = self._look_up(item.peer_netns, item.peer)
+            if in_the_way is not None:  # in a namespace of ours: from a pair of ours that is given up
+                self._clear(item.peer_netns, in_the_way)
         deadline = time.monotonic() + _DYING
         while True:
             try:
@@ -161,13 +182,11 @@ class Installer:
         first = self._index(item.netns, item.name)
         second = self._index(item.peer_netns, item.peer)
         if item.switched:
-            self._doors[item.netns].no_tx_checksum(item.name)
-            self._doors[item.peer_netns].no_tx_checksum(item.peer)
+            self._door(item.netns).no_tx_checksum(item.name)
+            self._door(item.peer_netns).no_tx_checksum(item.peer)
         # No link-local address of the kernel's where OVS or a tenant is, nor between our namespaces.
         self._route(item.netns).link("set", index=first, ifalias=item.alias, IFLA_AF_SPEC=_NO_ADDRESSES)
-        if item.peer_mac:
-            self._route(item.peer_netns).link("set", index=second, address=item.peer_mac)
-        else:
+        if not item.peer_mac:
             self._route(item.peer_netns).link("set", index=second, IFLA_AF_SPEC=_NO_ADDRESSES)
         self._route(item.netns).link("set", index=first, mtu=item.mtu, state="up")
         self._route(item.peer_netns).link("set", index=second, mtu=item.mtu, state="up")
@@ -268,16 +287,15 @@ class Installer:
         """Remove routes; return the reason for each key that failed. Gone already is success."""
         groups: dict[str, dict[Hashable, list[routes.Request]]] = {}
         for route in items:
-            if namespaces.exists(route.netns):
-                groups.setdefault(route.netns, {})[route.key] = [routes.removal(route)]
+            groups.setdefault(route.netns, {})[route.key] = [routes.removal(route)]
         return self._change_routes(groups)
 
     def _change_routes(self, groups: dict[str, dict[Hashable, list[routes.Request]]]) -> dict[Hashable, str]:
         failed: dict[Hashable, str] = {}
         for netns, requests in groups.items():
             try:
-                answers = routes.change(self._doors[netns].bulk, list(requests.values()))
-            except OSError as error:
+                answers = routes.change(self._door(netns).bulk, list(requests.values()))
+            except (OSError, Refused) as error:
                 failed.update(dict.fromkeys(requests, reason(error)))
                 continue
             failed |= {key: reason(answer) for key, answer in zip(requests, answers, strict=True) if answer}

@@ -37,6 +37,8 @@ class Door:
     def __init__(self, name: str) -> None:
         self.name = name
         self.inode = namespaces.inode(name) if name else None
+        self.ours = False
+        """Its mark was seen."""
         self.touched: dict[int, float] = {}
         """Links that we worked on: index -> when, by the monotonic clock (-1 and -2: sysctls)."""
         self.route, self.bulk, self.events = namespaces.inside(name, self._open)
@@ -103,6 +105,8 @@ class Doors:
         self._doors: dict[str, Door] = {}
         self.changed = False
         """Doors were opened or closed since this was last reset."""
+        self.collateral = False
+        """Our own work took something with it that may be wanted."""
         self.own_names: Counter[tuple[str, bool]] = Counter()
         """Namespaces' names that we made (True) or took away (False), until inotify told so too."""
 

@@ -21,6 +21,8 @@ TRANSLATE = 64
 """Tenant: routing table of what comes from the core: all of it to the translator."""
 FIRST, BY_SOURCE, LAST = 100, 200, 300
 """Core: priorities of rules: floating IPs, then by source to the uplink, then any uplink."""
+ABOVE_DEFAULT = 1024
+"""Metric of IPv6 routes that are given none: ours are above it, so that none can be mistaken for it."""
 CORE = "core"
 """Name, in a tenant's namespace, of the link to the core."""
 TUN = "nat64"
@@ -82,7 +84,7 @@ def _routing(uplink: Uplink) -> Iterator[LinkItem]:
     for prefix in uplink.routed:
         # An address of these that nobody has must not bounce between upstream and us. The metric keeps
         # it apart from that of another uplink which serves the same prefix.
-        yield Route(core, FIPS, prefix, kind=BLACKHOLE, metric=uplink.table, owner=key)
+        yield Route(core, FIPS, prefix, kind=BLACKHOLE, metric=ABOVE_DEFAULT + uplink.table, owner=key)
     for prefix in (*uplink.onlink, *uplink.routed):
         yield Rule(core, 6, BY_SOURCE, uplink.table, prefix, owner=key)
     yield Rule(core, 6, LAST, uplink.table, owner=key)

@@ -78,7 +78,9 @@ class Monitor:
             if not self._working:
                 undecided, self._undecided = self._undecided, []
                 # Touched only after the news came, maybe: hence the look back.
-                if any(door.touched.get(event.index, 0) < self._begun for door, event in undecided):
+                strange = any(door.touched.get(event.index, 0) < self._begun for door, event in undecided)
+                if strange or doors.collateral:
+                    doors.collateral = False
                     self._news.set()
                 for door in doors.all():
                     if len(door.touched) > 2:

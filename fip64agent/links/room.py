@@ -12,6 +12,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from fip64agent import hub
 from fip64agent.links import layout, marks, readback
+from fip64agent.links import netns as namespaces
 from fip64agent.links.install import Installer, Refused, reason
 from fip64agent.links.kernel import Doors
 from fip64agent.links.model import ORDER, LinkItem, Route
@@ -102,6 +103,8 @@ class LinksRoom:
 
     def _remove(self, items: Sequence[LinkItem]) -> dict[Hashable, str]:
         failed: dict[Hashable, str] = {}
+        # What was in a namespace that is gone is gone.
+        items = [item for item in items if namespaces.exists(getattr(item, "netns", ""))]
         for kind, group in itertools.groupby(items, type):
             if kind is Route:
                 failed |= self._installer.remove_routes(list(group))

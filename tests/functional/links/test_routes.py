@@ -45,7 +45,8 @@ def shown(door: Door, *argv: str) -> list[str]:
 
 def route(door: Door, destination: str, link="one", via: str | None = "fe80::2", kind=UNICAST, table=100,
           metric=0) -> Route:
-    return Route(door.name, table, ip_network(destination), link, ip_address(via) if via else None, kind, metric)
+    nexthop = ip_address(via) if via else None
+    return Route(door.name, table, ip_network(destination), link, nexthop, kind, metric)
 
 
 def put(door: Door, *wanted: Route) -> list:
