@@ -47,7 +47,8 @@ on the same bridge, in turns, 5 rounds. "Topology known" starts when the file ha
 "process started" before Python is. "Ports to be made" includes the 101 ports that the agent puts on the
 bridge; ovs-ofctl makes none. What is wanted is at most twice the quickest round of ovs-ofctl there. It waits
 for the switch after each flow, and 1,000 ports make the switch slow to answer, several times slower in one
-round than in another: so it is also shown on an Open vSwitch without ports. Links and translator are counted."""),
+round than in another: so it is also shown on an Open vSwitch without ports. Links and translator are
+counted."""),
     "onefip": ("One floating IP more", """\
 One floating IP is added to 10,000, again and again, each for another VM. "Topology known" starts when the
 source hands over the new topology, "file written" at the rename(2) of the whole new file; both end when the
