@@ -44,7 +44,10 @@ class Event:
 def parse(data: bytes, foreign_ground: bool) -> Iterator[Event]:
     """Yield what may concern us. `foreign_ground`: the agent's own namespace, where we have but links."""
     for kind, _flags, _sequence, port, body in rtnetlink.messages(data):
-        event = _event(kind, port, body, foreign_ground)
+        try:
+            event = _event(kind, port, body, foreign_ground)
+        except (struct.error, IndexError):  # nothing we know; then better look
+            event = Event(port, 0, False)
         if event is not None:
             yield event
 

@@ -207,6 +207,8 @@ class Installer:
                                      mode="tun")
             namespaces.inside(item.netns, make)  # made by ioctl, not by netlink
         index = self._index(item.netns, item.name)
+        # The kernel would give it a link-local address each time it is set up.
+        self._route(item.netns).link("set", index=index, IFLA_AF_SPEC=_NO_ADDRESSES)
         self._route(item.netns).link("set", index=index, mtu=item.mtu, state="up")
 
     @remove.register

@@ -7,12 +7,15 @@ real one) never take each other's links for their own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from types import MappingProxyType
 
 from fip64agent.plan.inputs import Allocations
 
 _PROGRAM = "fip64agent"
+_NUMBERED = re.compile(
+    r"((?P<uplink>uplink)|tenant) (?P<name>.*) (?(uplink)table|vlan) (?P<number>[0-9]{1,9})", re.DOTALL)
 
 
 def begin(prefix: str) -> str:
@@ -43,9 +46,7 @@ def allocations(prefix: str, aliases: Iterable[str]) -> Allocations:
     for alias in aliases:
         if not alias.startswith(begin(prefix)):
             continue
-        match alias.removeprefix(begin(prefix)).split():
-            case ["uplink", name, "table", number] if number.isdigit():
-                found["uplink"][name] = int(number)
-            case ["tenant", name, "vlan", number] if number.isdigit():
-                found["tenant"][name] = int(number)
+        if match := _NUMBERED.fullmatch(alias.removeprefix(begin(prefix))):
+            kind = "uplink" if match["uplink"] else "tenant"
+            found[kind][match["name"]] = int(match["number"])
     return Allocations(vlans=MappingProxyType(found["tenant"]), tables=MappingProxyType(found["uplink"]))

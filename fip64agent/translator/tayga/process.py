@@ -156,9 +156,11 @@ def settle(launches: Sequence[Launch]) -> dict[str, str]:
             if (code := launch.child.poll()) is not None:
                 failed[launch.name] = _explained(launch, code)
             else:
-                with contextlib.suppress(OSError):
+                try:
                     if not attached(launch.child.pid):
                         continue
+                except OSError:  # it closes files, or ends, while we look
+                    continue
             waiting.remove(launch)
         if time.monotonic() > deadline:
             LOG.warning("tayga of %s has not opened its TUN device in %g s",

@@ -44,7 +44,8 @@ class Site:
         name = f"{number:08x}"
         network = IPv6Network((int(IPv6Address("2001:db8:ffff::")) + (number << 64), 64))
         uplink = Uplink(
-            port_id=f"up-{number}", router_id="edge", network_id="net", translator="tayga", core_netns=self.core,
+            port_id=f"up-{number}", router_id="edge", network_id="net", translator="tayga",
+            core_netns=self.core,
             interface="eth", ofport=1, veth=f"ovs-{name}", veth_ofport=None, peer=f"vpp-{name}",
             mac=f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}", mtu=1500,
             addresses=(IPv6Interface(f"{network[2]}/64"),), routes=((IPv6Network("::/0"), network[1]),),
@@ -60,9 +61,11 @@ class Site:
     def fip(self, number: int, tenant: int = 1) -> Mapping64:
         return Mapping64(
             fip_id=f"f{number}", floating_ip=IPv6Address("2001:db8:f::") + 16 + number,
-            fixed_ip=IPv4Address("10.0.0.0") + 5 + number, router_id=f"t{tenant}", port_id="vm", uplink_id="up-0",
+            fixed_ip=IPv4Address("10.0.0.0") + 5 + number, router_id=f"t{tenant}", port_id="vm",
+            uplink_id="up-0",
             on_link=False, uplink_ofport=1, uplink_mac="", translator="tayga", core_netns=self.core,
-            core_link=f"tenant-{tenant}", downlink_ofport=None, downlink_vlan=None, downlink_mac="", pool=POOL,
+            core_link=f"tenant-{tenant}", downlink_ofport=None, downlink_vlan=None, downlink_mac="",
+            pool=POOL,
             vm_ofport=1, vm_mac="", gateway_mac="")
 
     def standard(self) -> list[PlanObject]:
@@ -130,20 +133,20 @@ class Bench:
     def full(self, netns: str) -> str:
         return self.netns if netns == "agent" else f"{self.site.prefix}{netns}"
 
-    def settled_dump(self) -> dict[str, str]:
+    def settled_dump(self) -> dict[str, list[str]]:
         """As dump(), when carriers and the like have settled."""
         before = {}
         while before != (before := self.dump()):
             hub.sleep(1.1)
         return before
 
-    def dump(self) -> dict[str, str]:
+    def dump(self) -> dict[str, list[str]]:
         """All that is installed, with the indexes of links: what changes if anything is made anew."""
         what = ("link", "addr", "-4 route show table all", "-6 route show table all", "-4 rule", "-6 rule",
                 "neigh show nud permanent")
         names = [self.netns, *namespaces.names(self.site.prefix)]
-        return {f"{name} {words}": run("ip", *words.split(), netns=name).stdout
-                for name in names for words in what}
+        return {f"{name} {words}": [line for line in run("ip", *words.split(), netns=name).stdout.splitlines()
+                                    if "proto kernel" not in line] for name in names for words in what}
 
     def close(self) -> None:
         for room in self.rooms:

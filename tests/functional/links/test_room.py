@@ -50,7 +50,8 @@ DAMAGE = {
     "link-local address": ("t1", "addr del fe80::2/64 dev core"),
     "an address too many": ("core", "addr add 2001:db8:ffff::77/64 dev vpp-00000000 nodad"),
     "route of a FIP": ("core", "-6 route del 2001:db8:f::11/128 table 100"),
-    "route of a FIP to another tenant": ("core", "-6 route replace 2001:db8:f::11/128 via fe80::2 dev tenant-2 "
+    "route of a FIP to another tenant": ("core",
+                                         "-6 route replace 2001:db8:f::11/128 via fe80::2 dev tenant-2 "
                                                  "table 100 proto 164 onlink"),
     "route of a FIP that nobody wants": ("core", "-6 route add 2001:db8:f::99/128 via fe80::2 dev tenant-2 "
                                                  "table 100 proto 164 onlink"),
@@ -210,10 +211,12 @@ def test_what_is_not_ours_is_left_alone_and_never_appears(bench):
     run("ip", "netns", "add", bench.full("foreign"))
     bench.ip("foreign", "link set lo up", "link add ovs-dl-7 type veth peer name vpp-dl-7")
     bench.ip("agent", "link add ovs-abcdef01 type veth peer name vpp-abcdef01",
-             "link add ovs-dl-8 type veth peer name elsewhere", "link set ovs-dl-8 alias 'fip64agent other- x'",
+             "link add ovs-dl-8 type veth peer name elsewhere",
+             "link set ovs-dl-8 alias 'fip64agent other- x'",
              *(f"link add many{number} type veth peer name many{number}b" for number in range(50)))
     bench.converge(objects)
-    bench.ip("core", "-6 route add 2001:db8:77::/64 dev vpp-00000000 table 100", "-6 rule add from 2001:db8:6::/64 "
+    bench.ip("core", "-6 route add 2001:db8:77::/64 dev vpp-00000000 table 100",
+             "-6 rule add from 2001:db8:6::/64 "
              "table 7", "link add mine type veth peer name mine2")
     actual = bench.rooms[0].actual()
     assert not any("foreign" in str(item) or "abcdef01" in str(item) or "77::" in str(item)
@@ -222,7 +225,8 @@ def test_what_is_not_ours_is_left_alone_and_never_appears(bench):
     before = {key: text for key, text in bench.dump().items() if "foreign" in key or "agent" in key}
     bench.converge(objects)
     assert {key: text for key, text in bench.dump().items() if "foreign" in key or "agent" in key} == before
-    assert "2001:db8:77::" in run("ip", "-6", "route", "show", "table", "100", netns=bench.full("core")).stdout
+    assert "2001:db8:77::" in run("ip", "-6", "route", "show", "table", "100",
+                                  netns=bench.full("core")).stdout
     bench.converge([])
     assert namespaces.names(bench.site.prefix) == [bench.full("foreign")]
     assert "ovs-abcdef01" in run("ip", "link", netns=bench.netns).stdout
@@ -309,7 +313,7 @@ def test_a_route_through_a_link_that_is_missing_fails_alone(bench):
     bench.converge([site.host(), site.uplink()])
     room = bench.rooms[0]
     routes = [item for number in (1, 2) for item in room.expand(site.fip(number, tenant=number))]
-    blackhole = [item for item in room.expand(site.uplink(1)) if "f::/64" in str(item)][0]
+    blackhole = next(item for item in room.expand(site.uplink(1)) if "f::/64" in str(item))
     failed = room.apply([(None, item) for item in [*routes, blackhole]])
     assert failed == {routes[0].key: f"there is no link tenant-1 in namespace {site.core}",
                       routes[1].key: f"there is no link tenant-2 in namespace {site.core}"}

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From objects of the plan to items, for both translators; marks and their numbers; the kernel's news."""
+
+from __future__ import annotations
+
+import dataclasses
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fip64agent.links import events, layout, marks, rtnetlink
+from fip64agent.links.model import ORDER, Address, Namespace, Neighbour, Route, Rule, Tun, Veth
+from fip64agent.links.room import LinksRoom
+from fip64agent.plan.desired import Gateway, Host, Mapping64, Tenant, Uplink
+
+CORE, RED = "fip64-core", "fip64-red"
+HOST = Host("tayga", CORE, "", "", "")
+UPLINK = Uplink(
+    port_id="up", router_id="edge", network_id="net", translator="tayga", core_netns=CORE, interface="eth",
+    ofport=1,
+    veth="ovs-12345678", veth_ofport=None, peer="vpp-12345678", mac="fa:16:00:00:00:01", mtu=9000,
+    addresses=(IPv6Interface("2001:db8:ffff::2/64"),),
+    routes=((IPv6Network("::/0"), IPv6Address("2001:db8:ffff::1")),), table=1007,
+    onlink=(IPv6Network("2001:db8:ffff::/64"),), routed=(IPv6Network("2001:db8:f::/64"),), redirect="all")
+TENANT = Tenant(
+    router_id="red", translator="tayga", core_netns=CORE, netns=RED, vlan=7, interface="ovs-dl-7",
+    peer="vpp-dl-7",
+    core_link="tenant-7", mac="02:f6:40:00:00:07", pool=IPv4Network("100.64.0.0/16"),
+    address6=IPv6Address("2001:db8:ffff::2"), maps=())
+FIP = Mapping64(
+    fip_id="f", floating_ip=IPv6Address("2001:db8:f::5"), fixed_ip=IPv4Address("10.0.0.5"), router_id="red",
+    port_id="vm", uplink_id="up", on_link=False, uplink_ofport=1, uplink_mac="", translator="tayga",
+    core_netns=CORE,
+    core_link="tenant-7", downlink_ofport=None, downlink_vlan=None, downlink_mac="", pool=TENANT.pool,
+    vm_ofport=5,
+    vm_mac="", gateway_mac="")
+GATEWAY = Gateway("vm", IPv4Address("10.0.0.1"), "fa:16:00:00:00:02", 5)
+
+
+def items(obj) -> list:
+    return list(layout.expand("fip64-", obj))
+
+
+def vpp(obj):
+    return dataclasses.replace(obj, translator="vpp", core_netns="")
+
+
+def test_host_with_tayga_is_a_router():
+    assert items(HOST) == [Namespace(CORE, layout.ROUTER), Rule(CORE, 6, 100, 100)]
+
+
+def test_host_with_vpp_is_one_veth():
+    host = Host("vpp", "", "ovs-dl", "vpp-dl", "02:f6:40:ff:ff:ff")
+    assert items(host) == [Veth("", "ovs-dl", "", "vpp-dl", "fip64agent fip64- host", 1500,
+                                "02:f6:40:ff:ff:ff",
+                                True)]
+
+
+def test_uplink_with_tayga():
+    prefix, routed = UPLINK.onlink[0], UPLINK.routed[0]
+    assert items(UPLINK) == [
+        Veth("", "ovs-12345678", CORE, "vpp-12345678", "fip64agent fip64- uplink up table 1007", 9000,
+             "fa:16:00:00:00:01", True),
+        Address(CORE, "vpp-12345678", IPv6Interface("2001:db8:ffff::2/64")),
+        Route(CORE, 1007, prefix, "vpp-12345678"),
+        Route(CORE, 1007, ip_network("::/0"), "vpp-12345678", IPv6Address("2001:db8:ffff::1")),
+        Route(CORE, 100, routed, kind="blackhole", metric=2031),
+        Rule(CORE, 6, 200, 1007, prefix), Rule(CORE, 6, 200, 1007, routed), Rule(CORE, 6, 300, 1007)]
+
+
+def test_uplink_with_vpp_is_a_veth_in_the_agents_namespace():
+    assert items(vpp(UPLINK)) == [Veth("", "ovs-12345678", "", "vpp-12345678",
+                                       "fip64agent fip64- uplink up table 1007", 9000, "fa:16:00:00:00:01",
+                                       True)]
+
+
+def test_tenant_with_tayga():
+    mark = "fip64agent fip64- tenant red vlan 7"
+    assert items(TENANT) == [
+        Namespace(RED, layout.ROUTER),
+        Veth("", "ovs-dl-7", RED, "vpp-dl-7", mark, 9216, "02:f6:40:00:00:07", True),
+        Veth(CORE, "tenant-7", RED, "core", mark, 1500),
+        Tun(RED, "nat64", 1500),
+        Address(CORE, "tenant-7", IPv6Interface("fe80::1/64")), Address(RED, "core",
+                                                                        IPv6Interface("fe80::2/64")),
+        Neighbour(RED, "vpp-dl-7", IPv4Address("169.254.0.1"), "02:f6:40:00:00:01"),
+        Route(RED, 254, ip_network("0.0.0.0/0"), "vpp-dl-7", IPv4Address("169.254.0.1")),
+        Route(RED, 254, TENANT.pool, "nat64"), Route(RED, 254, ip_network("::/0"), "core",
+                                                     IPv6Address("fe80::1")),
+        Route(RED, 64, ip_network("::/0"), "nat64"), Rule(RED, 6, 100, 64, iif="core")]
+
+
+def test_fip_with_tayga_is_one_route():
+    assert items(FIP) == [Route(CORE, 100, ip_network("2001:db8:f::5/128"), "tenant-7",
+                                IPv6Address("fe80::2"))]
+
+
+@pytest.mark.parametrize("obj", [vpp(TENANT), vpp(FIP), GATEWAY])
+def test_no_links_for(obj):
+    assert items(obj) == []
+
+
+@pytest.mark.parametrize("obj", [HOST, UPLINK, TENANT, FIP, vpp(UPLINK)])
+def test_items_know_their_owner_have_keys_of_their_own_and_a_text(obj):
+    found = items(obj)
+    assert {item.owner for item in found} == {obj.key}
+    assert len({item.key for item in found}) == len(found)
+    assert all(type(item) in ORDER and str(item) for item in found)
+
+
+def test_uplinks_that_serve_the_same_prefixes_share_no_item():
+    second = dataclasses.replace(UPLINK, port_id="up2", veth="ovs-2", peer="vpp-2", table=1008)
+    assert not {item.key for item in items(UPLINK)} & {item.key for item in items(second)}
+
+
+@pytest.mark.parametrize("name", ["red", "two words", "vlan 5", "x" * 128, "ü", "tenant a vlan 1"])
+def test_numbers_are_read_off_the_marks(name):
+    found = marks.allocations("fip64-", [marks.uplink("fip64-", name, 1003), marks.tenant("fip64-", name,
+                                                                                          4094),
+                                         marks.host("fip64-"), marks.namespace("fip64-", "fip64-core"),
+                                         marks.tenant("other-", "blue", 3), "", "fip64agent"])
+    assert dict(found.tables) == {name: 1003} and dict(found.vlans) == {name: 4094}
+
+
+@given(st.lists(st.text() | st.text().map(lambda text: "fip64agent fip64- " + text)))
+def test_no_alias_breaks_the_marks(aliases):
+    marks.allocations("fip64-", aliases)
+
+
+@given(st.binary(max_size=200), st.booleans())
+def test_no_bytes_break_the_news(data, foreign_ground):
+    list(events.parse(data, foreign_ground))
+    list(rtnetlink.attributes(data, 0))
+
+
+@given(st.sampled_from([16, 17, 20, 21, 24, 25, 28, 29, 32, 33, 80, 81]), st.binary(max_size=64))
+def test_no_short_message_breaks_the_news(kind, body):
+    data = rtnetlink._HEADER.pack(16 + len(body), kind, 0, 1, 42) + body
+    assert all(event.port == 42 for event in events.parse(data, foreign_ground=False))
+
+
+def test_a_kernel_without_ipv6_is_told(monkeypatch, tmp_path):
+    room = LinksRoom("fip64-")
+    assert room.ready() is None
+    monkeypatch.setattr("fip64agent.links.room._IPV6", tmp_path / "none")
+    assert "without IPv6" in room.ready()
