@@ -82,6 +82,7 @@ class Installer:
         return self._door(netns).route
 
     def _look_up(self, netns: str, link: str) -> int | None:
+        """Return the index of a link that is worked on."""
         door = self._door(netns)
         index = door.index(link)
         if index is not None:
@@ -89,10 +90,17 @@ class Installer:
         return index
 
     def _index(self, netns: str, link: str) -> int:
-        found = self._look_up(netns, link)
-        if found is None:
+        return self._there(netns, link, self._look_up(netns, link))
+
+    def _index_for_route(self, netns: str, link: str) -> int:
+        """As _index(): the link itself is not worked on."""
+        return self._there(netns, link, self._door(netns).index(link))
+
+    @staticmethod
+    def _there(netns: str, link: str, index: int | None) -> int:
+        if index is None:
             raise Refused(f"there is no link {link} in {_where(netns)}")
-        return found
+        return index
 
     # -- namespaces -------------------------------------------------------------------------------
 
@@ -271,7 +279,7 @@ class Installer:
 
     def install_routes(self, pairs: Sequence[tuple[Route | None, Route]]) -> dict[Hashable, str]:
         """Make routes so; return the reason for each key that failed. Raises: OSError."""
-        indexes = functools.cache(self._index)
+        indexes = functools.cache(self._index_for_route)
         failed: dict[Hashable, str] = {}
         groups: dict[str, dict[Hashable, list[routes.Request]]] = {}
         for was, route in pairs:

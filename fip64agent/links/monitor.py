@@ -45,6 +45,7 @@ class Monitor:
         self._begun = 0.0
         self._undecided: list[tuple[Door, Event]] = []
         self._news = hub.Event()
+        self._second_look = False
         self._running: list = []
         self._inotify: inotify_simple.INotify | None = None
 
@@ -131,6 +132,16 @@ class Monitor:
             self._undecided.append((door, event))
         elif not (event.echo and door.touched.get(event.index, 0) > time.monotonic() - _ECHO):
             self._news.set()
+        elif not self._second_look:
+            # Most likely our own doing, yet somebody may have changed that link just after us.
+            self._second_look = True
+            self._running.append(hub.spawn(self._look_later))
+
+    def _look_later(self) -> None:
+        hub.sleep(_ECHO)
+        self._second_look = False
+        self._running = [thread for thread in self._running if not thread.dead]
+        self._news.set()
 
     # -- namespaces -------------------------------------------------------------------------------
 

@@ -301,3 +301,25 @@ def test_bindings_outlive_a_restart(bench):
     assert bench.converge(dataclasses.replace(red, maps=MAPS)) == {}
     assert {(each.client, each.pool_address) for each in bench.rooms[0].clients("red")} == before
     assert len(before) == 3 and bench.rooms[0].clients("blue") == []
+
+
+def test_the_pool_is_full_when_tayga_says_so(bench):
+    """With real clients: as many as the pool has addresses get one, as tayga writes down when it ends."""
+    red = bench.tenant("red", pool=IPv4Network("100.64.0.0/29"))
+    assert bench.converge(red) == {}
+    clients = [f"2001:db8:c::{number}" for number in range(1, 10)]
+    run("ip", "-n", red.netns, "-batch", "-", input="link set lo up\n" + "".join(
+        f"addr add {address}/128 dev lo nodad\n" for address in clients))
+    send = ("import socket, sys\nfor address in sys.argv[1:]:\n"
+            "    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:\n"
+            "        sock.bind((address, 0)); sock.sendto(b'x', ('2001:db8:f::5', 9))\n")
+    room = bench.rooms[0]
+    for count, full in ((5, False), (9, True)):
+        run(sys.executable, "-c", send, *clients[:count], netns=red.netns)
+        time.sleep(0.2)
+        os.kill(bench.pids()["red"], signal.SIGTERM)
+        until(lambda: not bench.pids())
+        room._lives.clear()  # two deaths in a row are meant here
+        assert bench.converge(red) == {}
+        assert len(room.clients("red")) == min(count, 6)
+        assert ("is full" in (room.healthy() or "")) == full
