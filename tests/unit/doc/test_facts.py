@@ -77,8 +77,10 @@ def test_options_that_are_named_exist(page):
 
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.name)
 def test_files_that_are_named_exist(page):
+    made = (pages.ROOT / ".gitignore").read_text().replace("/\n", "\n").splitlines()
     for name in _FILE.findall(page.read_text()):
-        assert (pages.ROOT / name).exists(), name
+        # What a make target makes is not there in a fresh clone.
+        assert (pages.ROOT / name).exists() or name in made, name
 
 
 def test_make_targets_that_are_named_exist():
