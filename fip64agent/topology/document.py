@@ -105,6 +105,9 @@ class Document:
         self._aliased = 0
         self._anchors: dict[str, tuple[Any, int]] = {}
         """What each anchor stands for, and how many values that has. Shared, never copied."""
+        self.counts: dict[str, int] = {}
+        """Sections in the document's order -> how many entries were read."""
+        self.has_aliases = False
 
     def items(self) -> Iterator[Item]:
         """Yield each entry of each section's list, in the document's order."""
@@ -135,6 +138,7 @@ class Document:
 
     def _section(self, section: str) -> Iterator[Item]:
         event = self._next()
+        self.counts[section] = 0
         if isinstance(event, _Alias):
             self._add((section,), f"is the alias *{event.anchor}; the list must be written out", _line(event))
             return
@@ -149,6 +153,7 @@ class Document:
             self._values = 0
             yield Item(section, index, self._value(event, (section, index)))
             index += 1
+        self.counts[section] = index
 
     def _key(self, event, path: Path, seen) -> str | None:
         """Return a mapping's key; None when it was refused."""
@@ -180,6 +185,7 @@ class Document:
         return value
 
     def _alias(self, event, path: Path) -> Any:
+        self.has_aliases = True
         if event.anchor not in self._anchors:  # nor is it while the value of the anchor is being read
             self._add(path, f"is the alias *{event.anchor}, but no value before it has the anchor "
                             f"&{event.anchor}", _line(event))

@@ -10,6 +10,7 @@ import time
 from fip64agent import hub
 from fip64agent.exceptions import TopologyError
 from fip64agent.topology.base import OnError, OnTopology
+from fip64agent.topology.entries import Index
 from fip64agent.topology.model import Topology
 from fip64agent.topology.read import read, refused
 from fip64agent.topology.reuse import reuse
@@ -27,7 +28,8 @@ GRACE = 0.3
 POLL = 5.0
 """Seconds between looks at the file's status, for what inotify does not see (NFS, bind mounts)."""
 IN_PLACE_LIMIT = 512 * 1024
-"""Bytes up to which a document is parsed in the daemon (some 70 ms); larger ones in a child."""
+"""Bytes up to which a document is parsed in the daemon (some 70 ms); larger ones in a child,
+unless no more than this is new in them (see incremental.py)."""
 _SIZE = 0  # in what _status() returns
 
 
@@ -48,7 +50,11 @@ class FileSource:
         self._watch: PathWatch | None = None
         self._lock = hub.Semaphore()
         self._worker = Worker()
+        self._loader: hub.Worker | None = None
+        """One thread for all loads: what malloc keeps of a large one, the next one uses again."""
         self._topology: Topology | None = None
+        self._index: Index | None = None
+        """Of the topology, when its file is large."""
         self._digest: bytes | None = None
         """Of the content read last, and what was wrong with it:"""
         self._refusal: TopologyError | None = None
@@ -58,6 +64,7 @@ class FileSource:
 
     def start(self) -> None:
         if self._thread is None:
+            self._loader = hub.Worker("topology")
             self._thread = hub.spawn(self._run)
 
     def stop(self) -> None:
@@ -66,6 +73,8 @@ class FileSource:
             if thread is not None:
                 thread.kill()
         self._worker.stop()
+        if self._loader is not None:
+            self._loader.close()
         self._close_watch()
 
     def reload(self) -> None:
@@ -127,11 +136,12 @@ class FileSource:
             topology, error = self._topology, None
             try:
                 self._seen = hub.offload(_status, self._path)
-                loaded = hub.offload(self._load)
+                loaded = self._loader.run(self._load)
                 if loaded.digest != self._digest:
                     self._digest = loaded.digest
                     self._refusal = TopologyError(loaded.problems) if loaded.problems else None
-                    topology = loaded.topology or topology
+                    if loaded.topology is not None:
+                        topology, self._index = loaded.topology, loaded.index
                 error = self._refusal
             except TopologyError as refusal:
                 error = refusal
@@ -143,7 +153,8 @@ class FileSource:
     def _load(self) -> Loaded:
         """Runs in a native thread. Raises: TopologyError when the file cannot be read."""
         if self._seen is not None and self._seen[_SIZE] > IN_PLACE_LIMIT:
-            return self._worker.load(self._path, self._max_size, self._digest, self._topology)
+            return self._load_again() or self._worker.load(
+                self._path, self._max_size, self._digest, self._topology)
         data = read(self._path, self._max_size)
         digest = digest_of(data)
         if digest == self._digest:
@@ -155,6 +166,23 @@ class FileSource:
         except TopologyError as error:
             return Loaded(digest, None, error.problems)
         return Loaded(digest, topology if self._topology is None else reuse(self._topology, topology), ())
+
+    def _load_again(self) -> Loaded | None:
+        """Load a large file of which little is new; None when it must be parsed as a whole."""
+        if self._index is None:
+            return None
+        data = read(self._path, self._max_size)
+        digest = digest_of(data)
+        if digest == self._digest:
+            return Loaded(digest, None, ())
+        try:
+            from fip64agent.topology.incremental import load_again  # brings pydantic, some 10 MB
+
+            index = load_again(data, self._index, IN_PLACE_LIMIT)
+        except Exception:
+            LOG.exception("%s: parsed as a whole, as what is new in it cannot be told", self._path)
+            return None
+        return None if index is None else Loaded(digest, index.topology, (), index)
 
     def _report(self, topology: Topology | None, error: TopologyError | None) -> None:
         try:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 from fip64agent.exceptions import TopologyError
 from fip64agent.topology import check, schema
@@ -28,12 +30,21 @@ def parse(text: str | bytes, name: str) -> Topology:
     The floating IPs of the result have their fixed_ip_address and router_id filled in.
     Raises: TopologyError with all of the text's problems.
     """
+    return parse_indexed(text, name)[0]
+
+
+def parse_indexed(text: str | bytes, name: str,
+                  index: Callable[[bytes, Document, check.Draft], Any] | None = None) -> tuple[Topology, Any]:
+    """Return what parse() does, and what `index` makes of a good text and of what was read from it."""
     collector = Collector()
-    topology = None
+    topology = extra = None
     data = b""
     try:
         data = _utf8(text)
-        topology = _topology(data, collector)
+        document, draft = read_items(data, collector)
+        topology = check.Checker(draft, collector).topology()
+        if index is not None and not collector.count:
+            extra = index(data, document, draft)
     except Unreadable as error:
         collector.add(error.path, error.reason, error.line)
     except GiveUp:
@@ -41,15 +52,17 @@ def parse(text: str | bytes, name: str) -> Topology:
     if collector.count or topology is None:
         paths = {path for path, _, line in collector.found if line is None}
         raise TopologyError(collector.problems(name, locate(data, paths) if paths else {}))
-    return topology
+    return topology, extra
 
 
-def _topology(data: bytes, collector: Collector) -> Topology:
+def read_items(data: bytes, collector: Collector) -> tuple[Document, check.Draft]:
+    """Read a text without a look at how its resources fit together. Raises: Unreadable, GiveUp."""
+    document = Document(data, tuple(SECTIONS), collector)
     draft = check.Draft(SECTIONS, collector)
-    for item in Document(data, tuple(SECTIONS), collector).items():
+    for item in document.items():
         built = schema.build(item.section, (item.section, item.index), item.value, collector)
         draft.put(item.section, item.index, built, item.value)
-    return check.Checker(draft, collector).topology()
+    return document, draft
 
 
 def _utf8(text: str | bytes) -> bytes:

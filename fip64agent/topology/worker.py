@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import fip64agent
 from fip64agent.exceptions import TopologyError
+from fip64agent.topology import entries
 from fip64agent.topology.model import Topology
 from fip64agent.topology.problems import Problem
 from fip64agent.topology.read import read, refused
@@ -42,6 +43,8 @@ class Loaded(NamedTuple):
     digest: bytes
     topology: Topology | None
     problems: tuple[Problem, ...]
+    index: entries.Index | None = None
+    """Of the topology, where the next change can be read without parsing all again."""
 
 
 def digest_of(data: bytes) -> bytes:
@@ -91,7 +94,7 @@ class Worker:
 
 def _receive(stream, old: Topology | None) -> Loaded:
     """Read what _send() wrote. Raises: EOFError, UnpicklingError, TopologyError."""
-    digest, problems, has_topology = pickle.load(stream)
+    digest, problems, has_topology, known_by = pickle.load(stream)
     if digest is None:
         raise TopologyError(problems)
     if not has_topology:
@@ -105,11 +108,14 @@ def _receive(stream, old: Topology | None) -> Loaded:
             kinds[kind][item.id] = known if known == item else item
         time.sleep(0)  # lets go of the interpreter lock
     topology = Topology(*map(MappingProxyType, kinds.values()))
-    return Loaded(digest, topology if old is None else reuse(old, topology), ())
+    if old is not None:
+        topology = reuse(old, topology)
+    return Loaded(digest, topology, (), entries.Index(topology, *known_by) if known_by is not None else None)
 
 
-def _send(stream, digest: bytes | None, problems: tuple[Problem, ...], topology: Topology | None) -> None:
-    pickle.dump((digest, problems, topology is not None), stream, 5)
+def _send(stream, digest: bytes | None, problems: tuple[Problem, ...], topology: Topology | None,
+          known_by: tuple | None) -> None:
+    pickle.dump((digest, problems, topology is not None, known_by), stream, 5)
     if topology is not None:
         for field in dataclasses.fields(Topology):
             remaining = iter(getattr(topology, field.name).values())
@@ -119,8 +125,9 @@ def _send(stream, digest: bytes | None, problems: tuple[Problem, ...], topology:
     stream.flush()
 
 
-def _load(path: str, max_size: int,
-          known: bytes) -> tuple[bytes | None, tuple[Problem, ...], Topology | None]:
+def _load(path: str, max_size: int, known: bytes) -> tuple[
+        bytes | None, tuple[Problem, ...], Topology | None, tuple | None]:
+    """Return digest, problems, topology, and what an Index of it has besides."""
     digest = None
     try:
         data = read(path, max_size)
@@ -128,14 +135,15 @@ def _load(path: str, max_size: int,
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         digest = digest_of(data)
         if digest == known:
-            return digest, (), None
-        from fip64agent.topology.loader import parse  # the daemon imports this module, but not pydantic
+            return digest, (), None, None
+        # The daemon imports this module, but not pydantic.
+        from fip64agent.topology.loader import parse_indexed
 
-        return digest, (), parse(data, path)
+        return digest, (), *parse_indexed(data, path, entries.index_of)
     except TopologyError as error:
-        return digest, error.problems, None
+        return digest, error.problems, None, None
     except MemoryError:
-        return digest, (Problem(path, None, "", f"needs more than {limit >> 20} MiB of memory"),), None
+        return digest, (Problem(path, None, "", f"needs more than {limit >> 20} MiB of memory"),), None, None
 
 
 def main() -> int:

@@ -20,7 +20,7 @@ from fip64agent.topology.attributes import SECTIONS
 from fip64agent.topology.loader import load, parse
 from fip64agent.topology.model import FloatingIP, Topology
 from fip64agent.topology.reuse import reuse
-from fip64agent.topology.worker import Worker, digest_of
+from fip64agent.topology.worker import Loaded, Worker, digest_of
 from tests.fakes import topologies
 
 EXAMPLE = Path(__file__).parents[3] / "etc" / "topology.yaml"
@@ -347,7 +347,7 @@ def test_worker(tmp_path):
     loaded = worker.load(str(path), 32, None, None)
     assert loaded.digest == digest_of(path.read_bytes())
     assert loaded.topology == load(path) == with_targets_by_number(topology)
-    assert worker.load(str(path), 32, loaded.digest, loaded.topology) == (loaded.digest, None, ())
+    assert worker.load(str(path), 32, loaded.digest, loaded.topology) == Loaded(loaded.digest, None, ())
     path.write_text(path.read_text().replace("1500", "1400", 1))
     again = worker.load(str(path), 32, loaded.digest, loaded.topology)
     assert again.topology.ports is loaded.topology.ports
