@@ -25,18 +25,14 @@ with warnings.catch_warnings():
     import eventlet
     import eventlet.event
     import eventlet.hubs
-    import eventlet.queue
     import eventlet.semaphore
     import eventlet.tpool
     import eventlet.wsgi
     from eventlet.green import socket
 
-Queue = eventlet.queue.LightQueue
-Empty = eventlet.queue.Empty
 Semaphore = eventlet.semaphore.Semaphore
 Timeout = eventlet.Timeout
 sleep = eventlet.sleep
-GreenSocket = socket.socket
 
 
 class Event:

@@ -12,9 +12,6 @@ import re
 import zlib
 from collections.abc import Collection, Iterable, Mapping
 
-MAX_LINK_NAME = 15
-"""IFNAMSIZ without its terminating zero."""
-
 FIRST_TABLE = 1000
 LAST_TABLE = 1999
 """Routing table ids for uplinks, clear of the kernel's own (253 to 255)."""
