@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define FIP64_INLINE static inline __attribute__ ((always_inline, unused))
+#define FIP64_INLINE static inline __attribute__ ((__always_inline__, __unused__))
 #define fip64_likely(x) __builtin_expect (!!(x), 1)
 #define fip64_unlikely(x) __builtin_expect (!!(x), 0)
 
