@@ -1,0 +1,467 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A client of VPP's binary API for greenthreads: calls, pipelines, dumps, cursor streams, events.
+
+vpp_papi packs and unpacks; the socket is ours, answers find their callers by context. Everything here is for
+the hub's thread. A VPP that dies wakes all who wait, at once.
+"""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import logging
+import os
+import struct
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from fip64agent import hub
+from fip64agent.translator.vpp import compatibility
+from fip64agent.translator.vpp.definitions import Definitions
+from fip64agent.translator.vpp.errors import (EAGAIN, VppError, VppGone, VppIncompatible, VppTimeout,
+                                              VppUnavailable, about)
+from fip64agent.translator.vpp.transport import Transport
+from fip64agent.translator.vpp.validate import Request
+
+LOG = logging.getLogger(__name__)
+
+_CREATE, _CREATE_REPLY = 15, 16
+"""Numbers of sockclnt_create and its reply: the only ones that are the same in every VPP."""
+_MAX_EVENTS = 100_000
+"""Events that wait for their subscriber; more are dropped and counted."""
+_CHUNK = 64 << 10
+"""Bytes of a pipeline that are handed to the socket in one go."""
+
+Requests = Sequence[tuple[str, Mapping[str, Any]]]
+
+
+class VppClient:
+    """One connection to VPP's API socket."""
+
+    def __init__(self, socket_path: str, *, name: str = "fip64agent", timeout: float = 5.0,
+                 on_lost: Callable[[str], None] | None = None, check: bool = True) -> None:
+        """timeout: seconds that VPP may take for an answer. on_lost: called in a greenthread, with the reason,
+        when the connection ends otherwise than by close(). check: refuse a VPP that speaks other messages than
+        this agent (compatibility.py)."""
+        self.socket_path = os.fspath(socket_path)
+        self.timeout = timeout
+        self.on_lost = on_lost
+        self.pid: int | None = None
+        """VPP's process id, as it says itself."""
+        self.version = ""
+        """VPP's version, as it says itself."""
+        self.dropped_events = 0
+        self._name = name
+        self._check = check
+        self._definitions = Definitions([])
+        self._numbers: dict[str, int] = {}
+        self._reset("not connected yet")
+
+    def _reset(self, reason: str) -> None:
+        self._lost: str | None = reason
+        self._transport: Transport | None = None
+        self._index = 0
+        self._contexts = itertools.count(1)
+        self._waiting: dict[int, Callable[[Any], None]] = {}
+        self._requests: dict[str, Request] = {}
+        self._decoders: dict[int, tuple[str, Any, struct.Struct | None]] = {}
+        self._names: dict[int, str] = {}
+
+    # -- connection -------------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        return self._lost is None
+
+    def connect(self) -> None:
+        """Connect, learn VPP's messages, and compare them with those this agent was written for.
+
+        Raises: VppUnavailable naming the socket and the reason; VppIncompatible naming the messages.
+        """
+        self.close()
+        self._reset("connecting")
+        self._events: collections.deque = collections.deque()
+        self._subscribers: dict[str, list[Callable[[Any], None]]] = getattr(self, "_subscribers", {})
+        self._event_due = hub.Event()
+        transport = Transport(self.socket_path, self._received, self._closed)
+        transport.connect(self.timeout)
+        self._transport = transport
+        try:
+            self._introduce()
+        except VppIncompatible:
+            self.close()
+            raise
+        except (VppGone, VppTimeout, VppError, ValueError, KeyError) as error:
+            self.close()
+            raise VppUnavailable(f"VPP's API socket {self.socket_path}: no handshake: {error}") from error
+        hub.spawn(self._dispatch, self._event_due, self._events)
+
+    def close(self) -> None:
+        """Leave VPP in good order; whoever waits gets VppGone. on_lost is not called."""
+        if (transport := self._transport) is None:
+            return
+        if self._lost is None:
+            try:  # else VPP may keep the client: it does not always see an end of file
+                self._send("sockclnt_delete", {"index": self._index}, 0)
+            except (VppGone, ValueError, KeyError):
+                pass
+        self._transport = None
+        transport.close()
+        self._fail("closed by the agent")
+
+    def _introduce(self) -> None:
+        """The handshake: sockclnt_create by its fixed number, then VPP's own definitions."""
+        self._definitions = Definitions.bootstrap()
+        self._lost = None
+        self._numbers = {"sockclnt_create": _CREATE}
+        self._names = {_CREATE_REPLY: "sockclnt_create_reply"}
+        reply = self._call("sockclnt_create", {"name": self._name}, self.timeout)
+        if reply.response < 0:
+            raise VppGone(f"VPP refuses more clients ({reply.response})")
+        self._index = reply.index
+        table = {entry.name: entry.index for entry in reply.message_table}
+        self._learn(table)
+        answer = self._call("get_api_json", {}, self.timeout)
+        self._definitions = self._definitions.extended(answer.json)
+        self._requests.clear()
+        self._decoders.clear()
+        self._learn(table)
+        self.pid = self.call("control_ping").vpe_pid
+        self.version = self.call("show_version").version if "show_version" in self._numbers else ""
+        if self._check and (faults := compatibility.faults(self._definitions, table)):
+            raise VppIncompatible(f"VPP {self.version} at {self.socket_path} {'; '.join(faults)}")
+
+    def _learn(self, table: Mapping[str, int]) -> None:
+        """table: {name_crc: number}, from VPP. Only messages whose definition has the same CRC count."""
+        self._numbers = {}
+        for name in self._definitions.raw_messages:
+            if (number := table.get(f"{name}_{self._definitions.crc(name)}")) is not None:
+                self._numbers[name] = number
+        self._names = {number: name for name, number in self._numbers.items()}
+
+    def has(self, message: str) -> bool:
+        """Whether the connected VPP has a message of this name."""
+        return message in self._numbers
+
+    # -- requests ---------------------------------------------------------------------------------
+
+    def call(self, message: str, /, *, _timeout: float | None = None, **fields: Any) -> Any:
+        """Send a request and return its reply.
+
+        Raises: ValueError when the request is malformed (it is not sent), VppError when VPP refuses it, VppGone,
+        VppTimeout.
+        """
+        reply = self._call(message, fields, _timeout or self.timeout)
+        retval = getattr(reply, "retval", 0)
+        if retval:
+            raise VppError(message, retval, about(fields), reply)
+        return reply
+
+    def pipeline(self, requests: Requests, *, window: int = 512,
+                 timeout: float | None = None) -> list[Any]:
+        """Send many requests, up to `window` ahead of VPP's answers; return reply or exception of each, in order.
+
+        An exception of one (ValueError, VppError, VppGone, VppTimeout) does not stop the others. timeout:
+        seconds that may pass without any answer.
+        """
+        return _Pipeline(self, requests, window, timeout or self.timeout).run()
+
+    def dump(self, message: str, /, *, _timeout: float | None = None, **fields: Any) -> list[Any]:
+        """Send a dump request and return all its details.
+
+        A control_ping behind the request marks the end. Raises: as call().
+        """
+        details: list[Any] = []
+        context, pong = next(self._contexts), next(self._contexts)
+        progress = _Progress()
+
+        def more(detail: Any) -> None:
+            details.append(detail)
+            progress.made()
+
+        self._waiting[context] = more
+        self._waiting[pong] = progress.finish
+        try:
+            self._transmit([self._pack(message, fields, context), self._pack("control_ping", {}, pong)])
+            progress.wait(_timeout or self.timeout, message)
+        finally:
+            self._waiting.pop(context, None)
+            self._waiting.pop(pong, None)
+        for detail in details:
+            if isinstance(detail, Exception):
+                raise detail
+            if getattr(detail, "retval", 0):  # some dumps answer with a reply when they are refused
+                raise VppError(message, detail.retval, about(fields), detail)
+        return details
+
+    def get(self, message: str, /, *, _timeout: float | None = None, **fields: Any) -> list[Any]:
+        """Read a cursor stream to its end and return all its details. Raises: as call().
+
+        The fields of the reply that the request has too (cursor, ...) go into the next request.
+        """
+        details: list[Any] = []
+        fields.setdefault("cursor", 0)
+        while True:
+            reply = self._stream(message, fields, details, _timeout or self.timeout)
+            if reply.retval == 0:
+                return details
+            if reply.retval != EAGAIN:
+                raise VppError(message, reply.retval, about(fields), reply)
+            cursor = {name: value for name, value in reply._asdict().items() if name.startswith("cursor")}
+            if all(fields.get(name) == value for name, value in cursor.items()):
+                raise VppError(message, EAGAIN, "(its cursor does not move)", reply)
+            fields.update(cursor)
+
+    def _stream(self, message: str, fields: Mapping[str, Any], details: list[Any], timeout: float) -> Any:
+        """Return the reply that ends one piece of a cursor stream; the details before it go to `details`."""
+        reply_name = self._definitions.services.get(message, {}).get("reply")
+        context = next(self._contexts)
+        progress = _Progress()
+
+        def more(answer: Any) -> None:
+            if isinstance(answer, Exception) or type(answer).__name__ == reply_name:
+                progress.finish(answer)
+            else:
+                details.append(answer)
+                progress.made()
+
+        self._waiting[context] = more
+        try:
+            self._transmit([self._pack(message, fields, context)])
+            return progress.wait(timeout, message)
+        finally:
+            self._waiting.pop(context, None)
+
+    def subscribe(self, event: str, callback: Callable[[Any], None]) -> Callable[[], None]:
+        """Call `callback` with each event of this name, in a greenthread of its own, in order of arrival.
+
+        Subscriptions outlive a reconnect; the request that asks VPP for the events (want_...) is the caller's, each
+        time. Returns a function that ends the subscription.
+        """
+        callbacks = self._subscribers.setdefault(event, [])
+        callbacks.append(callback)
+        return lambda: callbacks.remove(callback) if callback in callbacks else None
+
+    def _call(self, message: str, fields: Mapping[str, Any], timeout: float) -> Any:
+        context = next(self._contexts)
+        progress = _Progress()
+        self._waiting[context] = progress.finish
+        try:
+            self._transmit([self._pack(message, fields, context)])
+            return progress.wait(timeout, message)
+        finally:
+            self._waiting.pop(context, None)
+
+    # -- out --------------------------------------------------------------------------------------
+
+    def _pack(self, message: str, fields: Mapping[str, Any], context: int) -> bytes:
+        """Raises: VppGone, ValueError."""
+        if self._lost is not None:
+            raise VppGone(f"no connection to VPP at {self.socket_path}: {self._lost}")
+        if (request := self._requests.get(message)) is None:
+            if message not in self._numbers:
+                raise ValueError(f"{message}: VPP at {self.socket_path} has no such message")
+            request = self._requests[message] = Request(self._definitions, message)
+        return request.pack(fields, self._numbers[message], self._index, context & 0xffffffff)
+
+    def _send(self, message: str, fields: Mapping[str, Any], context: int) -> None:
+        self._transmit([self._pack(message, fields, context)])
+
+    def _transmit(self, messages: list[bytes]) -> None:
+        if self._transport is None:
+            raise VppGone(f"no connection to VPP at {self.socket_path}: {self._lost}")
+        self._transport.send(messages)
+
+    # -- in ---------------------------------------------------------------------------------------
+
+    def _received(self, data: bytes) -> None:
+        number = data[0] << 8 | data[1]
+        decoder = self._decoders.get(number) or self._decoder(number)
+        name, message, context_at = decoder
+        if message is None:
+            return  # not in VPP's own definitions, or an event that nobody wants
+        context = context_at.unpack_from(data)[0] if context_at is not None and len(data) >= context_at.size \
+            else None
+        waiter = self._waiting.get(context) if context is not None else None
+        if waiter is None and name not in self._subscribers:
+            if name == "memclnt_keepalive":
+                hub.spawn(self._keepalive, context)
+            return  # too late, or nobody's
+        try:
+            value = message.unpack(data)[0]
+        except Exception as error:  # of any kind: vpp_papi lets everything through
+            value = VppGone(f"VPP at {self.socket_path} sent a {name} that cannot be read: {error}")
+        if waiter is not None:
+            waiter(value)
+        elif not isinstance(value, Exception):
+            self._enqueue(name, value)
+
+    def _decoder(self, number: int) -> tuple[str, Any, struct.Struct | None]:
+        """Return a message's name, its packer, and how to find its context, if it has one."""
+        name = self._names.get(number, "")
+        message = self._definitions.message(name) if name else None
+        fields = list(message.fields[1:3]) if message is not None else []
+        where = None
+        if "context" in fields:
+            where = struct.Struct(">2xI" if fields[0] == "context" else ">6xI")
+        self._decoders[number] = decoder = (name, message, where)
+        return decoder
+
+    def _keepalive(self, context: int) -> None:
+        try:
+            number = self._numbers["memclnt_keepalive_reply"]
+            self._transmit([struct.pack(">HIi", number, context, 0)])
+        except (VppGone, KeyError):
+            pass
+
+    def _enqueue(self, name: str, event: Any) -> None:
+        if len(self._events) >= _MAX_EVENTS:
+            self.dropped_events += 1
+            return
+        self._events.append((name, event))
+        self._event_due.set()
+
+    def _dispatch(self, due: hub.Event, events: collections.deque) -> None:
+        """Hand out events until the connection they came over is gone."""
+        while True:
+            due.wait()
+            due.clear()
+            while events:
+                name, event = events.popleft()
+                for callback in tuple(self._subscribers.get(name, ())):
+                    try:
+                        callback(event)
+                    except Exception:
+                        LOG.exception("the subscriber of VPP's %s failed", name)
+            if self._lost is not None or due is not self._event_due:
+                return
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def _closed(self, reason: str) -> None:
+        """The transport: the connection has ended."""
+        self._transport = None
+        was_connected = self._lost is None
+        self._fail(reason)
+        if was_connected and self.on_lost is not None:
+            hub.spawn(self.on_lost, reason)
+
+    def _fail(self, reason: str) -> None:
+        self._lost = reason
+        waiting, self._waiting = self._waiting, {}
+        gone = VppGone(f"VPP at {self.socket_path} is gone: {reason}")
+        for waiter in waiting.values():
+            waiter(gone)
+        self._event_due.set()
+
+
+class _Progress:
+    """What one caller waits for: the end, and signs of life until then."""
+
+    def __init__(self) -> None:
+        self._event = hub.Event()
+        self._value: Any = None
+        self._last = 0.0
+
+    def made(self) -> None:
+        self._last = time.monotonic()
+
+    def finish(self, value: Any) -> None:
+        self._value = value
+        self._event.set()
+
+    def wait(self, timeout: float, message: str) -> Any:
+        """Return what finish() got; raise it if it is an exception. Raises: VppTimeout `timeout` seconds after
+        the last sign of life."""
+        self._last = time.monotonic()
+        while not self._event.is_set():
+            left = self._last + timeout - time.monotonic()
+            if left <= 0:
+                raise VppTimeout(f"VPP did not answer {message} within {timeout:g} s")
+            self._event.wait(left)
+        if isinstance(self._value, Exception):
+            raise self._value
+        return self._value
+
+
+class _Pipeline:
+    """Many requests under way at once."""
+
+    def __init__(self, client: VppClient, requests: Requests, window: int, timeout: float) -> None:
+        self._client = client
+        self._requests = requests
+        self._window = max(window, 1)
+        self._timeout = timeout
+        self._results: list[Any] = [None] * len(requests)
+        self._under_way: dict[int, int] = {}
+        """{context: place in results}"""
+        self._drained = hub.Event()
+        self._low = 0
+        self._last = 0.0
+
+    def run(self) -> list[Any]:
+        client, pending, size = self._client, [], 0
+        try:
+            for place, (message, fields) in enumerate(self._requests):
+                context = next(client._contexts)
+                try:
+                    packed = client._pack(message, fields, context)
+                except (ValueError, VppGone) as error:
+                    self._results[place] = error
+                    continue
+                pending.append(packed)
+                size += len(packed)
+                self._under_way[context] = place
+                client._waiting[context] = self._answer(context, place)
+                if size >= _CHUNK or len(self._under_way) >= self._window:
+                    self._flush(pending)
+                    pending, size = [], 0
+                    if len(self._under_way) >= self._window:
+                        self._wait(self._window // 2)
+            if pending:
+                self._flush(pending)
+            self._wait(0)
+        finally:
+            for context in self._under_way:
+                client._waiting.pop(context, None)
+        return self._results
+
+    def _flush(self, pending: list[bytes]) -> None:
+        try:
+            self._client._transmit(pending)
+        except VppGone as error:
+            for place in self._under_way.values():
+                self._results[place] = error
+            self._under_way.clear()
+
+    def _answer(self, context: int, place: int) -> Callable[[Any], None]:
+        def answer(value: Any) -> None:
+            self._client._waiting.pop(context, None)
+            self._under_way.pop(context, None)
+            if getattr(value, "retval", 0):
+                message, fields = self._requests[place]
+                value = VppError(message, value.retval, about(fields), value)
+            self._results[place] = value
+            self._last = time.monotonic()
+            if len(self._under_way) <= self._low:
+                self._drained.set()
+
+        return answer
+
+    def _wait(self, low: int) -> None:
+        """Wait until at most `low` are under way; those that VPP does not answer in time get a VppTimeout."""
+        self._low = low
+        self._last = time.monotonic()
+        while len(self._under_way) > low:
+            self._drained.clear()
+            left = self._last + self._timeout - time.monotonic()
+            if left <= 0:
+                for context, place in self._under_way.items():
+                    self._client._waiting.pop(context, None)
+                    message = self._requests[place][0]
+                    self._results[place] = VppTimeout(
+                        f"VPP did not answer {message} within {self._timeout:g} s")
+                self._under_way.clear()
+                return
+            self._drained.wait(left)

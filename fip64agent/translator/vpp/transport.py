@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VPP's API socket (`socksvr`): frames out, frames in, and word when it closes.
+
+A frame is a header of 16 bytes (8 bytes that mean nothing here, the payload's length, 4 bytes that mean
+nothing here; big endian) and a message. Green: used in the hub's thread only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from collections.abc import Callable, Iterable
+
+from fip64agent import hub
+from fip64agent.translator.vpp.errors import VppGone, VppUnavailable
+
+_HEADER = struct.Struct(">QII")
+_SHORTEST = 2
+"""Bytes of a message that has only its number."""
+LONGEST_FRAME = 64 << 20
+"""Bytes. VPP's longest answer, its API as JSON, has 5 MB with all plugins."""
+_READ = 256 << 10
+
+
+class FramingError(ValueError):
+    """What the socket gave is not VPP's protocol."""
+
+
+class FrameReader:
+    """Cuts a stream of bytes, that arrives in any pieces, into messages. Pure."""
+
+    def __init__(self, longest: int = LONGEST_FRAME) -> None:
+        self._longest = longest
+        self._pending = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the messages that are complete with `data`. Raises: FramingError; use it no more then."""
+        pending = self._pending
+        pending += data
+        messages = []
+        position = 0
+        while len(pending) - position >= _HEADER.size:
+            _, length, _ = _HEADER.unpack_from(pending, position)
+            if not _SHORTEST <= length <= self._longest:
+                raise FramingError(f"a message of {length} bytes is announced; "
+                                   f"{_SHORTEST} to {self._longest} are possible")
+            end = position + _HEADER.size + length
+            if end > len(pending):
+                break
+            messages.append(bytes(memoryview(pending)[position + _HEADER.size:end]))
+            position = end
+        if position:
+            del pending[:position]
+        return messages
+
+
+def frame(message: bytes) -> bytes:
+    """Return a message as it goes over the socket."""
+    return _HEADER.pack(0, len(message), 0) + message
+
+
+class Transport:
+    """One connection.
+
+    `on_message` is called in the order of arrival, from the reading greenthread, and must not wait;
+    `on_closed`, once, with the reason, when the connection has ended otherwise than by close().
+    """
+
+    def __init__(self, path: str, on_message: Callable[[bytes], None],
+                 on_closed: Callable[[str], None]) -> None:
+        self.path = path
+        self._on_message = on_message
+        self._on_closed = on_closed
+        self._sock = None
+        self._writing = hub.Semaphore(1)
+
+    def connect(self, timeout: float) -> None:
+        """Raises: VppUnavailable naming the socket and the reason."""
+        try:
+            with hub.Timeout(timeout, TimeoutError(f"no connection within {timeout:g} s")):
+                self._sock = hub.connect_unix(self.path)
+        except OSError as error:  # TimeoutError is one
+            raise VppUnavailable(f"VPP's API socket {self.path}: {error.strerror or error}") from error
+        hub.spawn(self._read, self._sock)
+
+    def send(self, messages: Iterable[bytes]) -> None:
+        """Send messages in one go; waits while VPP does not read. Raises: VppGone."""
+        data = b"".join(map(frame, messages))
+        with self._writing:
+            if (sock := self._sock) is None:
+                raise VppGone(f"not connected to VPP's API socket {self.path}")
+            try:
+                sock.sendall(data)
+            except OSError as error:
+                self._closed(sock, f"sending failed: {error.strerror or error}")
+                raise VppGone(f"VPP's API socket {self.path}: {error.strerror or error}") from error
+
+    def close(self) -> None:
+        """End the connection without calling on_closed."""
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            _shut(sock)
+
+    def _read(self, sock) -> None:
+        frames = FrameReader()
+        reason = "VPP closed the connection"
+        try:
+            while (data := sock.recv(_READ)) and self._sock is sock:
+                for message in frames.feed(data):
+                    self._on_message(message)
+        except OSError as error:
+            reason = f"reading failed: {error.strerror or error}"
+        except FramingError as error:
+            reason = f"this is not VPP's API protocol: {error}"
+        self._closed(sock, reason)
+        sock.close()  # here and nowhere else: nobody waits for it any more
+
+    def _closed(self, sock, reason: str) -> None:
+        if self._sock is sock:  # else close(), or the other direction was quicker
+            self._sock = None
+            _shut(sock)
+            self._on_closed(reason)
+
+
+def _shut(sock) -> None:
+    """Wake whoever waits in recv() or sendall()."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(2)
