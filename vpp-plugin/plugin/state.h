@@ -39,28 +39,37 @@ typedef enum
     FIP64_N_TENANT_COUNTERS,
 } fip64_tenant_counter_t;
 
+/* What a tenant should be, as its API message says. */
+typedef struct
+{
+  u32 table_id;
+  u32 pool_first, pool_last; /* host order, both included */
+  u32 address4;		     /* network order */
+  ip6_address_t address6;
+  u16 mtu4, mtu6;
+  u32 idle_timeout; /* seconds; 0: never */
+  u32 max_per_64;   /* 0: no cap */
+  u64 hash_seed;
+  char tag[FIP64_TAG_LENGTH];
+} fip64_tenant_wanted_t;
+
 /* A tenant: one IPv4 table. Its index is that of its DPO, and of its counters. */
 typedef struct
 {
   CLIB_CACHE_LINE_ALIGN_MARK (hot);
   struct fip64_pool *pool;
   struct fip64_conf conf;
-  u16 index;	      /* its own, in fip64_main.tenants */
-  u32 ip4_fib_index;  /* ip6-fip64 sends to ip4-lookup with it */
-  u32 address4;	      /* network order: source of our ICMP errors, and stands for an IPv6 router without binding */
+  u16 index;	     /* its own, in fip64_main.tenants */
+  u32 ip4_fib_index; /* ip6-fip64 sends to ip4-lookup with it */
+  u32 address4;	     /* network order: source of our ICMP errors, and stands for an IPv6 router without binding */
   ip6_address_t address6;
   u32 unused[4];
 
   CLIB_CACHE_LINE_ALIGN_MARK (cold);
-  u32 table_id;
-  u32 pool_first, pool_last; /* host order */
-  u32 idle_timeout;	     /* seconds */
-  u32 max_per_64;
+  fip64_tenant_wanted_t is;
   u32 n_mappings;
   u32 dpo_locks;
-  u64 hash_seed;
   fib_prefix_t *prefixes; /* that the pool was cut into: our entries in the IPv4 table */
-  char tag[FIP64_TAG_LENGTH];
 } fip64_tenant_t;
 
 STATIC_ASSERT (STRUCT_OFFSET_OF (fip64_tenant_t, cold) == CLIB_CACHE_LINE_BYTES, "a look-up costs one cache line");
