@@ -86,7 +86,7 @@ def missing(plugin: bool = True) -> str | None:
         where = os.environ.get("FIP64_VPP_PREFIX")
         return f"no VPP in {where}" if where else "no VPP in PATH, and FIP64_VPP_PREFIX is not set"
     if plugin and installed.plugin is None:
-        return f"{PLUGIN} is not built (vpp-plugin/README.rst), or FIP64_VPP_PLUGIN_PATH does not name its directory"
+        return f"{PLUGIN} is not built (vpp-plugin/README.rst), or not where FIP64_VPP_PLUGIN_PATH says"
     return None
 
 
@@ -98,9 +98,9 @@ class Vpp:
     Use as a context manager, or call start() and stop().
     """
 
-    def __init__(self, directory: Path | str, netns: str | None = None, *, workers: int = 0, stanzas: str = "",
-                 plugins: Iterable[str] = PLUGINS, heap: str = "512M", statseg: str = "64M", poll_sleep: int = 100,
-                 installed: Installed | None = None) -> None:
+    def __init__(self, directory: Path | str, netns: str | None = None, *, workers: int = 0,
+                 stanzas: str = "", plugins: Iterable[str] = PLUGINS, heap: str = "512M",
+                 statseg: str = "64M", poll_sleep: int = 100, installed: Installed | None = None) -> None:
         found = installed or find()
         if found is None:
             raise RuntimeError(missing() or "no VPP")
@@ -228,7 +228,7 @@ plugins {{
 
     @contextlib.contextmanager
     def papi(self, name: str = "lab") -> Iterator[Any]:
-        """Connect an API client (vpp_papi with its own reader thread); its calls are ``api.<message>(...)``."""
+        """Connect an API client (vpp_papi, with its own reader thread): ``api.<message>(field=...)``."""
         from vpp_papi import VPPApiClient
 
         client = VPPApiClient(server_address=str(self.api_socket), bootstrapapi=True, read_timeout=30)
