@@ -2,7 +2,7 @@
 # Finds out which VPP this is, and says so if nobody has tried the plugin with it.
 set(FIP64_KNOWN_VPP 26.06 26.10)
 
-set(FIP64_VPP_VERSION "unknown")
+set(FIP64_VPP_VERSION "")
 if(EXISTS ${VPP_INCLUDE_DIR}/vpp/app/version.h)
   file(STRINGS ${VPP_INCLUDE_DIR}/vpp/app/version.h line REGEX "VPP_BUILD_VER")
   string(REGEX REPLACE ".*\"(.*)\".*" "\\1" FIP64_VPP_VERSION "${line}")

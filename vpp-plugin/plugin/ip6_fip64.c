@@ -1,14 +1,109 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "state.h"
+/*
+ * From the FIB entry of a floating IP to the look-up in its tenant's IPv4 table.
+ *
+ * Four steps, each some packets ahead of the next, so that memory is there when it is read: buffer and headers; the
+ * mapping; the pool's line in which the client is looked for; the translation.
+ */
+#include "node.h"
+
+enum
+{
+  AHEAD_HEADERS = 16,
+  AHEAD_MAPPING = 12,
+  AHEAD_CLIENT = 6,
+};
+
+static_always_inline void
+prefetch_headers (vlib_buffer_t *b)
+{
+  vlib_prefetch_buffer_header (b, STORE);
+  clib_prefetch_store (b->data);
+}
+
+static_always_inline void
+prefetch_mapping (vlib_main_t *vm, vlib_buffer_t *b)
+{
+  u32 mapping = vnet_buffer (b)->ip.adj_index[VLIB_TX];
+  clib_prefetch_load (fip64_main.mappings + mapping);
+  vlib_prefetch_combined_counter (&fip64_main.count_6to4, vm->thread_index, mapping);
+}
+
+static_always_inline void
+prefetch_client (vlib_buffer_t *b)
+{
+  const fip64_mapping_t *m = fip64_main.mappings + vnet_buffer (b)->ip.adj_index[VLIB_TX];
+  const u8 *p = vlib_buffer_get_current (b);
+  fip64_pool_prefetch6 (fip64_main.tenants[m->tenant].pool, p + 8);
+}
 
 VLIB_NODE_FN (ip6_fip64_node) (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_frame_t *frame)
 {
-  vlib_buffer_free (vm, vlib_frame_vector_args (frame), frame->n_vectors);
-  return frame->n_vectors;
+  u32 *from = vlib_frame_vector_args (frame);
+  u32 n = frame->n_vectors;
+  vlib_buffer_t *bufs[VLIB_FRAME_SIZE + AHEAD_HEADERS];
+  u16 nexts[VLIB_FRAME_SIZE];
+  u32 sent = 0, n_translated = 0;
+  u32 now = fip64_now (vm);
+  fip64_worker_t *w = fip64_nodes.workers + vm->thread_index;
+
+  vlib_get_buffers (vm, from, bufs, n);
+  /* So that looking ahead needs no look at the end. */
+  for (u32 i = 0; i < AHEAD_HEADERS; i++)
+    bufs[n + i] = bufs[n - 1];
+  for (u32 i = 0; i < AHEAD_MAPPING && i < n; i++)
+    prefetch_mapping (vm, bufs[i]);
+  for (u32 i = 0; i < AHEAD_CLIENT && i < n; i++)
+    prefetch_client (bufs[i]);
+
+  for (u32 i = 0; i < n; i++)
+    {
+      vlib_buffer_t *b = bufs[i];
+      prefetch_headers (bufs[i + AHEAD_HEADERS]);
+      prefetch_mapping (vm, bufs[i + AHEAD_MAPPING]);
+      prefetch_client (bufs[i + AHEAD_CLIENT]);
+
+      u32 mapping = vnet_buffer (b)->ip.adj_index[VLIB_TX];
+      const fip64_mapping_t *m = fip64_main.mappings + mapping;
+      const fip64_tenant_t *t = fip64_main.tenants + m->tenant;
+      struct fip64_buf buf = fip64_buf_of (b);
+      struct fip64_info info;
+      struct fip64_endpoint client;
+
+      if (PREDICT_TRUE (!(b->flags & FIP64_SLOW_FLAGS) && fip64_is_plain6 (&buf, &t->conf, &info) &&
+			fip64_pool_find6 (t->pool, buf.data + 8, now, &client) != FIP64_NO_SLOT))
+	{
+	  struct fip64_addrs addrs = { .src = &client, .dst = &m->endpoint };
+	  u32 bytes = buf.total;
+	  fip64_6to4 (&buf, &t->conf, &info, &addrs, w->ident++);
+	  fip64_buf_back (b, &buf, t->ip4_fib_index);
+	  vlib_increment_combined_counter (&fip64_main.count_6to4, vm->thread_index, mapping, 1, bytes);
+	  nexts[i] = FIP64_NEXT_IP4_LOOKUP;
+	  n_translated++;
+	  continue;
+	}
+
+      nexts[i] = fip64_node6_slow (vm, node, b, now);
+      if (PREDICT_FALSE (nexts[i] == FIP64_NEXT_FRAGMENTS))
+	{
+	  fip64_enqueue (vm, node, from + sent, nexts + sent, i - sent);
+	  fip64_enqueue_fragments (vm, node);
+	  sent = i + 1;
+	}
+    }
+
+  fip64_enqueue (vm, node, from + sent, nexts + sent, n - sent);
+  vlib_node_increment_counter (vm, node->node_index, FIP64_R_OK, n_translated);
+  return n;
 }
 
 VLIB_REGISTER_NODE (ip6_fip64_node) = {
   .name = "ip6-fip64",
   .vector_size = sizeof (u32),
   .type = VLIB_NODE_TYPE_INTERNAL,
+  .format_trace = format_fip64_trace,
+  .n_errors = FIP64_N_ERRORS,
+  .error_counters = fip64_node_errors,
+  .n_next_nodes = FIP64_N_NEXT,
+  .next_nodes = FIP64_NEXT_NODES,
 };

@@ -74,6 +74,14 @@ typedef struct
 
 STATIC_ASSERT (STRUCT_OFFSET_OF (fip64_tenant_t, cold) == CLIB_CACHE_LINE_BYTES, "a look-up costs one cache line");
 
+/* Index into /fip64/events. */
+typedef enum
+{
+  FIP64_EVENTS_SENT, /* to all clients together */
+  FIP64_EVENTS_DROPPED,
+  FIP64_N_EVENT_COUNTERS,
+} fip64_event_counter_t;
+
 /* A mapping, as ip6-fip64 needs it. Its index is that of its DPO, and of its counters. */
 typedef struct
 {
@@ -119,10 +127,14 @@ typedef struct
   CLIB_CACHE_LINE_ALIGN_MARK (producer);
   fip64_event_t *events; /* vector, NULL until somebody wants events */
   u32 head;
-  u64 dropped;
   CLIB_CACHE_LINE_ALIGN_MARK (consumer);
   u32 tail;
 } fip64_event_queue_t;
+
+typedef struct
+{
+  u32 index, pid; /* as the API names clients */
+} fip64_event_client_t;
 
 typedef struct
 {
@@ -132,7 +144,8 @@ typedef struct
 
   vlib_combined_counter_main_t count_6to4; /* /fip64/mapping/6to4, by mapping */
   vlib_combined_counter_main_t count_4to6; /* /fip64/mapping/4to6 */
-  vlib_simple_counter_main_t tenant_counters[FIP64_N_TENANT_COUNTERS];
+  vlib_simple_counter_main_t tenant_counters[FIP64_N_TENANT_COUNTERS]; /* /fip64/tenant/..., by tenant */
+  vlib_simple_counter_main_t count_events;			       /* /fip64/events, fip64_event_counter_t */
 
   fip64_event_queue_t *queues; /* by thread */
   u32 n_event_clients;	       /* nobody wants events: none are queued */
@@ -146,8 +159,7 @@ typedef struct
   fib_source_t fib_source;
   u16 msg_id_base;
   vlib_log_class_t log_class;
-  uword *event_clients; /* client index -> pid */
-  u64 events_sent;
+  fip64_event_client_t *event_clients; /* vector */
 } fip64_main_t;
 
 extern fip64_main_t fip64_main;
