@@ -168,6 +168,15 @@ def listen_tcp(host: str, port: int):
     return eventlet.listen((host, port), family=family, reuse_port=False)  # else two could share it
 
 
-def serve_wsgi(sock, application, **kwargs: Any) -> None:
-    """Serve a WSGI application on a listening green socket, for ever."""
-    eventlet.wsgi.server(sock, application, debug=False, **kwargs)
+class WsgiServer:
+    """Serves a WSGI application on a listening green socket until stop(); `seconds` a silent connection is kept."""
+
+    def __init__(self, sock, application: Callable, seconds: float = 30, **kwargs: Any) -> None:
+        self._socket = sock
+        self._thread = spawn(eventlet.wsgi.server, sock, application, debug=False, log_output=False,
+                             keepalive=False, socket_timeout=seconds, **kwargs)
+
+    def stop(self) -> None:
+        """Serve no more, and close the socket. May be called again."""
+        self._thread.kill()
+        self._socket.close()

@@ -31,8 +31,6 @@ DEADLINE = 55
 """Seconds until a request is given up; less than fip64ctl waits."""
 _PATH_MAX = 107
 """Longest path of a unix socket, in bytes (unix(7))."""
-_IDLE = 30
-"""Seconds a silent connection is kept."""
 
 
 class _HttpError(Exception):
@@ -179,9 +177,8 @@ class AdminServer:
     def __init__(self, agent, path: str) -> None:
         self.path = path
         self._application = Application(agent)
-        self._socket = None
+        self._server: hub.WsgiServer | None = None
         self._inode: tuple[int, int] | None = None
-        self._thread = None
 
     def start(self) -> None:
         """Listen and serve. A socket file that nobody listens on any more is replaced.
@@ -191,17 +188,16 @@ class AdminServer:
         if len(os.fsencode(self.path)) > _PATH_MAX:
             raise ConfigError(f"[admin] socket: {self.path} is longer than {_PATH_MAX} bytes")
         try:
-            self._listen()
+            sock = self._listen()
         except PermissionError as error:
             raise PermissionDenied(f"[admin] socket: {self.path}: {error.strerror}") from error
         except OSError as error:
             raise ConfigError(f"[admin] socket: {self.path}: {error.strerror or error}") from error
         status = os.stat(self.path)
         self._inode = (status.st_dev, status.st_ino)
-        self._thread = hub.spawn(hub.serve_wsgi, self._socket, self._application, log=_Quiet(),
-                                 log_output=False, keepalive=False, socket_timeout=_IDLE, max_size=64)
+        self._server = hub.WsgiServer(sock, self._application, log=_Quiet(), max_size=64)
 
-    def _listen(self) -> None:
+    def _listen(self):
         directory = os.path.dirname(os.path.abspath(self.path))
         os.makedirs(directory, mode=0o755, exist_ok=True)
         # Two agents that start at once must not both find the other's socket stale.
@@ -209,7 +205,7 @@ class AdminServer:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             self._remove_stale()
-            self._socket = hub.listen_unix(self.path, 0o600)
+            return hub.listen_unix(self.path, 0o600)
         finally:
             os.close(descriptor)
 
@@ -227,12 +223,9 @@ class AdminServer:
 
     def stop(self) -> None:
         """Stop serving and remove the socket, if it is still ours. May be called again."""
-        if self._thread is not None:
-            self._thread.kill()
-            self._thread = None
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
             with contextlib.suppress(OSError):
                 status = os.stat(self.path)
                 if (status.st_dev, status.st_ino) == self._inode:

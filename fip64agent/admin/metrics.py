@@ -22,9 +22,6 @@ from fip64agent.exceptions import NotReady
 
 LOG = logging.getLogger(__name__)
 
-_IDLE = 30
-"""Seconds a silent connection is kept."""
-
 
 class AgentCollector(Collector):
     """Reads the agent at each scrape; keeps nothing."""
@@ -116,8 +113,7 @@ class MetricsServer:
         """Where metrics are served; None while they are not."""
         self.problem: str | None = None
         """Why they are not, although they should be."""
-        self._socket = None
-        self._thread = None
+        self._server: hub.WsgiServer | None = None
         self.registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -130,7 +126,7 @@ class MetricsServer:
             return
         where = f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
         try:
-            self._socket = hub.listen_tcp(self._host, self._port)
+            sock = hub.listen_tcp(self._host, self._port)
         except OSError as error:
             self.problem = (f"metrics are not served: [metrics] host and port {where}: "
                             f"{error.strerror or error}; set another [metrics] port (0: none) and restart "
@@ -138,8 +134,7 @@ class MetricsServer:
             LOG.error("%s; the agent goes on without", self.problem)
             return
         self.url = f"http://{where}/metrics"
-        self._thread = hub.spawn(hub.serve_wsgi, self._socket, self._application, log_output=False,
-                                 keepalive=False, socket_timeout=_IDLE, max_size=16)
+        self._server = hub.WsgiServer(sock, self._application, max_size=16)
 
     def _application(self, environ, start_response: Callable) -> Iterable[bytes]:
         if environ["PATH_INFO"] != "/metrics":
@@ -154,10 +149,7 @@ class MetricsServer:
 
     def stop(self) -> None:
         """Stop serving. May be called again."""
-        if self._thread is not None:
-            self._thread.kill()
-            self._thread = None
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
         self.url = None
