@@ -21,62 +21,67 @@ fip64_plain_csum_off (uint8_t proto)
   return proto == FIP64_PROTO_TCP ? 16 : 6;
 }
 
+FIP64_INLINE void
+fip64_plain_info (struct fip64_info *i, uint8_t version, uint8_t proto, uint16_t hdr_len)
+{
+  i->version = version;
+  i->plain = 1;
+  i->reason = FIP64_R_OK;
+  i->frag_mtu = 0;
+  i->no_error = 0;
+  i->ip.proto = proto;
+  i->ip.frag = 0;
+  i->ip.flags = 0;
+  i->ip.hdr_len = hdr_len;
+}
+
+/* The hot path applies, and *i is set; otherwise it is not. */
+FIP64_INLINE bool
+fip64_is_plain6 (const struct fip64_buf *b, const struct fip64_conf *c, struct fip64_info *i)
+{
+  const uint8_t *p = b->data;
+  if (fip64_unlikely (b->contig < 48))
+    return false;
+  uint32_t plen = fip64_be16 (p + 4);
+  uint32_t l4 = fip64_plain_l4_min (p[6]);
+  if (fip64_unlikely (l4 == 0 || (p[0] >> 4) != 6 || p[7] <= 1 || plen < l4 || 40 + plen != b->total
+		      || 40 + l4 > b->contig || 20 + plen > c->mtu4))
+    return false;
+  fip64_plain_info (i, 6, p[6], 40);
+  return true;
+}
+
+FIP64_INLINE bool
+fip64_is_plain4 (const struct fip64_buf *b, const struct fip64_conf *c, struct fip64_info *i)
+{
+  const uint8_t *p = b->data;
+  if (fip64_unlikely (b->contig < 28))
+    return false;
+  uint32_t len = fip64_be16 (p + 2);
+  uint32_t l4 = fip64_plain_l4_min (p[9]);
+  uint32_t limit = p[6] & 0x40			  ? c->mtu6
+		   : c->lowest_ipv6_mtu < c->mtu6 ? c->lowest_ipv6_mtu
+						  : c->mtu6;
+  /* 0xbfff: reserved bit, MF and offset are zero. A UDP checksum of zero needs more work. */
+  if (fip64_unlikely (p[0] != 0x45 || l4 == 0 || (fip64_load16 (p + 6) & fip64_hton16 (0xbfff)) != 0 || p[8] <= 1
+		      || len < 20 + l4 || len != b->total || 20 + l4 > b->contig || len + 20 > limit
+		      || (p[9] == FIP64_PROTO_UDP && fip64_load16 (p + 26) == 0)
+		      || b->data - b->head < FIP64_HEADROOM))
+    return false;
+  fip64_plain_info (i, 4, p[9], 20);
+  return true;
+}
+
 FIP64_INLINE enum fip64_verdict
 fip64_parse6 (struct fip64_buf *b, const struct fip64_conf *c, struct fip64_info *i)
 {
-  const uint8_t *p = b->data;
-  if (fip64_likely (b->contig >= 48))
-    {
-      uint32_t plen = fip64_be16 (p + 4);
-      uint32_t l4 = fip64_plain_l4_min (p[6]);
-      if (fip64_likely (l4 != 0 && (p[0] >> 4) == 6 && p[7] > 1 && plen >= l4 && 40 + plen == b->total
-			&& 40 + l4 <= b->contig && 20 + plen <= c->mtu4))
-	{
-	  i->version = 6;
-	  i->plain = 1;
-	  i->reason = FIP64_R_OK;
-	  i->frag_mtu = 0;
-	  i->no_error = 0;
-	  i->ip.proto = p[6];
-	  i->ip.frag = 0;
-	  i->ip.flags = 0;
-	  i->ip.hdr_len = 40;
-	  return FIP64_PASS;
-	}
-    }
-  return fip64_parse6_slow (b, c, i);
+  return fip64_likely (fip64_is_plain6 (b, c, i)) ? FIP64_PASS : fip64_parse6_slow (b, c, i);
 }
 
 FIP64_INLINE enum fip64_verdict
 fip64_parse4 (struct fip64_buf *b, const struct fip64_conf *c, struct fip64_info *i)
 {
-  const uint8_t *p = b->data;
-  if (fip64_likely (b->contig >= 28))
-    {
-      uint32_t len = fip64_be16 (p + 2);
-      uint32_t l4 = fip64_plain_l4_min (p[9]);
-      uint32_t limit = p[6] & 0x40			     ? c->mtu6
-		       : c->lowest_ipv6_mtu < c->mtu6 ? c->lowest_ipv6_mtu
-						      : c->mtu6;
-      /* 0xbfff: reserved bit, MF and offset are zero. A UDP checksum of zero needs more work. */
-      if (fip64_likely (p[0] == 0x45 && l4 != 0 && (fip64_load16 (p + 6) & fip64_hton16 (0xbfff)) == 0 && p[8] > 1
-			&& len >= 20 + l4 && len == b->total && 20 + l4 <= b->contig && len + 20 <= limit
-			&& (p[9] == FIP64_PROTO_TCP || fip64_load16 (p + 26) != 0)
-			&& b->data - b->head >= FIP64_HEADROOM))
-	{
-	  i->version = 4;
-	  i->plain = 1;
-	  i->reason = FIP64_R_OK;
-	  i->frag_mtu = 0;
-	  i->no_error = 0;
-	  i->ip.proto = p[9];
-	  i->ip.frag = 0;
-	  i->ip.flags = 0;
-	  i->ip.hdr_len = 20;
-	  return FIP64_PASS;
-	}
-    }
-  return fip64_parse4_slow (b, c, i);
+  return fip64_likely (fip64_is_plain4 (b, c, i)) ? FIP64_PASS : fip64_parse4_slow (b, c, i);
 }
 
 /* DF is set on packets larger than an IPv6 minimum-MTU packet becomes (RFC 7915 section 5.1). */
