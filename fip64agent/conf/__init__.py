@@ -5,11 +5,11 @@ from ipaddress import IPv4Network
 
 from oslo_config import cfg
 
-from fip64agent.conf import admin, default, fip64, metrics, ovs, reconcile, tayga, topology
+from fip64agent.conf import admin, default, fip64, metrics, ovs, reconcile, tayga, topology, vpp
 from fip64agent.exceptions import ConfigError
 from fip64agent.plan.inputs import Settings
 
-_GROUPS = (default, topology, ovs, fip64, tayga, reconcile, admin, metrics)
+_GROUPS = (default, topology, ovs, fip64, tayga, vpp, reconcile, admin, metrics)
 
 
 def register_opts(conf) -> None:

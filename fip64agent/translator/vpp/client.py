@@ -8,21 +8,30 @@ the hub's thread. A VPP that dies wakes all who wait, at once.
 from __future__ import annotations
 
 import collections
+import contextlib
 import itertools
 import logging
 import os
 import struct
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fip64agent import hub
 from fip64agent.translator.vpp import compatibility
 from fip64agent.translator.vpp.definitions import Definitions
-from fip64agent.translator.vpp.errors import (EAGAIN, VppError, VppGone, VppIncompatible, VppTimeout,
-                                              VppUnavailable, about)
+from fip64agent.translator.vpp.errors import (
+    EAGAIN,
+    VppError,
+    VppGone,
+    VppIncompatible,
+    VppTimeout,
+    VppUnavailable,
+    about,
+)
 from fip64agent.translator.vpp.transport import Transport
 from fip64agent.translator.vpp.validate import Request
+from fip64agent.translator.vpp.waiting import Pipeline, Progress, Requests
 
 LOG = logging.getLogger(__name__)
 
@@ -30,10 +39,6 @@ _CREATE, _CREATE_REPLY = 15, 16
 """Numbers of sockclnt_create and its reply: the only ones that are the same in every VPP."""
 _MAX_EVENTS = 100_000
 """Events that wait for their subscriber; more are dropped and counted."""
-_CHUNK = 64 << 10
-"""Bytes of a pipeline that are handed to the socket in one go."""
-
-Requests = Sequence[tuple[str, Mapping[str, Any]]]
 
 
 class VppClient:
@@ -41,9 +46,9 @@ class VppClient:
 
     def __init__(self, socket_path: str, *, name: str = "fip64agent", timeout: float = 5.0,
                  on_lost: Callable[[str], None] | None = None, check: bool = True) -> None:
-        """timeout: seconds that VPP may take for an answer. on_lost: called in a greenthread, with the reason,
-        when the connection ends otherwise than by close(). check: refuse a VPP that speaks other messages than
-        this agent (compatibility.py)."""
+        """timeout: seconds that VPP may take for an answer. on_lost: called in a greenthread, with the
+        reason, when the connection ends otherwise than by close(). check: refuse a VPP that speaks other
+        messages than this agent (compatibility.py)."""
         self.socket_path = os.fspath(socket_path)
         self.timeout = timeout
         self.on_lost = on_lost
@@ -52,18 +57,23 @@ class VppClient:
         self.version = ""
         """VPP's version, as it says itself."""
         self.dropped_events = 0
+        self.last_heard = 0.0
+        """When VPP's last message came, of the monotonic clock."""
         self._name = name
         self._check = check
         self._definitions = Definitions([])
         self._numbers: dict[str, int] = {}
+        self._subscribers: dict[str, list[Callable[[Any], None]]] = {}
         self._reset("not connected yet")
 
     def _reset(self, reason: str) -> None:
+        self._events: collections.deque = collections.deque()
+        self._event_due = hub.Event()
         self._lost: str | None = reason
         self._transport: Transport | None = None
         self._index = 0
-        self._contexts = itertools.count(1)
-        self._waiting: dict[int, Callable[[Any], None]] = {}
+        self.contexts = itertools.count(1)
+        self.waiting: dict[int, Callable[[Any], None]] = {}
         self._requests: dict[str, Request] = {}
         self._decoders: dict[int, tuple[str, Any, struct.Struct | None]] = {}
         self._names: dict[int, str] = {}
@@ -81,9 +91,6 @@ class VppClient:
         """
         self.close()
         self._reset("connecting")
-        self._events: collections.deque = collections.deque()
-        self._subscribers: dict[str, list[Callable[[Any], None]]] = getattr(self, "_subscribers", {})
-        self._event_due = hub.Event()
         transport = Transport(self.socket_path, self._received, self._closed)
         transport.connect(self.timeout)
         self._transport = transport
@@ -102,10 +109,9 @@ class VppClient:
         if (transport := self._transport) is None:
             return
         if self._lost is None:
-            try:  # else VPP may keep the client: it does not always see an end of file
-                self._send("sockclnt_delete", {"index": self._index}, 0)
-            except (VppGone, ValueError, KeyError):
-                pass
+            with contextlib.suppress(VppGone, ValueError):
+                # Else VPP may keep the client: it does not always see an end of file.
+                self.transmit([self.pack("sockclnt_delete", {"index": self._index}, 0)])
         self._transport = None
         transport.close()
         self._fail("closed by the agent")
@@ -130,7 +136,13 @@ class VppClient:
         self.pid = self.call("control_ping").vpe_pid
         self.version = self.call("show_version").version if "show_version" in self._numbers else ""
         if self._check and (faults := compatibility.faults(self._definitions, table)):
+            if compatibility.without_plugin(table):
+                faults = [f"{faults[0]}: {self._why_no_plugin()}", *faults[1:]]
             raise VppIncompatible(f"VPP {self.version} at {self.socket_path} {'; '.join(faults)}")
+
+    def _why_no_plugin(self) -> str:
+        said = self.pipeline([("cli_inband", {"cmd": "show plugins"}), ("cli_inband", {"cmd": "show log"})])
+        return compatibility.why_no_plugin(*(getattr(answer, "reply", "") for answer in said))
 
     def _learn(self, table: Mapping[str, int]) -> None:
         """table: {name_crc: number}, from VPP. Only messages whose definition has the same CRC count."""
@@ -139,6 +151,11 @@ class VppClient:
             if (number := table.get(f"{name}_{self._definitions.crc(name)}")) is not None:
                 self._numbers[name] = number
         self._names = {number: name for name, number in self._numbers.items()}
+
+    @property
+    def lost(self) -> str | None:
+        """Why there is no connection; None while there is one."""
+        return self._lost
 
     def has(self, message: str) -> bool:
         """Whether the connected VPP has a message of this name."""
@@ -149,8 +166,8 @@ class VppClient:
     def call(self, message: str, /, *, _timeout: float | None = None, **fields: Any) -> Any:
         """Send a request and return its reply.
 
-        Raises: ValueError when the request is malformed (it is not sent), VppError when VPP refuses it, VppGone,
-        VppTimeout.
+        Raises: ValueError when the request is malformed (it is not sent), VppError when VPP refuses it,
+        VppGone, VppTimeout.
         """
         reply = self._call(message, fields, _timeout or self.timeout)
         retval = getattr(reply, "retval", 0)
@@ -160,12 +177,12 @@ class VppClient:
 
     def pipeline(self, requests: Requests, *, window: int = 512,
                  timeout: float | None = None) -> list[Any]:
-        """Send many requests, up to `window` ahead of VPP's answers; return reply or exception of each, in order.
+        """Send many requests, up to `window` ahead of VPP's answers; return each one's reply or exception.
 
-        An exception of one (ValueError, VppError, VppGone, VppTimeout) does not stop the others. timeout:
-        seconds that may pass without any answer.
+        In the order of the requests. An exception of one (ValueError, VppError, VppGone, VppTimeout) does not
+        stop the others. timeout: seconds that may pass without any answer.
         """
-        return _Pipeline(self, requests, window, timeout or self.timeout).run()
+        return Pipeline(self, requests, window, timeout or self.timeout).run()
 
     def dump(self, message: str, /, *, _timeout: float | None = None, **fields: Any) -> list[Any]:
         """Send a dump request and return all its details.
@@ -173,21 +190,21 @@ class VppClient:
         A control_ping behind the request marks the end. Raises: as call().
         """
         details: list[Any] = []
-        context, pong = next(self._contexts), next(self._contexts)
-        progress = _Progress()
+        context, pong = next(self.contexts), next(self.contexts)
+        progress = Progress()
 
         def more(detail: Any) -> None:
             details.append(detail)
             progress.made()
 
-        self._waiting[context] = more
-        self._waiting[pong] = progress.finish
+        self.waiting[context] = more
+        self.waiting[pong] = progress.finish
         try:
-            self._transmit([self._pack(message, fields, context), self._pack("control_ping", {}, pong)])
+            self.transmit([self.pack(message, fields, context), self.pack("control_ping", {}, pong)])
             progress.wait(_timeout or self.timeout, message)
         finally:
-            self._waiting.pop(context, None)
-            self._waiting.pop(pong, None)
+            self.waiting.pop(context, None)
+            self.waiting.pop(pong, None)
         for detail in details:
             if isinstance(detail, Exception):
                 raise detail
@@ -216,8 +233,8 @@ class VppClient:
     def _stream(self, message: str, fields: Mapping[str, Any], details: list[Any], timeout: float) -> Any:
         """Return the reply that ends one piece of a cursor stream; the details before it go to `details`."""
         reply_name = self._definitions.services.get(message, {}).get("reply")
-        context = next(self._contexts)
-        progress = _Progress()
+        context = next(self.contexts)
+        progress = Progress()
 
         def more(answer: Any) -> None:
             if isinstance(answer, Exception) or type(answer).__name__ == reply_name:
@@ -226,37 +243,37 @@ class VppClient:
                 details.append(answer)
                 progress.made()
 
-        self._waiting[context] = more
+        self.waiting[context] = more
         try:
-            self._transmit([self._pack(message, fields, context)])
+            self.transmit([self.pack(message, fields, context)])
             return progress.wait(timeout, message)
         finally:
-            self._waiting.pop(context, None)
+            self.waiting.pop(context, None)
 
     def subscribe(self, event: str, callback: Callable[[Any], None]) -> Callable[[], None]:
         """Call `callback` with each event of this name, in a greenthread of its own, in order of arrival.
 
-        Subscriptions outlive a reconnect; the request that asks VPP for the events (want_...) is the caller's, each
-        time. Returns a function that ends the subscription.
+        Subscriptions outlive a reconnect; the request that asks VPP for the events (want_...) is the
+        caller's, each time. Returns a function that ends the subscription.
         """
         callbacks = self._subscribers.setdefault(event, [])
         callbacks.append(callback)
         return lambda: callbacks.remove(callback) if callback in callbacks else None
 
     def _call(self, message: str, fields: Mapping[str, Any], timeout: float) -> Any:
-        context = next(self._contexts)
-        progress = _Progress()
-        self._waiting[context] = progress.finish
+        context = next(self.contexts)
+        progress = Progress()
+        self.waiting[context] = progress.finish
         try:
-            self._transmit([self._pack(message, fields, context)])
+            self.transmit([self.pack(message, fields, context)])
             return progress.wait(timeout, message)
         finally:
-            self._waiting.pop(context, None)
+            self.waiting.pop(context, None)
 
-    # -- out --------------------------------------------------------------------------------------
+    # -- out (for waiting.py too) -----------------------------------------------------------------
 
-    def _pack(self, message: str, fields: Mapping[str, Any], context: int) -> bytes:
-        """Raises: VppGone, ValueError."""
+    def pack(self, message: str, fields: Mapping[str, Any], context: int) -> bytes:
+        """Return a checked request. Raises: VppGone, ValueError."""
         if self._lost is not None:
             raise VppGone(f"no connection to VPP at {self.socket_path}: {self._lost}")
         if (request := self._requests.get(message)) is None:
@@ -265,10 +282,8 @@ class VppClient:
             request = self._requests[message] = Request(self._definitions, message)
         return request.pack(fields, self._numbers[message], self._index, context & 0xffffffff)
 
-    def _send(self, message: str, fields: Mapping[str, Any], context: int) -> None:
-        self._transmit([self._pack(message, fields, context)])
-
-    def _transmit(self, messages: list[bytes]) -> None:
+    def transmit(self, messages: list[bytes]) -> None:
+        """Raises: VppGone."""
         if self._transport is None:
             raise VppGone(f"no connection to VPP at {self.socket_path}: {self._lost}")
         self._transport.send(messages)
@@ -276,6 +291,7 @@ class VppClient:
     # -- in ---------------------------------------------------------------------------------------
 
     def _received(self, data: bytes) -> None:
+        self.last_heard = time.monotonic()
         number = data[0] << 8 | data[1]
         decoder = self._decoders.get(number) or self._decoder(number)
         name, message, context_at = decoder
@@ -283,7 +299,7 @@ class VppClient:
             return  # not in VPP's own definitions, or an event that nobody wants
         context = context_at.unpack_from(data)[0] if context_at is not None and len(data) >= context_at.size \
             else None
-        waiter = self._waiting.get(context) if context is not None else None
+        waiter = self.waiting.get(context) if context is not None else None
         if waiter is None and name not in self._subscribers:
             if name == "memclnt_keepalive":
                 hub.spawn(self._keepalive, context)
@@ -309,11 +325,9 @@ class VppClient:
         return decoder
 
     def _keepalive(self, context: int) -> None:
-        try:
+        with contextlib.suppress(VppGone, KeyError):
             number = self._numbers["memclnt_keepalive_reply"]
-            self._transmit([struct.pack(">HIi", number, context, 0)])
-        except (VppGone, KeyError):
-            pass
+            self.transmit([struct.pack(">HIi", number, context, 0)])
 
     def _enqueue(self, name: str, event: Any) -> None:
         if len(self._events) >= _MAX_EVENTS:
@@ -349,119 +363,8 @@ class VppClient:
 
     def _fail(self, reason: str) -> None:
         self._lost = reason
-        waiting, self._waiting = self._waiting, {}
+        waiting, self.waiting = self.waiting, {}
         gone = VppGone(f"VPP at {self.socket_path} is gone: {reason}")
         for waiter in waiting.values():
             waiter(gone)
         self._event_due.set()
-
-
-class _Progress:
-    """What one caller waits for: the end, and signs of life until then."""
-
-    def __init__(self) -> None:
-        self._event = hub.Event()
-        self._value: Any = None
-        self._last = 0.0
-
-    def made(self) -> None:
-        self._last = time.monotonic()
-
-    def finish(self, value: Any) -> None:
-        self._value = value
-        self._event.set()
-
-    def wait(self, timeout: float, message: str) -> Any:
-        """Return what finish() got; raise it if it is an exception. Raises: VppTimeout `timeout` seconds after
-        the last sign of life."""
-        self._last = time.monotonic()
-        while not self._event.is_set():
-            left = self._last + timeout - time.monotonic()
-            if left <= 0:
-                raise VppTimeout(f"VPP did not answer {message} within {timeout:g} s")
-            self._event.wait(left)
-        if isinstance(self._value, Exception):
-            raise self._value
-        return self._value
-
-
-class _Pipeline:
-    """Many requests under way at once."""
-
-    def __init__(self, client: VppClient, requests: Requests, window: int, timeout: float) -> None:
-        self._client = client
-        self._requests = requests
-        self._window = max(window, 1)
-        self._timeout = timeout
-        self._results: list[Any] = [None] * len(requests)
-        self._under_way: dict[int, int] = {}
-        """{context: place in results}"""
-        self._drained = hub.Event()
-        self._low = 0
-        self._last = 0.0
-
-    def run(self) -> list[Any]:
-        client, pending, size = self._client, [], 0
-        try:
-            for place, (message, fields) in enumerate(self._requests):
-                context = next(client._contexts)
-                try:
-                    packed = client._pack(message, fields, context)
-                except (ValueError, VppGone) as error:
-                    self._results[place] = error
-                    continue
-                pending.append(packed)
-                size += len(packed)
-                self._under_way[context] = place
-                client._waiting[context] = self._answer(context, place)
-                if size >= _CHUNK or len(self._under_way) >= self._window:
-                    self._flush(pending)
-                    pending, size = [], 0
-                    if len(self._under_way) >= self._window:
-                        self._wait(self._window // 2)
-            if pending:
-                self._flush(pending)
-            self._wait(0)
-        finally:
-            for context in self._under_way:
-                client._waiting.pop(context, None)
-        return self._results
-
-    def _flush(self, pending: list[bytes]) -> None:
-        try:
-            self._client._transmit(pending)
-        except VppGone as error:
-            for place in self._under_way.values():
-                self._results[place] = error
-            self._under_way.clear()
-
-    def _answer(self, context: int, place: int) -> Callable[[Any], None]:
-        def answer(value: Any) -> None:
-            self._client._waiting.pop(context, None)
-            self._under_way.pop(context, None)
-            if getattr(value, "retval", 0):
-                message, fields = self._requests[place]
-                value = VppError(message, value.retval, about(fields), value)
-            self._results[place] = value
-            self._last = time.monotonic()
-            if len(self._under_way) <= self._low:
-                self._drained.set()
-
-        return answer
-
-    def _wait(self, low: int) -> None:
-        """Wait until at most `low` are under way; those that VPP does not answer in time get a VppTimeout."""
-        self._low = low
-        self._last = time.monotonic()
-        while len(self._under_way) > low:
-            self._drained.clear()
-            left = self._last + self._timeout - time.monotonic()
-            if left <= 0:
-                for context, place in self._under_way.items():
-                    self._client._waiting.pop(context, None)
-                    message = self._requests[place][0]
-                    self._results[place] = VppTimeout(
-                        f"VPP did not answer {message} within {self._timeout:g} s")
-                self._under_way.clear()
-                return
-            self._drained.wait(left)

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where VPP and its plugins are on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from pathlib import Path
+
+from fip64agent.exceptions import EnvironmentMissing
+
+PLUGIN = "fip64_plugin.so"
+_SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+_OWN = ("lib/*/vpp_plugins", "lib/vpp_plugins", "lib64/vpp_plugins")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Installation:
+    binary: str
+    plugin_directories: tuple[str, ...]
+    """Searched in this order; the first plugin of a name wins."""
+    plugin: str | None
+    """Path of the fip64 plugin."""
+
+    @property
+    def missing(self) -> str | None:
+        """Why it cannot translate, or None."""
+        if self.plugin is None:
+            where = " nor in ".join(self.plugin_directories) or "any directory"
+            return (f"VPP's plugin {PLUGIN} is not in {where}: "
+                    "install the package vpp-plugin-fip64, or set [vpp] plugin_path")
+        return None
+
+
+def find(binary: str, plugin_path: str = "") -> Installation:
+    """Look for VPP and the fip64 plugin; the plugin may be missing. Raises: EnvironmentMissing."""
+    path = shutil.which(binary, path=os.pathsep.join((os.environ.get("PATH", os.defpath), *_SBIN)))
+    if path is None:
+        raise EnvironmentMissing(f"the program {binary!r} is not found: install the package vpp, "
+                                 "or set [vpp] binary")
+    root = Path(path).resolve().parent.parent
+    own = [str(found) for pattern in _OWN for found in sorted(root.glob(pattern))][:1]
+    directories = tuple(dict.fromkeys([*(part for part in plugin_path.split(":") if part), *own]))
+    plugin = next((file for directory in directories
+                   if os.path.isfile(file := os.path.join(directory, PLUGIN))), None)
+    return Installation(path, directories, plugin)

@@ -1,0 +1,392 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps a VPP there and a connection to it: starts or adopts it, probes it, starts it again.
+
+There is no VPP (ready() says why), then it is up (`client`), then it is lost, and so on. The way up is the
+same at the agent's start, after VPP's death and after a lost connection. Green; whatever blocks is offloaded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from fip64agent import hub
+from fip64agent.exceptions import EnvironmentMissing, Fip64Error
+from fip64agent.translator.vpp import installation, process, startup
+from fip64agent.translator.vpp.client import VppClient
+from fip64agent.translator.vpp.errors import (
+    VppError,
+    VppGone,
+    VppIncompatible,
+    VppTimeout,
+    VppUnavailable,
+)
+from fip64agent.translator.vpp.process import Process
+from fip64agent.translator.vpp.startup import StartupOptions
+
+LOG = logging.getLogger(__name__)
+
+STEADY = 60.0
+"""Seconds that a VPP must have run for its death to count as the first again."""
+LONGEST_WAIT = 60.0
+_POLL = 0.02
+"""Seconds between looks for the API socket of a VPP that was just started."""
+_RETRY = 1.0
+"""Seconds between attempts to connect to an external VPP, or to one that speaks other messages."""
+_ABORT = 1.0
+"""Seconds that a hung VPP gets to write down where it hangs."""
+_HOUSEKEEPING = 30.0
+"""Seconds between looks at the size of its log."""
+
+
+class Supervisor:
+    """One VPP. launch: "managed" or "external". on_up(client), on_down(reason) come from a greenthread."""
+
+    def __init__(self, options: StartupOptions, *, launch: str = "managed", binary: str = "vpp",
+                 plugin_path: str = "", api_socket: str | None = None, stats_socket: str | None = None,
+                 start_timeout: float = 20.0, probe_interval: float = 1.0, probe_timeout: float = 3.0,
+                 on_up: Callable[[VppClient], None] = lambda client: None,
+                 on_down: Callable[[str], None] = lambda reason: None,
+                 clock: Callable[[], float] = time.monotonic) -> None:
+        """options: of a managed VPP; plugin_directories are filled in from binary and plugin_path.
+        api_socket, stats_socket: of an external one. Seconds otherwise."""
+        self.managed = launch == "managed"
+        self.api_socket = options.api_socket if self.managed or api_socket is None else api_socket
+        self.stats_socket = options.stats_socket if self.managed or stats_socket is None else stats_socket
+        self.client: VppClient | None = None
+        """None while there is no connection."""
+        self.process: Process | None = None
+        """The managed VPP, while there is one."""
+        self.problem: str | None = None
+        """What an operator should know of a VPP that works: outdated options, a removed socket."""
+        self.restarts = 0
+        self._options = options
+        self._binary = binary
+        self._plugin_path = plugin_path
+        self._start_timeout = start_timeout
+        self._interval = probe_interval
+        self._timeout = probe_timeout
+        self._on_up = on_up
+        self._on_down = on_down
+        self._clock = clock
+        self._reason: str | None = "VPP is not started yet"
+        self._wake = hub.Event()
+        self._death: str | None = None
+        self._watcher = None
+        self._thread = None
+        self._deaths = 0
+        self._not_before = 0.0
+        self._up_since = 0.0
+        self._housekeeping = 0.0
+
+    # -- for others -------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to bring VPP up, in the background."""
+        if self._thread is None:
+            self._thread = hub.spawn(self._run)
+
+    def close(self) -> None:
+        """Disconnect and watch no more; VPP runs on."""
+        for thread in (self._thread, self._watcher):
+            if thread is not None:
+                thread.kill()
+        self._thread = self._watcher = None
+        client, self.client = self.client, None
+        if client is not None:
+            client.close()
+        self._reason = "closed"
+
+    def ready(self) -> str | None:
+        """Return None while VPP is up, else the reason why it is not."""
+        return self._reason
+
+    def stop(self) -> None:
+        """End the managed VPP, on purpose and for good. Raises: TimeoutError when it does not end."""
+        self.close()
+        if self.managed:
+            for found in hub.offload(process.running, self._options.run_path):
+                hub.offload(process.stop, found)
+                process.outcome(found.pid)
+            hub.offload(process.clean, self._options)
+
+    # -- the way up -------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._rest()
+                client = self._bring_up()
+            except VppIncompatible as error:
+                self._say(str(error))
+                self._wait_for_another()
+                continue
+            except (Fip64Error, OSError) as error:
+                self._say(str(error))
+                if not self.managed:
+                    hub.sleep(_RETRY)
+                continue
+            except Exception as error:  # of any kind: it must never end
+                LOG.exception("VPP cannot be brought up")
+                self._say(f"{type(error).__name__}: {error}")
+                hub.sleep(_RETRY)
+                continue
+            self._up(client)
+            self._down(self._watch(client))
+
+    def _rest(self) -> None:
+        """A VPP that dies at once again and again is started 0, 1, 2, 4 ... 60 s later."""
+        while self.managed and (wait := self._not_before - self._clock()) > 0:
+            hub.sleep(min(wait, 0.5))
+
+    def _died(self) -> None:
+        """Count a death, or a start that failed."""
+        if self._up_since and self._clock() - self._up_since > STEADY:
+            self._deaths = 0
+        self._up_since = 0.0
+        wait = 0.0 if self._deaths == 0 else min(LONGEST_WAIT, 2.0 ** (self._deaths - 1))
+        self._deaths += 1
+        self._not_before = self._clock() + wait
+
+    def _say(self, reason: str) -> None:
+        """Remember and log why there is no VPP; once for each reason."""
+        if self.managed and (wait := self._not_before - self._clock()) > 0.5:
+            LOG.warning("no VPP: %s; tried again in %.0f s", reason, wait)
+            reason = f"{reason}; tried again in {wait:.0f} s"
+        elif reason != self._reason:
+            LOG.warning("no VPP: %s", reason)
+        self._reason = reason
+
+    def _bring_up(self) -> VppClient:
+        """Return a connected client. Raises: Fip64Error, OSError with the reason."""
+        if not self.managed:
+            return self._connected()
+        options = self._complete()
+        found = hub.offload(process.running, options.run_path)
+        if len(found) > 1:
+            self._end_others(found)
+        if found:
+            return self._adopt(found[-1], options)
+        return self._launch(options)
+
+    def _complete(self) -> StartupOptions:
+        """The options with this machine's plugin directories. Raises: EnvironmentMissing."""
+        try:
+            there = installation.find(self._binary, self._plugin_path)
+        except EnvironmentMissing:
+            self._died()
+            raise
+        options = dataclasses.replace(self._options, plugin_directories=there.plugin_directories)
+        if found := startup.faults(options):
+            self._died()
+            raise EnvironmentMissing("; ".join(found))
+        return options
+
+    def _launch(self, options: StartupOptions) -> VppClient:
+        try:
+            found = hub.offload(process.start, installation.find(self._binary).binary, options)
+        except OSError as error:
+            self._died()
+            raise VppUnavailable(f"VPP cannot be started: {error}") from error
+        LOG.info("VPP started: pid %d, %s", found.pid, startup.path(options))
+        self._reason = f"VPP (pid {found.pid}) is starting"
+        return self._reach(found, options)
+
+    def _adopt(self, found: Process, options: StartupOptions) -> VppClient:
+        LOG.info("VPP runs already: pid %d, %s", found.pid, found.startup_file)
+        client = self._reach(found, options)
+        if found.startup_file != startup.file_name(options):
+            self.problem = (f"VPP (pid {found.pid}) runs with older startup options until it is restarted: "
+                            f"it was started with {found.startup_file}, now it would be "
+                            f"{startup.file_name(options)}")
+            LOG.warning("%s", self.problem)
+        return client
+
+    def _reach(self, found: Process, options: StartupOptions) -> VppClient:
+        """Connect to a VPP of ours, which may still be starting; end it when it cannot be reached."""
+        self.process, self._death, self.problem = found, None, None
+        self._watch_death(found)
+        reason = ""
+        while self._death is None:
+            try:
+                client = self._connected()
+            except VppIncompatible:
+                raise
+            except VppUnavailable as error:
+                reason = str(error)
+            else:
+                if client.pid in (found.pid, None) or self._death is not None:
+                    return client
+                reason = (f"VPP (pid {client.pid}) answers at {self.api_socket}, "
+                          f"where pid {found.pid} of this agent should")
+                client.close()
+            if found.age > self._start_timeout:
+                self._died()
+                self._end(found, f"VPP (pid {found.pid}) cannot be reached: {reason}")
+                raise VppUnavailable(f"{reason}; VPP (pid {found.pid}) was killed and is started again")
+            self._wake.clear()
+            self._wake.wait(_POLL)
+        self._died()
+        words = hub.offload(process.last_words, options)
+        raise VppUnavailable(f"{self._death}{words and ': '}{words}")
+
+    def _connected(self) -> VppClient:
+        """Connect. Raises: VppUnavailable, VppIncompatible."""
+        client = VppClient(self.api_socket, timeout=max(self._timeout, 2.0),
+                           on_lost=lambda why: self._wake.set())
+        client.connect()
+        return client
+
+    def _end_others(self, found: list[Process]) -> None:
+        """Two VPPs of ours: the older cannot be reached, since the younger has taken its sockets."""
+        for old in found[:-1]:
+            self._end(old, f"VPP (pid {old.pid}) is a second one: pid {found[-1].pid} has its sockets")
+
+    def _wait_for_another(self) -> None:
+        """VPP speaks other messages. Only another VPP, or other files, can help."""
+        found = self.process
+        if not self.managed or found is None:
+            hub.sleep(_RETRY)
+            return
+        while self._death is None:
+            if newer := self._installed_since(found):
+                self._end(found, f"VPP (pid {found.pid}) cannot be used, and {newer} was installed "
+                                 "after it was started")
+                return
+            self._wake.clear()
+            self._wake.wait(_RETRY)
+        self._died()
+        self._say(self._death)
+
+    def _installed_since(self, found: Process) -> str | None:
+        """Return the file of VPP's that is younger than the process, if there is one."""
+        born = time.time() - found.age
+        there = installation.find(self._binary, self._plugin_path)
+        for file in filter(None, (there.plugin, os.path.realpath(there.binary))):
+            with_age = os.stat(file)
+            if max(with_age.st_mtime, with_age.st_ctime) > born:
+                return file
+        return None
+
+    # -- up ---------------------------------------------------------------------------------------
+
+    def _up(self, client: VppClient) -> None:
+        self.client = client
+        self._reason = None
+        self._up_since = self._clock()
+        LOG.info("VPP %s (pid %s) is up", client.version, client.pid)
+        self._on_up(client)
+
+    def _watch(self, client: VppClient) -> str:
+        """Return when VPP is lost, with the reason."""
+        while True:
+            self._wake.clear()
+            if self._death is None and client.connected:
+                self._wake.wait(self._interval)
+            if self._death is None and not client.connected and self.process is not None:
+                self._wake.clear()
+                self._wake.wait(0.2)  # the connection ends a moment before the process
+
+            if self._death is not None:
+                return self._death
+            if not client.connected:
+                return f"VPP's API connection was lost: {client.lost}"
+            if (hung := self._probe(client)) is not None:
+                return hung
+            self._look_after()
+
+    def _probe(self, client: VppClient) -> str | None:
+        """Return None if VPP answers; one that is busy with others' requests answers something."""
+        begun = time.monotonic()
+        while True:
+            try:
+                client.call("control_ping", _timeout=self._timeout)
+                return None
+            except VppTimeout:
+                if client.last_heard < begun:
+                    return self._hung()
+                begun = time.monotonic()
+            except (VppGone, VppError):
+                return None  # seen in the next turn
+
+    def _hung(self) -> str:
+        reason = f"VPP does not answer for {self._timeout:g} s"
+        if not self.managed or self.process is None:
+            return f"{reason}; it is external, so it is left alone"
+        reason = f"VPP (pid {self.process.pid}) hung: no answer for {self._timeout:g} s"
+        self._end(self.process, reason)
+        return reason
+
+    def _look_after(self) -> None:
+        """Its socket, and its log."""
+        gone = not os.path.exists(self.api_socket)
+        message = (f"VPP's API socket {self.api_socket} was removed: this connection works, "
+                   "but no other can be made until VPP is restarted")
+        if gone and self.problem is None:
+            LOG.warning("%s", message)
+            self.problem = message
+        elif not gone and self.problem == message:
+            self.problem = None
+        if self.managed and self._clock() - self._housekeeping > _HOUSEKEEPING:
+            self._housekeeping = self._clock()
+            hub.offload(process.bound_log, self._options)
+
+    # -- the way down -----------------------------------------------------------------------------
+
+    def _down(self, reason: str) -> None:
+        client, self.client = self.client, None
+        if client is not None:
+            client.close()
+        if self._death is not None:
+            words = hub.offload(process.last_words, self._options)
+            reason = f"{reason}{words and ': '}{words}"
+            self._died()
+        self.restarts += 1
+        LOG.error("VPP is down: %s", reason)
+        self._reason = reason
+        self._on_down(reason)
+        if not self.managed:
+            hub.sleep(0.1)
+
+    def _watch_death(self, found: Process) -> None:
+        if self._watcher is not None:
+            self._watcher.kill()
+        self._watcher = hub.spawn(self._await_death, found)
+
+    def _await_death(self, found: Process) -> None:
+        try:
+            pidfd = os.pidfd_open(found.pid)
+        except ProcessLookupError:
+            self._dead(found)
+            return
+        try:
+            if process.status(found.pid)[1] == found.started:
+                hub.wait_readable(pidfd)
+        except OSError:
+            pass  # it ended while we looked
+        finally:
+            os.close(pidfd)
+        self._dead(found)
+
+    def _dead(self, found: Process) -> None:
+        how = process.outcome(found.pid)
+        if self.process == found:
+            self.process = None
+            self._death = f"VPP (pid {found.pid}) {how}"
+            self._wake.set()
+
+    def _end(self, found: Process, reason: str) -> None:
+        """Kill a VPP of ours; it may say where it hangs first."""
+        LOG.error("%s: it is killed", reason)
+        try:
+            hub.offload(process.stop, found, (signal.SIGABRT, signal.SIGKILL), _ABORT)
+        except (TimeoutError, OSError) as error:
+            LOG.error("VPP (pid %d): %s", found.pid, error)
+        for _ in range(50):  # until the watcher has seen it
+            if self.process != found:
+                break
+            hub.sleep(0.01)
