@@ -169,7 +169,7 @@ def listen_tcp(host: str, port: int):
 
 
 class WsgiServer:
-    """Serves a WSGI application on a listening green socket until stop(); `seconds` a silent connection is kept."""
+    """Serves a WSGI application on a listening green socket; a connection may be silent for `seconds`."""
 
     def __init__(self, sock, application: Callable, seconds: float = 30, **kwargs: Any) -> None:
         self._socket = sock
