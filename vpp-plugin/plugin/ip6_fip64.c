@@ -29,12 +29,16 @@ prefetch_mapping (vlib_main_t *vm, vlib_buffer_t *b)
   vlib_prefetch_combined_counter (&fip64_main.count_6to4, vm->thread_index, mapping);
 }
 
-static_always_inline void
+/* Where the client is looked for first. */
+static_always_inline u32
 prefetch_client (vlib_buffer_t *b)
 {
   const fip64_mapping_t *m = fip64_main.mappings + vnet_buffer (b)->ip.adj_index[VLIB_TX];
+  const struct fip64_pool *pool = fip64_main.tenants[m->tenant].pool;
   const u8 *p = vlib_buffer_get_current (b);
-  fip64_pool_prefetch6 (fip64_main.tenants[m->tenant].pool, p + 8);
+  u32 home = fip64_pool_home6 (pool, p + 8);
+  fip64_pool_prefetch6 (pool, home);
+  return home;
 }
 
 VLIB_NODE_FN (ip6_fip64_node) (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_frame_t *frame)
@@ -42,6 +46,7 @@ VLIB_NODE_FN (ip6_fip64_node) (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_
   u32 *from = vlib_frame_vector_args (frame);
   u32 n = frame->n_vectors;
   vlib_buffer_t *bufs[VLIB_FRAME_SIZE + AHEAD_HEADERS];
+  u32 homes[VLIB_FRAME_SIZE + AHEAD_CLIENT];
   u16 nexts[VLIB_FRAME_SIZE];
   u32 sent = 0, n_translated = 0;
   u32 now = fip64_now (vm);
@@ -54,14 +59,14 @@ VLIB_NODE_FN (ip6_fip64_node) (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_
   for (u32 i = 0; i < AHEAD_MAPPING && i < n; i++)
     prefetch_mapping (vm, bufs[i]);
   for (u32 i = 0; i < AHEAD_CLIENT && i < n; i++)
-    prefetch_client (bufs[i]);
+    homes[i] = prefetch_client (bufs[i]);
 
   for (u32 i = 0; i < n; i++)
     {
       vlib_buffer_t *b = bufs[i];
       prefetch_headers (bufs[i + AHEAD_HEADERS]);
       prefetch_mapping (vm, bufs[i + AHEAD_MAPPING]);
-      prefetch_client (bufs[i + AHEAD_CLIENT]);
+      homes[i + AHEAD_CLIENT] = prefetch_client (bufs[i + AHEAD_CLIENT]);
 
       u32 mapping = vnet_buffer (b)->ip.adj_index[VLIB_TX];
       const fip64_mapping_t *m = fip64_main.mappings + mapping;
@@ -71,7 +76,7 @@ VLIB_NODE_FN (ip6_fip64_node) (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_
       struct fip64_endpoint client;
 
       if (PREDICT_TRUE (!(b->flags & FIP64_SLOW_FLAGS) && fip64_is_plain6 (&buf, &t->conf, &info) &&
-			fip64_pool_find6 (t->pool, buf.data + 8, now, &client) != FIP64_NO_SLOT))
+			fip64_pool_find6_at (t->pool, homes[i], buf.data + 8, now, &client) != FIP64_NO_SLOT))
 	{
 	  struct fip64_addrs addrs = { .src = &client, .dst = &m->endpoint };
 	  u32 bytes = buf.total;

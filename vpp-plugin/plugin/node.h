@@ -10,6 +10,7 @@
 #include "state.h"
 
 #include <fip64/fast.h>
+#include <fip64/pool_inline.h>
 
 /* Counters of both nodes: first the core's reasons (enum fip64_reason), then these.
    X(symbol, stable name, severity, text). */
@@ -53,6 +54,9 @@ typedef enum
 
 /* In front of a translated packet so much is left for the link layer's headers. */
 #define FIP64_REWRITE_ROOM 32
+
+/* Buffers that one fragment may need, of 2048 bytes as VPP has them. */
+#define FIP64_FRAGMENT_BUFFERS 33
 
 /* ICMP errors that one worker sends: so many a second, and so many at once. */
 #define FIP64_ERRORS_PER_SECOND 1000

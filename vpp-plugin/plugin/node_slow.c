@@ -2,10 +2,10 @@
 /* One packet at a time, of any kind: what the loops of ip6-fip64 and ip4-fip64 hand over. */
 #include "node.h"
 
+#include <vnet/ip/ip.h>
+#include <vnet/udp/udp_packet.h>
 #include <vnet/interface_output.h>
 #include <vnet/ip/format.h>
-#include <vnet/ip/ip4_packet.h>
-#include <vnet/ip/ip6_packet.h>
 #include <vppinfra/random.h>
 
 fip64_nodes_t fip64_nodes = { .errors_per_second = FIP64_ERRORS_PER_SECOND };
