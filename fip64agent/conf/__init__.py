@@ -29,8 +29,13 @@ def list_opts():
     return [("DEFAULT" if module.GROUP is None else module.GROUP, module.OPTS) for module in _GROUPS]
 
 
-def settings_from(conf) -> Settings:
-    """Return what plan() needs of the configuration. Raises: ConfigError naming the option."""
+def settings_from(conf, translator: str | None = None) -> Settings:
+    """Return what plan() needs of the configuration.
+
+    `translator`: which one it is when [fip64] translator leaves it open (translator.choose()).
+    Raises: ConfigError naming the option.
+    """
+    translator = translator or conf.fip64.translator
     try:
         pool = IPv4Network(conf.fip64.nat64_pool)
         if pool.prefixlen > 30:
@@ -40,6 +45,19 @@ def settings_from(conf) -> Settings:
     vlans = (conf.fip64.vlan_min, conf.fip64.vlan_max)
     if vlans[0] > vlans[1]:
         raise ConfigError(f"[fip64] vlan_min {vlans[0]} is above vlan_max {vlans[1]}")
-    return Settings(translator=conf.fip64.translator, redirect=conf.ovs.redirect,
+    return Settings(translator=translator, redirect=conf.ovs.redirect,
                     answer_arp=conf.ovs.answer_arp, nat64_pool=pool,
-                    netns_prefix=conf.tayga.netns_prefix, vlan_range=vlans)
+                    netns_prefix=conf.tayga.netns_prefix, vlan_range=vlans,
+                    pool_slice=_slice(conf.fip64.nat64_pool_slice, translator),
+                    client_idle_timeout=conf.fip64.client_idle_timeout,
+                    clients_per_prefix=conf.fip64.clients_per_prefix)
+
+
+def _slice(text: str, translator: str) -> tuple[int, int]:
+    number, count = map(int, text.split("/"))
+    where = f"[fip64] nat64_pool_slice = {text}"
+    if not 1 <= number <= count:
+        raise ConfigError(f"{where}: it is written <number>/<count>, the number from 1 to the count")
+    if translator == "tayga" and count & (count - 1):
+        raise ConfigError(f"{where}: tayga's pool is a prefix, so the count must be a power of two")
+    return number, count

@@ -119,6 +119,20 @@ class Tenant:
     """(fixed IPv4, floating IPv6) of all its mappings; sorted."""
     interface_ofport: int | None = None
     """OpenFlow port of `interface`; None until OVS has opened it."""
+    pool_first: IPv4Address = IPv4Address(0)
+    """First address of the part of `pool` that this host gives to clients."""
+    pool_last: IPv4Address = IPv4Address(0)
+    """The last one."""
+    bindings: tuple[tuple[IPv6Address, IPv4Address], ...] = ()
+    """Static ones, (client, pool address), between pool_first and pool_last; sorted."""
+    mtu: int = 1500
+    """Towards IPv6 clients, in bytes: the smallest of its uplinks."""
+    mtu4: int = 1500
+    """Towards the VMs, in bytes: the smallest of the router's networks with IPv4 subnets."""
+    idle_timeout: int = 7200
+    """Seconds after which a silent client loses its pool address; 0: never."""
+    max_per_64: int = 256
+    """Clients of one IPv6 /64 at a time; 0: any number."""
 
     @property
     def key(self) -> ObjectKey:
@@ -154,6 +168,8 @@ class Mapping64:
     vm_mac: str
     gateway_mac: str
     """MAC of the tenant router's interface on the VM's subnet: source of what the VM gets."""
+    table: int = 0
+    """Uplink.table: where the floating address is reached, and its answers are routed."""
     redirect_ofport: int | None = None
     """OpenFlow port of the uplink's veth when this FIP is redirected by a flow of its own: on-link,
     and only external networks are redirected. Else None."""

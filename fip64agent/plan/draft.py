@@ -212,10 +212,12 @@ class Draft:
             was = self._base.tenants.get(router_id)
             going, coming = gone.get(router_id, ()), come.get(router_id, ())
             maps = tenants.edited_maps(was.maps, going, coming) if was else tenants.sorted_maps(coming)
-            served_by = min(set(self._members.get(router_id).values()))
+            served_by = set(self._members.get(router_id).values())
+            routers = self._index.routers
             self._tenants.put(router_id, tenants.tenant(
-                router_id, self._vlans[router_id], self._index.routers.pools[router_id],
-                uplinks[served_by].addresses[0].ip, maps, self._inputs.settings, self._inputs.interfaces))
+                router_id, self._vlans[router_id], routers.pools[router_id], routers.shares[router_id],
+                uplinks[min(served_by)].addresses[0].ip, min(uplinks[name].mtu for name in served_by),
+                routers.mtus.get(router_id, 1500), maps, self._inputs.settings, self._inputs.interfaces))
 
     def _build_mappings(self, verdicts: Mapping[str, Verdict], without_vlan: Mapping[str, Problem]) -> None:
         interfaces = self._inputs.interfaces
@@ -241,10 +243,11 @@ class Draft:
 
     def _report_tenants(self, verdicts: Mapping[str, Verdict], without_vlan: Mapping[str, Problem]) -> None:
         """A tenant's fault is told once there is a floating IP that suffers from it."""
-        faults = self._index.routers.pool_faults
+        routers = self._index.routers
         touched = {claim.router_id for claim in self._claims_around(verdicts)}
+        faults = {router_id: fault for router_id in touched if (fault := routers.fault(router_id))}
         claiming = set()
-        if not touched.isdisjoint(faults):
+        if faults:
             claiming = {claim.router_id for claim in self._claims.values()}
         for router_id in touched:
             problem = without_vlan.get(router_id)

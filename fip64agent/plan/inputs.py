@@ -40,6 +40,12 @@ class Settings:
     """Network namespaces of the tayga translator are ``<prefix>core`` and ``<prefix><router id>``."""
     vlan_range: tuple[int, int] = (1, 4094)
     """First and last 802.1Q VLAN ID that tenants may get on this host."""
+    pool_slice: tuple[int, int] = (1, 1)
+    """(i, n): of each NAT64 pool, cut into n, this host gives the i-th part to clients."""
+    client_idle_timeout: int = 7200
+    """Seconds; 0: a client keeps its address until another one needs it."""
+    clients_per_prefix: int = 256
+    """Clients of one IPv6 /64 that a tenant serves at a time; 0: any number."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,6 +56,11 @@ class Allocations:
     """Tenant's router id -> VLAN ID."""
     tables: Mapping[str, int] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
     """Uplink's port id -> routing table id."""
+
+    def __or__(self, other: Allocations) -> Allocations:
+        """Return the numbers of both; `other` has the last word."""
+        return Allocations(MappingProxyType({**self.vlans, **other.vlans}),
+                           MappingProxyType({**self.tables, **other.tables}))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

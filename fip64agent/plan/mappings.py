@@ -175,6 +175,7 @@ def mapping(candidate: Candidate, tenant: Tenant, interfaces: Mapping[str, Inter
         fip_id=claim.fip_id, floating_ip=claim.floating_ip, fixed_ip=claim.fixed_ip,
         router_id=claim.router_id, port_id=claim.port_id, uplink_id=uplink.port_id,
         on_link=on_link, uplink_ofport=uplink.ofport, uplink_mac=uplink.mac,
+        table=uplink.table,
         redirect_ofport=(uplink.veth_ofport if on_link and uplink.redirect == REDIRECT_EXTERNAL_NETWORKS
                          else None),
         translator=tenant.translator, core_netns=tenant.core_netns, core_link=tenant.core_link,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from fip64agent.plan.inputs import Settings
+from fip64agent.plan.pools import Share, share
 from fip64agent.topology.model import ROUTER_INTERFACE, Port, Topology
 
 
@@ -41,6 +42,10 @@ class Routers:
     """By router id."""
     pool_faults: Mapping[str, str]
     """By router id: why its NAT64 pool cannot be used."""
+    shares: Mapping[str, Share]
+    """By router id: this host's part of its pool."""
+    mtus: Mapping[str, int]
+    """By router id: the smallest MTU of the networks with its VMs."""
 
     @classmethod
     def of(cls, topology: Topology, settings: Settings) -> Routers:
@@ -52,10 +57,16 @@ class Routers:
         interfaces = _interfaces(topology, router_ports)
         pools = {router_id: router.nat64_pool or settings.nat64_pool
                  for router_id, router in topology.routers.items()}
+        shares, faults = _shares(topology, pools, settings)
         return cls(interfaces,
                    {router_id: frozenset(ids) for router_id, ids in networks.items()},
                    _prefixes(topology), _in_use(topology, router_ports),
-                   pools, _pool_faults(topology, interfaces, pools))
+                   pools, faults | _pool_faults(topology, interfaces, pools), shares,
+                   _mtus(topology, interfaces))
+
+    def fault(self, router_id: str) -> str:
+        """Return what somebody should mend about a router's NAT64 pool: "" when nothing."""
+        return self.pool_faults.get(router_id, "") or self.shares[router_id].fault
 
 
 def _interfaces(topology: Topology, router_ports: list[tuple[str, Port]]):
@@ -92,6 +103,29 @@ def _in_use(topology: Topology, router_ports: list[tuple[str, Port]]):
             if fixed.ip_address.version == 6:
                 in_use[port.network_id, fixed.ip_address] = f"router port {port_id}"
     return in_use
+
+
+def _shares(topology: Topology, pools: Mapping[str, IPv4Network],
+            settings: Settings) -> tuple[dict[str, Share], dict[str, str]]:
+    """Return this host's shares of the pools, and why some routers have none, by router id."""
+    shares: dict[str, Share] = {}
+    faults: dict[str, str] = {}
+    for router_id, router in topology.routers.items():
+        found = share(router_id, pools[router_id], router.nat64_bindings, settings)
+        if isinstance(found, Share):
+            shares[router_id] = found
+        else:
+            faults[router_id] = found
+    return shares, faults
+
+
+def _mtus(topology: Topology, interfaces: Mapping[str, Mapping[str, RouterInterface]]) -> dict[str, int]:
+    mtus: dict[str, int] = {}
+    for subnet_id, on_subnet in interfaces.items():
+        network = topology.networks.get(topology.subnets[subnet_id].network_id)
+        for router_id in on_subnet if network is not None else ():
+            mtus[router_id] = min(mtus.get(router_id, network.mtu), network.mtu)
+    return mtus
 
 
 def _pool_faults(topology: Topology, interfaces, pools: Mapping[str, IPv4Network]) -> dict[str, str]:

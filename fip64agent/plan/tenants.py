@@ -11,6 +11,7 @@ from fip64agent.plan import allocate
 from fip64agent.plan.bindings import open_ofport
 from fip64agent.plan.desired import Host, Tenant
 from fip64agent.plan.inputs import Interface, Settings
+from fip64agent.plan.pools import Share
 from fip64agent.plan.uplinks import core_netns
 
 Map = tuple[IPv4Address, IPv6Address]
@@ -25,8 +26,8 @@ def host(settings: Settings, interfaces: Mapping[str, Interface]) -> Host:
                 allocate.DOWNLINK_MAC, open_ofport(interfaces.get(allocate.DOWNLINK)))
 
 
-def tenant(router_id: str, vlan: int, pool: IPv4Network, address6: IPv6Address, maps: tuple[Map, ...],
-           settings: Settings, interfaces: Mapping[str, Interface]) -> Tenant:
+def tenant(router_id: str, vlan: int, pool: IPv4Network, share: Share, address6: IPv6Address, mtu: int,
+           mtu4: int, maps: tuple[Map, ...], settings: Settings, interfaces: Mapping[str, Interface]) -> Tenant:
     """Return the tenant with this VLAN ID.
 
     With tayga each has a veth, a namespace and a MAC of its own, all named by the VLAN ID; with
@@ -38,10 +39,13 @@ def tenant(router_id: str, vlan: int, pool: IPv4Network, address6: IPv6Address, 
                       netns=allocate.tenant_netns(settings.netns_prefix, router_id), vlan=vlan,
                       interface=interface, peer=f"{allocate.DOWNLINK_PEER}-{vlan}",
                       core_link=f"tenant-{vlan}", mac=allocate.tenant_mac(vlan), pool=pool,
-                      address6=address6, maps=maps, interface_ofport=open_ofport(interfaces.get(interface)))
+                      address6=address6, maps=maps, interface_ofport=open_ofport(interfaces.get(interface)),
+                      pool_first=share.first, pool_last=share.last, bindings=share.bindings)
     return Tenant(router_id, settings.translator, core_netns(settings), netns="", vlan=vlan,
                   interface=allocate.DOWNLINK, peer=allocate.DOWNLINK_PEER, core_link="",
-                  mac=allocate.DOWNLINK_MAC, pool=pool, address6=address6, maps=maps)
+                  mac=allocate.DOWNLINK_MAC, pool=pool, address6=address6, maps=maps,
+                  pool_first=share.first, pool_last=share.last, bindings=share.bindings, mtu=mtu, mtu4=mtu4,
+                  idle_timeout=settings.client_idle_timeout, max_per_64=settings.clients_per_prefix)
 
 
 def _order(pair: Map) -> tuple[int, int]:

@@ -177,6 +177,25 @@ class Checker:
                 if subnet.ip_version == 4 and router.nat64_pool.overlaps(subnet.cidr):
                     self._add((*path, "nat64_pool"), f"{router.nat64_pool} overlaps {subnet.cidr} of subnet "
                                                      f"{subnet.id}, which the router has a port on")
+        self._bindings(router, (*path, "nat64_bindings"))
+
+    def _bindings(self, router: Router, path: Path) -> None:
+        clients: dict[IPv6Address, int] = {}
+        addresses: dict[IPv4Address, int] = {}
+        pool = router.nat64_pool  # without one, which is in the configuration, plan() checks
+        for index, binding in enumerate(router.nat64_bindings):
+            client, address = binding.ipv6_address, binding.pool_address
+            if (first := clients.setdefault(client, index)) != index:
+                self._add((*path, index, "ipv6_address"), f"{client} already has a pool address by "
+                                                          f"nat64_bindings[{first}]")
+            if (first := addresses.setdefault(address, index)) != index:
+                self._add((*path, index, "pool_address"), f"{address} is already the pool address of client "
+                                                          f"{router.nat64_bindings[first].ipv6_address}")
+            if pool is not None and address not in pool:
+                self._add((*path, index, "pool_address"), f"{address} is not in nat64_pool {pool}")
+            elif pool is not None and address in (pool[0], pool[-1]):
+                self._add((*path, index, "pool_address"), f"{address} is the first or last address of nat64_pool "
+                                                          f"{pool}, which no client gets")
 
     def _all_floatingips(self) -> list[FloatingIP]:
         addresses: dict[IPv6Address, str] = {}

@@ -47,6 +47,14 @@ class Subnet:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Nat64Binding:
+    """An IPv6 client that always has the same address of the NAT64 pool, so that VMs can call it."""
+
+    ipv6_address: IPv6Address
+    pool_address: IPv4Address
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Router:
     id: str
     name: str = ""
@@ -54,6 +62,8 @@ class Router:
     """IPv4 range that stands in for IPv6 clients in this tenant; None takes [fip64] nat64_pool."""
     routes: tuple[Route, ...] = ()
     """Neutron's extra routes."""
+    nat64_bindings: tuple[Nat64Binding, ...] = ()
+    """Not one of Neutron's attributes."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from fip64agent.topology import model
-from fip64agent.topology.attributes import FIXED_IP, ROUTE, SECTIONS, Resource
+from fip64agent.topology.attributes import FIXED_IP, NAT64_BINDING, ROUTE, SECTIONS, Resource
 from fip64agent.topology.document import UNKNOWN, unknown_key
 from fip64agent.topology.problems import Collector, Path, shown
 
 _ADAPTERS = {section: TypeAdapter(resource.annotation()) for section, resource in SECTIONS.items()}
-_INNER = {"fixed_ips": FIXED_IP, "routes": ROUTE, "host_routes": ROUTE}
+_INNER = {"fixed_ips": FIXED_IP, "routes": ROUTE, "host_routes": ROUTE, "nat64_bindings": NAT64_BINDING}
 
 
 def _routes(items) -> tuple[model.Route, ...]:
@@ -34,7 +34,9 @@ def _subnet(item: dict[str, Any]) -> model.Subnet:
 
 def _router(item: dict[str, Any]) -> model.Router:
     return model.Router(item["id"], item.get("name") or "", item.get("nat64_pool"),
-                        _routes(item.get("routes")))
+                        _routes(item.get("routes")),
+                        tuple(model.Nat64Binding(binding["ipv6_address"], binding["pool_address"])
+                              for binding in item.get("nat64_bindings") or ()))
 
 
 def _port(item: dict[str, Any]) -> model.Port:

@@ -149,6 +149,14 @@ def nat64_pool(value: Any) -> IPv4Network:
     return pool
 
 
+def client_address(value: Any) -> IPv6Address:
+    """An IPv6 client's address: one that packets come from and go to (RFC 4291, section 2.4)."""
+    address = _parsed(6, _string(value, "an IPv6 address"), "an IPv6 address")
+    if address.is_multicast or address.is_unspecified or address.is_link_local or address.is_loopback:
+        raise ValueError(f"{address} is no address that a client elsewhere can have")
+    return address
+
+
 def strings(value: Any) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         found = "" if isinstance(value, list) else f", is {shown(value)}"
@@ -182,6 +190,7 @@ MAC = _kind("MAC address", mac_address)
 ADDRESS = _kind("IP address", ip_address)
 IPV4 = _kind("IPv4 address", ipv4_address)
 FLOATING = _kind("IPv6 address", floating_address)
+CLIENT = _kind("IPv6 address", client_address)
 CIDR = _kind("prefix", cidr)
 POOL = _kind("IPv4 prefix", nat64_pool)
 STRINGS = _kind("list of strings", strings)

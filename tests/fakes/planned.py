@@ -42,6 +42,8 @@ def tenant(prefix: str, router_id: str, vlan: int, maps=(), pool: IPv4Network = 
         "netns": allocate.tenant_netns(prefix, router_id), "vlan": vlan, "interface": f"ovs-dl-{vlan}",
         "peer": f"vpp-dl-{vlan}", "core_link": f"tenant-{vlan}", "mac": allocate.tenant_mac(vlan),
         "pool": pool, "address6": UPLINK_ADDRESS.ip, "maps": tuple(pairs)}
+    tayga = changes.get("translator", "tayga") == "tayga"
+    values |= {"pool_first": pool[0 if tayga else 1], "pool_last": pool[-1 if tayga else -2]}
     return Tenant(**values | changes)
 
 

@@ -81,6 +81,7 @@ class ScriptedSwitch(ScriptedRoom):
 class ScriptedTranslator(ScriptedRoom):
     def __init__(self) -> None:
         super().__init__("translator")
+        self.kind = "tayga"
         self.bindings: dict[str, list[ClientBinding]] = {}
         self.trouble: str | None = None
 

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from fip64agent.plan.allocate import tenant_netns
 from fip64agent.plan.desired import ObjectKey, Tenant
+from fip64agent.plan.pools import as_prefix
 from fip64agent.translator.base import ClientBinding
 
 TUN = "nat64"
@@ -48,14 +49,16 @@ def instance_name(router_id: str) -> str:
 def instance(tenant: Tenant, state_path: str) -> Instance:
     """Return what should run for a tenant. Its client bindings live below `state_path`."""
     name = instance_name(tenant.router_id)
-    own = tenant.pool[1]  # tayga keeps the pool's first address free itself
+    pool = as_prefix(tenant.pool_first, tenant.pool_last)
+    own = pool[1]  # tayga keeps the pool's first address free itself
     lines = [
         f"tun-device {TUN}",
         f"ipv4-addr {own}",
         f"ipv6-addr {tenant.address6}",
-        f"dynamic-pool {tenant.pool}",
+        f"dynamic-pool {pool}",
         f"data-dir {data_directory(state_path, name)}",
         *(f"map {fixed} {floating}" for fixed, floating in tenant.maps),
+        *(f"map {address} {client}" for client, address in tenant.bindings),
     ]
     text = "\n".join(lines) + "\n"
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]

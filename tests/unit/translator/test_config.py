@@ -20,7 +20,8 @@ TENANT = Tenant(
     peer="vpp-dl-7", core_link="tenant-7", mac="02:f6:40:00:00:07", pool=IPv4Network("100.64.0.0/16"),
     address6=IPv6Address("2001:db8:ffff::2"),
     maps=((IPv4Address("10.0.0.5"), IPv6Address("2001:db8:f::5")),
-          (IPv4Address("10.0.0.6"), IPv6Address("2001:db8:f::6"))))
+          (IPv4Address("10.0.0.6"), IPv6Address("2001:db8:f::6"))),
+    pool_first=IPv4Address("100.64.0.0"), pool_last=IPv4Address("100.64.255.255"))
 
 
 def room(**options) -> TaygaRoom:
@@ -34,6 +35,15 @@ def test_text():
         "tun-device nat64", "ipv4-addr 100.64.0.1", "ipv6-addr 2001:db8:ffff::2",
         "dynamic-pool 100.64.0.0/16", "data-dir /var/x/tayga/red",
         "map 10.0.0.5 2001:db8:f::5", "map 10.0.0.6 2001:db8:f::6"]
+
+
+def test_a_slice_of_the_pool_and_static_bindings():
+    part = dataclasses.replace(TENANT, pool_first=IPv4Address("100.64.64.0"),
+                               pool_last=IPv4Address("100.64.127.255"), maps=(),
+                               bindings=((IPv6Address("2001:db8:9::1"), IPv4Address("100.64.64.9")),))
+    assert config.instance(part, "/var/x").text.splitlines() == [
+        "tun-device nat64", "ipv4-addr 100.64.64.1", "ipv6-addr 2001:db8:ffff::2",
+        "dynamic-pool 100.64.64.0/18", "data-dir /var/x/tayga/red", "map 100.64.64.9 2001:db8:9::1"]
 
 
 def test_an_instance_is_equal_when_its_configuration_is():
@@ -61,7 +71,8 @@ def test_an_id_that_is_no_file_name_stays_below_our_directory(router_id):
 
 def test_capacity_leaves_out_the_first_address_tayga_itself_and_maps():
     assert config.capacity(config.instance(TENANT, "/var/x").text) == 65534
-    small = dataclasses.replace(TENANT, pool=IPv4Network("10.0.0.0/29"))
+    small = dataclasses.replace(TENANT, pool=IPv4Network("10.0.0.0/29"), pool_first=IPv4Address("10.0.0.0"),
+                                pool_last=IPv4Address("10.0.0.7"))
     assert config.capacity(config.instance(small, "/var/x").text) == 4
     assert config.capacity("") is None
     assert config.capacity("dynamic-pool\nipv4-addr x\ndynamic-pool y") is None

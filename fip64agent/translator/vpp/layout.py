@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From an object of the plan to what VPP needs for it. Pure.
+
+Each uplink has an IPv6 table, so that answers leave by the uplink that the floating IP belongs to; each tenant
+has an IPv4 table. The plugin leads from the one to the other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from fip64agent.plan.desired import Host, Mapping64, PlanObject, Tenant, Uplink
+from fip64agent.translator.vpp import tags
+from fip64agent.translator.vpp.items import (
+    Address,
+    Binding,
+    Daemon,
+    HostInterface,
+    Item,
+    Mapping,
+    Neighbour,
+    Route,
+    SubInterface,
+    Table,
+    Tenant64,
+)
+
+DEFAULT4 = IPv4Network("0.0.0.0/0")
+ADDRESS4 = IPv4Address("192.0.0.8")
+"""Source of ICMP errors towards the VMs: the dummy address of RFC 7600, section 4.8, which no host has."""
+TO_VMS = IPv4Address("169.254.0.1")
+"""Next hop towards the VMs. Nobody has it: the delivery flows put the right MACs in."""
+TO_VMS_MAC = "02:f6:40:00:00:01"
+DOWNLINK_MTU = 9216
+"""Of the link towards the VMs: a VM's jumbo frame must come in, so that its sender is told what fits."""
+SMALLEST_MTU6 = 1280
+"""RFC 8200, section 5."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Site:
+    """What the expansion depends on beside the plan."""
+
+    seed: bytes
+    """Of this host: which pool address a client gets cannot be foretold without it."""
+    run_path: str
+    """Of the managed VPP; "": VPP is somebody else's."""
+
+
+def expand(site: Site, obj: PlanObject) -> Iterator[Item]:
+    """Yield the items for `obj`, if it is for the vpp driver."""
+    if getattr(obj, "translator", "") != "vpp":
+        return
+    match obj:
+        case Mapping64():
+            # The tenant's table has the number of its VLAN.
+            yield Mapping(obj.floating_ip, obj.fixed_ip, obj.table, obj.downlink_vlan or 0, obj.key)
+        case Host():
+            if site.run_path:
+                yield Daemon(site.run_path, obj.key)
+            yield HostInterface(tags.DOWNLINK, obj.downlink_peer, obj.downlink_mac, DOWNLINK_MTU, 0, owner=obj.key)
+        case Uplink():
+            yield from _uplink(obj)
+        case Tenant():
+            yield from _tenant(site, obj)
+
+
+def _uplink(uplink: Uplink) -> Iterator[Item]:
+    key, tag, table = uplink.key, tags.uplink(uplink.port_id), uplink.table
+    yield Table(6, table, tag, key)
+    yield HostInterface(tag, uplink.peer, uplink.mac, uplink.mtu, table, owner=key)
+    for address in uplink.addresses:
+        yield Address(tag, address, key)
+    connected = {address.network for address in uplink.addresses}
+    routes = {destination: Route(table, destination, tag, via, key) for destination, via in uplink.routes}
+    routes |= {prefix: Route(table, prefix, tag, owner=key) for prefix in uplink.onlink}
+    # An address of these that nobody has must not bounce between upstream and us.
+    routes |= {prefix: Route(table, prefix, "", owner=key) for prefix in uplink.routed}
+    yield from (route for destination, route in routes.items() if destination not in connected)
+
+
+def _tenant(site: Site, tenant: Tenant) -> Iterator[Item]:
+    key, tag, table = tenant.key, tags.tenant(tenant.router_id), tenant.vlan
+    yield Table(4, table, tag, key)
+    yield SubInterface(tag, tags.DOWNLINK, tenant.vlan, DOWNLINK_MTU, table, owner=key)
+    yield Address(tag, IPv4Interface((ADDRESS4, 32)), key)
+    yield Neighbour(tag, TO_VMS, TO_VMS_MAC, key)
+    yield Route(table, DEFAULT4, tag, TO_VMS, key)
+    yield Tenant64(table, tag, tenant.pool_first, tenant.pool_last, ADDRESS4, tenant.address6, tenant.mtu4,
+                   max(tenant.mtu, SMALLEST_MTU6), hash_seed(site.seed, tenant.router_id), tenant.idle_timeout,
+                   tenant.max_per_64, key)
+    for client, address in tenant.bindings:
+        yield Binding(table, client, address, key)
+
+
+def hash_seed(seed: bytes, router_id: str) -> int:
+    """Return a tenant's seed: the same after each restart of this host, another one on every other."""
+    text = seed + b"\0" + router_id.encode("utf-8", "backslashreplace")
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big")

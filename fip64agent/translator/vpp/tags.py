@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Marks on VPP's objects: the tags of interfaces and of tenants, the names of tables. Pure.
+
+What carries no such mark is not ours. Ids have 48 characters at most (topology.values), so a mark fits into
+the 63 that VPP keeps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+OURS = "fip64:"
+UPLINK = f"{OURS}uplink:"
+TENANT = f"{OURS}tenant:"
+DOWNLINK = f"{OURS}downlink:"
+"""The whole tag of the host-interface that all tenants share."""
+LONGEST = 63
+
+_PLAIN = re.compile(r"[\x21-\x7e]+")
+
+
+def _mark(begin: str, name: str) -> str:
+    if _PLAIN.fullmatch(name) and len(begin) + len(name) <= LONGEST:
+        return begin + name
+    # Not from a topology that was checked. It gets a mark all the same; its numbers are not kept over restarts.
+    return begin + "+" + hashlib.sha1(name.encode("utf-8", "backslashreplace"), usedforsecurity=False).hexdigest()
+
+
+def uplink(port_id: str) -> str:
+    return _mark(UPLINK, port_id)
+
+
+def tenant(router_id: str) -> str:
+    return _mark(TENANT, router_id)
+
+
+def is_ours(mark: str) -> bool:
+    return mark.startswith(OURS)
+
+
+def uplink_of(mark: str) -> str | None:
+    """Return the port id of an uplink's mark, None for any other."""
+    return mark.removeprefix(UPLINK) if mark.startswith(UPLINK) else None
+
+
+def tenant_of(mark: str) -> str | None:
+    """Return the router id of a tenant's mark, None for any other."""
+    return mark.removeprefix(TENANT) if mark.startswith(TENANT) else None
