@@ -40,7 +40,8 @@ class AgentCollector(Collector):
         info = GaugeMetricFamily("fip64_build_info", "Always 1; versions are in the labels.",
                                  labels=["version", "python", "translator"])
         versions = report.versions()
-        info.add_metric([versions["fip64agent"], versions["python"], self._agent.conf.fip64.translator], 1)
+        info.add_metric([versions["fip64agent"], versions["python"],
+                         self._agent.rooms["translator"].kind], 1)
         yield info
 
     def _objects(self) -> Iterator[Metric]:

@@ -89,7 +89,7 @@ def status(agent) -> dict[str, Any]:
                      "errors": [str(problem) for problem in error.problems] if error else []},
         "metrics": metrics_url(agent),
         "host": agent.conf.host,
-        "translator": agent.conf.fip64.translator,
+        "translator": agent.rooms["translator"].kind,
         "bridge": agent.conf.ovs.bridge,
         "pid": os.getpid(),
         "started_at": timestamp(agent.started_at),

@@ -2,34 +2,33 @@
 """Walks a packet from a client to a floating IP and back, and says where it would stop.
 
 Every step asks what really decides: Open vSwitch about its flows (ofproto/trace, with a packet as
-it would be on the wire), the kernel about its routes, the translator about its mappings.
+it would be on the wire), and the other rooms about what they install (reconcile.explain).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
 from typing import Any
 
-from fip64agent import hub
-from fip64agent.admin import kernel, ovstrace, packets, report
+from fip64agent.admin import ovstrace, packets, report
 from fip64agent.admin.state import States
 from fip64agent.exceptions import Fip64Error
-from fip64agent.links import layout
 from fip64agent.plan.desired import ACTIVE, Mapping64, Tenant, Uplink
+from fip64agent.reconcile.explain import (
+    NOT_REACHED,
+    NOTE,
+    OK,
+    STOP,
+    Check,
+    Explanation,
+    Journey,
+    Outcome,
+    Stops,
+)
 
-OK, NOTE, STOP, NOT_REACHED = "ok", "note", "stop", "not reached"
 CLIENT_MAC = "02:00:00:00:00:0c"
 """Source of what comes in by the uplink: the client's or the upstream router's. Flows do not look at it."""
-
-
-class _Stop(Exception):
-    """The packet ends here."""
-
-    def __init__(self, looked_at: str, detail: str) -> None:
-        self.looked_at = looked_at
-        super().__init__(detail)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,12 +41,8 @@ class Step:
     detail: str = ""
 
 
-Outcome = tuple[str, str, str]
-"""(result, looked at, detail)."""
-
-
 class _Walk:
-    """One trace: the steps are its methods, in the order of STEPS."""
+    """One trace: its own checks are its methods."""
 
     def __init__(self, agent, fip_id: str, client: IPv6Address | None) -> None:
         self.agent = agent
@@ -61,46 +56,42 @@ class _Walk:
         if self.client is None and self.uplink is not None and self.uplink.onlink:
             prefix = self.uplink.onlink[0]
             self.client = prefix[-2] if prefix.num_addresses > 2 else prefix[0]
-        self.pool_address: IPv4Address | None = self.mapping.pool[-2] if self.mapping else None
-        """Stands in for the client; its binding's address when it has one."""
-        self.next_hop: IPv6Address | None = None
+        self.journey: Journey | None = None
+        if self.mapping and self.uplink and self.tenant and self.client:
+            self.journey = Journey(self.client, self.uplink, self.tenant, self.mapping, self.mapping.pool[-2])
 
     def run(self) -> list[Step]:
         steps, stopped = [], False
-        for name, title, method in self.steps():
+        for check in self.checks():
             if stopped:
-                steps.append(Step(name, title, NOT_REACHED))
+                steps.append(Step(check.name, check.title, NOT_REACHED))
                 continue
             try:
-                steps.append(Step(name, title, *method()))
-            except _Stop as stop:
-                steps.append(Step(name, title, STOP, stop.looked_at, str(stop)))
+                steps.append(Step(check.name, check.title, *check.look()))
+            except Stops as stop:
+                steps.append(Step(check.name, check.title, STOP, stop.looked_at, str(stop)))
                 stopped = True
             except (Fip64Error, OSError) as error:
-                steps.append(Step(name, title, STOP, "", f"cannot be looked at: {error}"))
+                steps.append(Step(check.name, check.title, STOP, "", f"cannot be looked at: {error}"))
                 stopped = True
         return steps
 
-    def steps(self) -> list[tuple[str, str, Callable[[], Outcome]]]:
-        kernel_there = [("route", "the core namespace routes it to the tenant", self._route_to_tenant),
-                        ("tenant-route", "the tenant's namespace hands it to the translator",
-                         self._route_to_translator)]
-        kernel_back = [("route-back", "the core namespace routes the answer to the uplink",
-                        self._route_back)]
-        tayga = self.mapping is None or self.mapping.translator == "tayga"
+    def checks(self) -> list[Check]:
+        links, translator = (self.agent.rooms[name].explain(self.journey) if self.journey else Explanation()
+                             for name in ("links", "translator"))
         return [
-            ("fip", "the floating IP is known here", self._fip),
-            ("ports", "VM port and uplink are bound on this host", self._ports),
-            ("neighbor", "its address is resolved on the uplink's link", self._neighbor),
-            ("redirect", "IPv6 from the uplink goes to the translator", self._redirect),
-            *(kernel_there if tayga else []),
-            ("translate", "the translator knows the mapping", self._translate),
-            ("deliver", "IPv4 from the translator goes to the VM", self._deliver),
-            ("arp", "the VM resolves its gateway", self._arp),
-            ("answer", "the VM's answer goes to the translator", self._answer),
-            *(kernel_back if tayga else []),
-            ("uplink", "IPv6 from the translator leaves by the uplink", self._uplink),
-            *([("next-hop", "the next hop towards the client", self._next_hop)] if tayga else []),
+            Check("fip", "the floating IP is known here", self._fip),
+            Check("ports", "VM port and uplink are bound on this host", self._ports),
+            Check("neighbor", "its address is resolved on the uplink's link", self._neighbor),
+            Check("redirect", "IPv6 from the uplink goes to the translator", self._redirect),
+            *links.there,
+            *translator.there,
+            Check("deliver", "IPv4 from the translator goes to the VM", self._deliver),
+            Check("arp", "the VM resolves its gateway", self._arp),
+            Check("answer", "the VM's answer goes to the translator", self._answer),
+            *translator.back,
+            *links.back,
+            Check("uplink", "IPv6 from the translator leaves by the uplink", self._uplink),
         ]
 
     # -- what is known ----------------------------------------------------------------------
@@ -108,8 +99,8 @@ class _Walk:
     def _fip(self) -> Outcome:
         state = self.states.fip(self.fip_id)
         where = f"floating IP {self.fip_id} in the plan"
-        if self.mapping is None or self.uplink is None or self.tenant is None:
-            raise _Stop(where, f"{state.state}: {state.reason}")
+        if self.journey is None:
+            raise Stops(where, f"{state.state}: {state.reason}")
         text = f"{self.mapping.floating_ip} -> {self.mapping.fixed_ip} of router {self.mapping.router_id}"
         if state.state != ACTIVE:
             return NOTE, where, f"{text}; {state.state}: {state.reason}"
@@ -120,11 +111,11 @@ class _Walk:
         vm = report.interface_of(self.states, mapping.vm_ofport)
         where = f"OVS interfaces of port {mapping.port_id} and uplink {uplink.port_id}"
         if vm is None:
-            raise _Stop(where, f"no interface has OpenFlow port {mapping.vm_ofport}: the VM was unplugged")
+            raise Stops(where, f"no interface has OpenFlow port {mapping.vm_ofport}: the VM was unplugged")
         for name, ofport in ((uplink.veth, uplink.veth_ofport), (tenant.interface, mapping.downlink_ofport)):
             if ofport is None:
                 error = getattr(self.states.interfaces.get(name), "error", None)
-                raise _Stop(where, f"Open vSwitch has not opened {name}" + (f": {error}" if error else ""))
+                raise Stops(where, f"Open vSwitch has not opened {name}" + (f": {error}" if error else ""))
         return OK, where, (f"VM {vm} ({mapping.vm_ofport}), uplink {uplink.interface} ({uplink.ofport}), "
                            f"to the translator {uplink.veth} ({uplink.veth_ofport}) and "
                            f"{tenant.interface} ({mapping.downlink_ofport})")
@@ -143,7 +134,7 @@ class _Walk:
             ended = f"it goes to {self._ports_named(walk.outputs)}; {walk}"
         else:
             ended = f"dropped: {walk}"
-        raise _Stop(looked_at, f"does not reach {self._ports_named([expected])}: {ended}")
+        raise Stops(looked_at, f"does not reach {self._ports_named([expected])}: {ended}")
 
     def _ports_named(self, ofports) -> str:
         return ", ".join(f"{report.interface_of(self.states, port) or 'port'} ({port})" for port in ofports)
@@ -160,7 +151,7 @@ class _Walk:
             mapping.uplink_ofport, packets.neighbor_solicitation(source, CLIENT_MAC, mapping.floating_ip),
             mapping.uplink_ofport, f"Neighbor Solicitation for {mapping.floating_ip}")
         if f"nd_tll={mapping.uplink_mac}" not in walk.final_flow:
-            raise _Stop(looked_at, f"answered, but not with the uplink's MAC {mapping.uplink_mac}: "
+            raise Stops(looked_at, f"answered, but not with the uplink's MAC {mapping.uplink_mac}: "
                                    f"{walk.final_flow}")
         return OK, looked_at, f"answered with {mapping.uplink_mac}; {walk}"
 
@@ -172,12 +163,12 @@ class _Walk:
         return OK, looked_at, f"to {self._ports_named([uplink.veth_ofport])}; {walk}"
 
     def _deliver(self) -> Outcome:
-        mapping = self.mapping
-        packet = packets.udp4(mapping.downlink_mac, mapping.vm_mac, self.pool_address, mapping.fixed_ip)
+        mapping, pool_address = self.mapping, self.journey.pool_address
+        packet = packets.udp4(mapping.downlink_mac, mapping.vm_mac, pool_address, mapping.fixed_ip)
         looked_at, walk = self._trace(mapping.downlink_ofport, packet, mapping.vm_ofport,
-                                      f"UDP {self.pool_address} -> {mapping.fixed_ip}")
+                                      f"UDP {pool_address} -> {mapping.fixed_ip}")
         if f"dl_dst={mapping.vm_mac}" not in walk.final_flow:
-            raise _Stop(looked_at, f"reaches the VM's port, but not with its MAC {mapping.vm_mac}")
+            raise Stops(looked_at, f"reaches the VM's port, but not with its MAC {mapping.vm_mac}")
         return OK, looked_at, f"to {self._ports_named([mapping.vm_ofport])}; {walk}"
 
     def _arp(self) -> Outcome:
@@ -194,11 +185,11 @@ class _Walk:
         return OK, looked_at, f"answered with {gateways[-1].mac}; {walk}"
 
     def _answer(self) -> Outcome:
-        mapping = self.mapping
-        packet = packets.udp4(mapping.vm_mac, mapping.gateway_mac, mapping.fixed_ip, self.pool_address,
+        mapping, pool_address = self.mapping, self.journey.pool_address
+        packet = packets.udp4(mapping.vm_mac, mapping.gateway_mac, mapping.fixed_ip, pool_address,
                               packets.SERVER_PORT, packets.CLIENT_PORT)
         looked_at, walk = self._trace(mapping.vm_ofport, packet, mapping.downlink_ofport,
-                                      f"UDP {mapping.fixed_ip} -> {self.pool_address}")
+                                      f"UDP {mapping.fixed_ip} -> {pool_address}")
         return OK, looked_at, f"to {self._ports_named([mapping.downlink_ofport])}; {walk}"
 
     def _uplink(self) -> Outcome:
@@ -208,70 +199,6 @@ class _Walk:
         looked_at, walk = self._trace(uplink.veth_ofport, packet, uplink.ofport,
                                       f"UDP {mapping.floating_ip} -> {self.client}")
         return OK, looked_at, f"to {self._ports_named([uplink.ofport])}; {walk}"
-
-    # -- the translator's side --------------------------------------------------------------
-
-    def _way(self, netns: str, source: IPv6Address, destination: IPv6Address, device: str,
-             expected: str) -> tuple[str, kernel.Way]:
-        looked_at = f"route of {destination} from {source} iif {device} in namespace {netns}"
-        try:
-            way = hub.offload(kernel.route, netns, source, destination, device)
-        except kernel.NoWay as error:
-            raise _Stop(looked_at, str(error)) from error
-        if way.device != expected:
-            raise _Stop(looked_at, f"leads to {way}, and not to {expected}")
-        return looked_at, way
-
-    def _route_to_tenant(self) -> Outcome:
-        looked_at, way = self._way(self.mapping.core_netns, self.client, self.mapping.floating_ip,
-                                   self.uplink.peer, self.mapping.core_link)
-        return OK, looked_at, str(way)
-
-    def _route_to_translator(self) -> Outcome:
-        looked_at, way = self._way(self.tenant.netns, self.client, self.mapping.floating_ip,
-                                   layout.CORE, layout.TUN)
-        return OK, looked_at, str(way)
-
-    def _route_back(self) -> Outcome:
-        looked_at, way = self._way(self.mapping.core_netns, self.mapping.floating_ip, self.client,
-                                   self.mapping.core_link, self.uplink.peer)
-        self.next_hop = IPv6Address(way.via) if way.via else self.client
-        return OK, looked_at, str(way)
-
-    def _next_hop(self) -> Outcome:
-        looked_at = f"neighbor {self.next_hop} on {self.uplink.peer} in namespace {self.mapping.core_netns}"
-        try:
-            known = hub.offload(kernel.neighbour, self.mapping.core_netns, self.uplink.peer, self.next_hop)
-        except kernel.NoWay as error:
-            raise _Stop(looked_at, str(error)) from error
-        if known is None:
-            return OK, looked_at, "not known yet: resolved when the first packet is sent"
-        state, mac = known
-        if state in ("FAILED", "INCOMPLETE"):
-            return NOTE, looked_at, f"{state}: nobody answered the last Neighbor Solicitation"
-        return OK, looked_at, f"{state}, {mac}"
-
-    def _translate(self) -> Outcome:
-        room = self.agent.rooms["translator"]
-        looked_at = f"translator of tenant {self.mapping.router_id}, read back"
-        if reason := room.ready():
-            raise _Stop(looked_at, reason)
-        installed = room.actual()
-        for obj in (self.tenant, self.mapping):
-            for item in room.expand(obj):
-                if item.key not in installed:
-                    raise _Stop(looked_at, f"{item} is not there")
-                if installed[item.key] != item:
-                    raise _Stop(looked_at, f"{item} is there, but not as planned: {installed[item.key]!r}")
-        text = f"{self.mapping.floating_ip} <-> {self.mapping.fixed_ip} is installed"
-        if trouble := room.healthy():
-            return NOTE, looked_at, f"{text}, but {trouble}"
-        for binding in room.clients(self.mapping.router_id):
-            if binding.client == self.client:
-                self.pool_address = binding.pool_address
-                return OK, looked_at, f"{text}; the client is {binding.pool_address}"
-        return OK, looked_at, (f"{text}; no binding of this client is known: it gets a pool address "
-                               "with its first packet")
 
 
 def trace(agent, fip_id: str, client: str | None = None) -> dict[str, Any]:

@@ -13,12 +13,14 @@ from pyroute2.netlink.exceptions import NetlinkError
 from fip64agent import hub
 from fip64agent.links import layout, marks, readback
 from fip64agent.links import netns as namespaces
+from fip64agent.links.explain import explain
 from fip64agent.links.install import Installer, Refused, reason
 from fip64agent.links.kernel import Doors
 from fip64agent.links.model import ORDER, LinkItem, Route
 from fip64agent.links.monitor import Monitor
 from fip64agent.plan.desired import PlanObject
 from fip64agent.plan.inputs import Allocations
+from fip64agent.reconcile.explain import Explanation, Journey
 
 LOG = logging.getLogger(__name__)
 
@@ -62,6 +64,10 @@ class LinksRoom:
             return marks.allocations(self._prefix, [link.alias for link in readback.links(self._doors[""])])
 
         return self._work(read)
+
+    def explain(self, journey: Journey) -> Explanation:
+        """Return which way the kernel must send a packet, and its answer."""
+        return explain(journey)
 
     def actual(self) -> dict[Hashable, LinkItem]:
         return self._work(readback.read, self._prefix, self._doors)

@@ -10,11 +10,13 @@ that makes a read-back worth while. tests/functional/translator/contract.py is t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from ipaddress import IPv4Address, IPv6Address
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from fip64agent.reconcile.room import Room
+from fip64agent.plan.inputs import Allocations
+from fip64agent.reconcile.explain import Explanation, Journey
+from fip64agent.reconcile.room import Item, Room
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -26,6 +28,55 @@ class ClientBinding:
     pool_address: IPv4Address
     last_seen: float | None
     """Seconds since the epoch; None when the driver cannot tell."""
+    static: bool = False
+    """It never goes by itself."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class About:
+    """The program that translates, for people. None: there is no such thing, or the driver cannot tell."""
+
+    launch: str | None = None
+    """"managed": the agent starts it; "external"."""
+    version: str | None = None
+    pid: int | None = None
+    uptime: float | None = None
+    """Seconds."""
+    restarts: int | None = None
+    """How often it was lost since the agent started."""
+    probe: float | None = None
+    """Seconds that its last answer to a health probe took."""
+
+
+class Count(NamedTuple):
+    packets: int
+    octets: int
+
+
+TO_VM, TO_CLIENT = "6to4", "4to6"
+"""Directions of translation."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Traffic:
+    """What was translated. Counts never go back, but for a restart of what counts."""
+
+    fips: Mapping[tuple[str, IPv6Address], Mapping[str, Count]] = dataclasses.field(default_factory=dict)
+    """{(tenant's router id, floating address): {TO_VM or TO_CLIENT: count}}"""
+    tenants: Mapping[str, Mapping[str, Count]] = dataclasses.field(default_factory=dict)
+    """{router id: the same}"""
+    errors: Mapping[tuple[str, str], int] = dataclasses.field(default_factory=dict)
+    """{(where, reason): packets}: refused, or otherwise special."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sighting:
+    """A packet that was seen on its way through the translator."""
+
+    at: float
+    """Seconds since the watch began."""
+    lines: tuple[str, ...]
+    """Its way, as the translator tells it."""
 
 
 class Translator(Room, Protocol):
@@ -33,6 +84,17 @@ class Translator(Room, Protocol):
 
     kind: str
     """Its name in [fip64] translator."""
+
+    def allocations(self) -> Allocations:
+        """Return the numbers in force, as far as they are read off what this driver has installed."""
+        ...
+
+    def remains(self) -> dict[Hashable, Item]:
+        """Return what prune() needs to remove all that this driver has installed; it may not be started.
+
+        Raises: NotReady when it cannot be told.
+        """
+        ...
 
     def clients(self, router_id: str) -> list[ClientBinding]:
         """Return the bindings of one tenant, as the translator has them; may be empty.
@@ -47,4 +109,25 @@ class Translator(Room, Protocol):
 
     def healthy(self) -> str | None:
         """Return None when everything that should run runs and answers, else what does not."""
+        ...
+
+    # For fip64ctl status and trace, and for the metrics
+
+    def about(self) -> About:
+        """Return what is known of the program. Never raises."""
+        ...
+
+    def traffic(self) -> Traffic | None:
+        """Return what was translated; None when the driver cannot count. Raises: NotReady."""
+        ...
+
+    def explain(self, journey: Journey) -> Explanation:
+        """Return what must hold in the translator for a packet to get there, and its answer back."""
+        ...
+
+    def watch(self, journey: Journey, seconds: float) -> list[Sighting]:
+        """Wait up to `seconds` for packets of the journey's mapping, either way; return those seen, a few.
+
+        Leaves nothing behind. Raises: NotReady when the translator cannot show packets, now or at all.
+        """
         ...

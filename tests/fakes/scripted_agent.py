@@ -12,10 +12,13 @@ from oslo_config import cfg
 
 from fip64agent import conf as options
 from fip64agent.exceptions import NotReady
+from fip64agent.links.explain import explain as explain_links
 from fip64agent.plan.inputs import Interface
 from fip64agent.plan.planner import plan
+from fip64agent.reconcile.explain import Explanation
 from fip64agent.reconcile.loop import Loop
 from fip64agent.translator.base import ClientBinding
+from fip64agent.translator.explain import bound, installed
 from tests.fakes import topologies
 
 
@@ -52,12 +55,25 @@ class ScriptedRoom:
         self.installed.update({item.key: item for _was, item in items if item.key not in failed})
         return failed
 
+    def explain(self, journey) -> Explanation:
+        return Explanation()
+
     def prune(self, items) -> dict[str, str]:
         failed = {item.key: self.refuses[item.key] for item in items if item.key in self.refuses}
         for item in items:
             if item.key not in failed:
                 self.installed.pop(item.key, None)
         return failed
+
+
+class ScriptedLinks(ScriptedRoom):
+    """Its items are scripted; what it says of a packet's way is what the kernel says."""
+
+    def __init__(self) -> None:
+        super().__init__("links")
+
+    def explain(self, journey) -> Explanation:
+        return explain_links(journey)
 
 
 class ScriptedSwitch(ScriptedRoom):
@@ -98,6 +114,9 @@ class ScriptedTranslator(ScriptedRoom):
     def healthy(self) -> str | None:
         return self.trouble
 
+    def explain(self, journey) -> Explanation:
+        return Explanation(there=(installed(self, journey), bound(self, journey)))
+
 
 class ScriptedAgent:
     """Two tenants "red" and "blue" with a VM and a floating IP each, all of it active after settle()."""
@@ -110,7 +129,7 @@ class ScriptedAgent:
         self.conf.set_override("socket", socket, "admin")
         self.started_at = time.time() - 100
         self.site = topologies.two_tenant_site()
-        self.rooms = {"links": ScriptedRoom("links"), "translator": ScriptedTranslator(),
+        self.rooms = {"links": ScriptedLinks(), "translator": ScriptedTranslator(),
                       "switch": ScriptedSwitch()}
         self.loop = Loop(list(self.rooms.values()))
         self.inputs = None

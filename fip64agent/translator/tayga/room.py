@@ -13,8 +13,12 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from fip64agent import hub
+from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import PlanObject, Tenant
-from fip64agent.translator.base import ClientBinding
+from fip64agent.plan.inputs import Allocations
+from fip64agent.reconcile.explain import Explanation, Journey
+from fip64agent.translator.base import About, ClientBinding, Sighting
+from fip64agent.translator.explain import bound, installed
 from fip64agent.translator.tayga import config, process
 from fip64agent.translator.tayga.config import Instance
 
@@ -129,6 +133,13 @@ class TaygaRoom:
             return os.stat(process.NETNS / netns).st_ino
         except OSError:
             return None
+
+    def allocations(self) -> Allocations:
+        """None of its own: the links that it runs on carry them."""
+        return Allocations()
+
+    def remains(self) -> dict[Hashable, Instance]:
+        return self.actual()
 
     # -- changing ---------------------------------------------------------------------------------
 
@@ -301,6 +312,19 @@ class TaygaRoom:
         return Path(config.data_directory(self._state_path, name), "dynamic.map")
 
     # -- for the operator -------------------------------------------------------------------------
+
+    def about(self) -> About:
+        return About(launch="managed")
+
+    def traffic(self) -> None:
+        """tayga does not count."""
+
+    def explain(self, journey: Journey) -> Explanation:
+        return Explanation(there=(installed(self, journey), bound(self, journey)))
+
+    def watch(self, journey: Journey, seconds: float) -> list[Sighting]:
+        raise NotReady("tayga shows no packets; look at its TUN device: "
+                       f"ip netns exec {journey.tenant.netns} tcpdump -ni {config.TUN}")
 
     def healthy(self) -> str | None:
         with self._lock:

@@ -8,8 +8,9 @@ from ipaddress import IPv6Address
 import pytest
 
 from fip64agent.admin import flows as flow_report
-from fip64agent.admin.trace import NOTE, OK, _Stop, _Walk
+from fip64agent.admin.trace import _Walk
 from fip64agent.plan.planner import plan
+from fip64agent.reconcile.explain import NOTE, OK, Stops
 from fip64agent.switch.codec import FlowItem
 from fip64agent.switch.room import SwitchRoom
 from lab.openvswitch import PrivateOvs
@@ -54,12 +55,12 @@ def outcomes(agent, fip: str, client: str | None = None) -> dict[str, str]:
     """{step: result, or "stop: reason"} of the steps that look at flows."""
     walk = _Walk(agent, fip, IPv6Address(client) if client else None)
     result = {}
-    for name, _title, method in walk.steps():
-        if name in FLOW_STEPS:
+    for check in walk.checks():
+        if check.name in FLOW_STEPS:
             try:
-                result[name] = method()[0]
-            except _Stop as stop:
-                result[name] = f"stop: {stop}"
+                result[check.name] = check.look()[0]
+            except Stops as stop:
+                result[check.name] = f"stop: {stop}"
     return result
 
 

@@ -6,7 +6,8 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from fip64agent.admin.trace import NOT_REACHED, NOTE, OK, STOP, _Stop, _Walk, trace
+from fip64agent.admin.trace import _Walk, trace
+from fip64agent.reconcile.explain import NOT_REACHED, NOTE, OK, STOP, Stops
 from tests.fakes.scripted_agent import ScriptedAgent
 
 
@@ -78,6 +79,12 @@ def walk(agent, client=None) -> _Walk:
     return _Walk(agent, "fip-vm-red", IPv6Address(client) if client else None)
 
 
+def look(agent, name: str):
+    """Ask one check of a walk."""
+    (check,) = [check for check in walk(agent).checks() if check.name == name]
+    return check.look()
+
+
 def test_the_default_client_is_on_the_uplink_s_link(agent):
     assert walk(agent).client in agent.loop.desired.uplinks["uplink"].onlink[0]
     assert str(walk(agent, "2001:db8:77::1").client) == "2001:db8:77::1"
@@ -85,25 +92,29 @@ def test_the_default_client_is_on_the_uplink_s_link(agent):
 
 def test_the_translator_s_mapping_is_read_back(agent):
     translator = agent.rooms["translator"]
-    result, _looked_at, detail = walk(agent)._translate()
-    assert result == OK and "no binding of this client is known" in detail
-    translator.bind("red", "2001:db8:77::1", "100.64.0.9")
-    found = walk(agent, "2001:db8:77::1")
-    assert "the client is 100.64.0.9" in found._translate()[2]
-    assert found.pool_address == IPv4Address("100.64.0.9")
+    assert look(agent, "translate")[0] == OK
     translator.trouble = "tayga is stopped"
-    assert walk(agent)._translate()[0] == NOTE
+    assert look(agent, "translate")[0] == NOTE
     installed = translator.installed.pop("translator of tenant red")
-    with pytest.raises(_Stop, match="translator of tenant red is not there"):
-        walk(agent)._translate()
+    with pytest.raises(Stops, match="translator of tenant red is not there"):
+        look(agent, "translate")
     translator.installed[installed.key] = dataclasses.replace(installed, value="old")
-    with pytest.raises(_Stop, match="is there, but not as planned"):
-        walk(agent)._translate()
+    with pytest.raises(Stops, match="is there, but not as planned"):
+        look(agent, "translate")
     translator.down = "tayga is not installed"
-    with pytest.raises(_Stop, match=r"^tayga is not installed$"):
-        walk(agent)._translate()
+    with pytest.raises(Stops, match=r"^tayga is not installed$"):
+        look(agent, "translate")
+
+
+def test_the_client_s_binding_is_what_the_walk_goes_on_with(agent):
+    assert "none of this client is known" in look(agent, "client")[2]
+    agent.rooms["translator"].bind("red", "2001:db8:77::1", "100.64.0.9")
+    found = walk(agent, "2001:db8:77::1")
+    (client,) = [check for check in found.checks() if check.name == "client"]
+    assert client.look()[2] == "100.64.0.9"
+    assert found.journey.pool_address == IPv4Address("100.64.0.9")
 
 
 def test_every_step_has_a_name_of_its_own(agent):
-    names = [name for name, _title, _method in walk(agent).steps()]
-    assert len(set(names)) == len(names) == 13
+    names = [check.name for check in walk(agent).checks()]
+    assert len(set(names)) == len(names) == 14

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a room tells what becomes of a packet in what it installs; `fip64ctl trace` puts it together.
+
+Only a room knows what it installs, so only it can say what must hold there. A check is asked when the
+packet gets that far, and not before.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+
+from fip64agent.plan.desired import Mapping64, Tenant, Uplink
+
+OK, NOTE, STOP, NOT_REACHED = "ok", "note", "stop", "not reached"
+Outcome = tuple[str, str, str]
+"""(OK, or NOTE: the packet goes on, but look at it; what was looked at; what was found)."""
+
+
+class Stops(Exception):
+    """The packet ends here; the message says why."""
+
+    def __init__(self, looked_at: str, detail: str) -> None:
+        self.looked_at = looked_at
+        super().__init__(detail)
+
+
+@dataclasses.dataclass(slots=True)
+class Journey:
+    """A packet from a client to a floating IP, and the VM's answer."""
+
+    client: IPv6Address
+    uplink: Uplink
+    tenant: Tenant
+    mapping: Mapping64
+    pool_address: IPv4Address
+    """Stands in for the client; its binding's address as soon as a check found one."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that must hold on the way."""
+
+    name: str
+    title: str
+    look: Callable[[], Outcome]
+    """Green. Raises: Stops; or Fip64Error or OSError when it cannot be looked at."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Explanation:
+    """A room's checks of a journey, in the order of the packet's way."""
+
+    there: tuple[Check, ...] = ()
+    """Between the uplink's veth and the flow that delivers to the VM."""
+    back: tuple[Check, ...] = ()
+    """Between the flow that takes the VM's answer and the uplink's veth."""
