@@ -175,7 +175,7 @@ fip64_binding_set (const ip6_address_t *client, u32 pool_address, u32 table_id)
       return NULL;
     case FIP64_POOL_ADDRESS_STATIC:
       return fip64_error (VNET_API_ERROR_ADDRESS_IN_USE,
-			  "binding of %U: %U of the tenant of table %u is another client's, statically",
+			  "binding of %U: %U of the tenant of table %u is another's, statically",
 			  format_ip6_address, client, format_ip4_address, &pool_address, table_id);
     case FIP64_POOL_CLIENT_STATIC:
       return fip64_error (VNET_API_ERROR_ENTRY_ALREADY_EXISTS,
