@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The admin API: HTTP and JSON on a unix socket that only root may open.
 
-``GET`` of /status, /uplinks, /fips, /fips/<id or address>, /clients[?tenant=], /plan, /diff,
+``GET`` of /status, /uplinks, /fips, /fips/<id or address>, /clients[?router=&client=], /plan, /diff,
 /flows[?feature=&table=], /trace?fip=[&client=]. An error is ``{"error": "..."}`` with the HTTP
 status: 400 bad request, 404 nothing by that name, 405 only GET, 503 a component cannot be asked
 now, 500 a fault of ours (logged with its traceback; the agent goes on).
@@ -17,6 +17,7 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Iterable
+from ipaddress import IPv6Network
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -54,7 +55,7 @@ class Application:
             "status": (self._status, frozenset()),
             "uplinks": (self._uplinks, frozenset()),
             "fips": (self._fips, frozenset()),
-            "clients": (self._clients, frozenset({"tenant"})),
+            "clients": (self._clients, frozenset({"router", "client"})),
             "plan": (self._plan, frozenset()),
             "diff": (self._diff, frozenset()),
             "flows": (self._flows, frozenset({"feature", "table"})),
@@ -119,8 +120,14 @@ class Application:
     def _fips(self, what: str | None = None) -> Any:
         return report.fips(self._agent) if what is None else report.fip(self._agent, self._fip_id(what))
 
-    def _clients(self, tenant: str | None = None) -> Any:
-        return report.clients(self._agent, self._router_id(tenant) if tenant is not None else None)
+    def _clients(self, router: str | None = None, client: str | None = None) -> Any:
+        try:
+            within = IPv6Network(client) if client is not None else None
+        except ValueError as error:
+            raise _bad(f"client {client!r} is neither an IPv6 address nor a prefix: {error}") from None
+        router_id = self._router_id(router) if router is not None else None
+        with self._heavy:
+            return report.clients(self._agent, router_id, within)
 
     def _plan(self) -> Any:
         return hub.offload(report.plan, self._agent)

@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from typing import Any
 
 import fip64agent
@@ -292,16 +292,20 @@ def find_router(states: States, what: str) -> str | None:
     return named[0] if len(named) == 1 else None
 
 
-def clients(agent, router_id: str | None = None) -> list[dict[str, Any]]:
-    """Client bindings of one tenant, or of all on this host. Raises: NotReady."""
-    states = States.now(agent)
+def clients(agent, router_id: str | None = None, within: IPv6Network | None = None) -> list[dict[str, Any]]:
+    """Client bindings of one tenant, or of all on this host; only clients in a prefix. Raises: NotReady."""
+    states, now = States.now(agent), time.time()
     rows = []
     for name in sorted(states.desired.tenants) if router_id is None else [router_id]:
-        router = states.topology.routers.get(name)
-        rows += [{"router_id": name, "router": _name(router, name),
-                  "client": str(binding.client), "pool_address": str(binding.pool_address),
-                  "last_seen": timestamp(binding.last_seen)}
-                 for binding in agent.rooms["translator"].clients(name)]
+        router = _name(states.topology.routers.get(name), name)
+        for binding in breathing(agent.rooms["translator"].clients(name)):
+            if within is not None and binding.client not in within:
+                continue
+            seen = binding.last_seen
+            rows.append({"router_id": name, "router": router,
+                         "client": str(binding.client), "pool_address": str(binding.pool_address),
+                         "static": binding.static, "last_seen": timestamp(seen),
+                         "idle_seconds": max(0, round(now - seen)) if seen is not None else None})
     return rows
 
 

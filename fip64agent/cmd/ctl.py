@@ -176,19 +176,22 @@ class FipShow(_Record):
 class ClientList(_Table):
     """List the client bindings: IPv6 clients and the pool addresses that stand in for them.
 
-    As far as the translator tells: tayga writes a new binding down after up to a minute.
+    VPP is asked, so the list is of this moment; tayga writes a new binding down after up to a minute.
     """
 
-    columns = ("router_id", "router", "client", "pool_address", "last_seen")
-    short = ("router", "client", "pool_address", "last_seen")
+    columns = ("router_id", "router", "client", "pool_address", "static", "last_seen", "idle_seconds")
+    short = ("router", "client", "pool_address", "static", "idle_seconds")
 
     def get_parser(self, prog_name: str):
         parser = super().get_parser(prog_name)
-        parser.add_argument("--tenant", metavar="ROUTER", help="only this tenant: id or name of its router")
+        parser.add_argument("--router", "--tenant", metavar="ROUTER",
+                            help="only this tenant: id or name of its router")
+        parser.add_argument("--client", metavar="PREFIX",
+                            help="only this client, or the clients of this prefix")
         return parser
 
     def rows(self, parsed_args):
-        return self.ask("clients", tenant=parsed_args.tenant)
+        return self.ask("clients", router=parsed_args.router, client=parsed_args.client)
 
 
 class PlanShow(_Table):

@@ -101,8 +101,9 @@ class ScriptedTranslator(ScriptedRoom):
         self.bindings: dict[str, list[ClientBinding]] = {}
         self.trouble: str | None = None
 
-    def bind(self, router_id: str, client: str, pool_address: str, last_seen: float | None = None) -> None:
-        binding = ClientBinding(router_id, IPv6Address(client), IPv4Address(pool_address), last_seen)
+    def bind(self, router_id: str, client: str, pool_address: str, last_seen: float | None = None,
+             static: bool = False) -> None:
+        binding = ClientBinding(router_id, IPv6Address(client), IPv4Address(pool_address), last_seen, static)
         self.bindings.setdefault(router_id, []).append(binding)
 
     def clients(self, router_id: str) -> list[ClientBinding]:

@@ -118,6 +118,23 @@ def test_fip_list(running):
     assert json.loads(running.ctl("fip", "list", "--state", "error", "-f", "json").stdout) == []
 
 
+def test_client_list(running):
+    running.agent.rooms["translator"].bind("red", "2001:db8:1::1", "100.64.0.1", 0.0)
+    running.agent.rooms["translator"].bind("blue", "2001:db8:1::1", "100.64.0.1")
+    running.agent.rooms["translator"].bind("blue", "2001:db8:2::1", "100.64.0.2", static=True)
+
+    def shown(*options):
+        done = running.ctl("client", "list", *options, "-f", "value", "-c", "router_id", "-c", "client",
+                           "-c", "static")
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    assert shown() == ["blue 2001:db8:1::1 False", "blue 2001:db8:2::1 True", "red 2001:db8:1::1 False"]
+    assert shown("--router", "blue", "--client", "2001:db8:2::/48") == ["blue 2001:db8:2::1 True"]
+    assert shown("--client", "2001:db8:1::1") == ["blue 2001:db8:1::1 False", "red 2001:db8:1::1 False"]
+    assert shown("--client", "2001:db8:9::/64") == []
+
+
 def test_long_adds_columns_to_tables_and_json_has_them_anyway(running):
     short, long = running.ctl("fip", "list").stdout, running.ctl("fip", "list", "--long").stdout
     assert "uplink_id" not in short and "uplink_id" in long

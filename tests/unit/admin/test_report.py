@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The API's answers: what the operator reads, and that making them holds up nobody."""
 
+import time
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
+
 import pytest
 
 from fip64agent import hub
@@ -10,6 +13,7 @@ from fip64agent.exceptions import TopologyError
 from fip64agent.plan.inputs import Inputs
 from fip64agent.plan.planner import plan
 from fip64agent.switch import pipeline
+from fip64agent.translator.base import ClientBinding
 from tests.fakes import topologies
 from tests.fakes.scripted_agent import ScriptedAgent
 
@@ -81,7 +85,15 @@ def test_clients(agent):
         ("blue", "2001:db8::2"), ("red", "2001:db8::1")]
     assert report.clients(agent, "red") == [
         {"router_id": "red", "router": "red", "client": "2001:db8::1", "pool_address": "100.64.0.2",
-         "last_seen": "1970-01-01T00:00:00+00:00"}]
+         "static": False, "last_seen": "1970-01-01T00:00:00+00:00",
+         "idle_seconds": pytest.approx(time.time(), abs=2)}]
+
+
+def test_clients_of_a_prefix(agent):
+    for number in (1, 2):
+        agent.rooms["translator"].bind("red", f"2001:db8:{number}::1", f"100.64.0.{number}")
+    (row,) = report.clients(agent, within=IPv6Network("2001:db8:2::/64"))
+    assert row["pool_address"] == "100.64.0.2" and row["last_seen"] is row["idle_seconds"] is None
 
 
 def test_a_router_by_name_only_if_one_has_it(agent):
@@ -110,13 +122,16 @@ def test_flows_have_names_and_are_ordered_as_a_packet_meets_them(agent):
     assert (row["feature"], row["object"]) == ("unknown", "(not in the plan)")
 
 
-@pytest.mark.parametrize("question", [report.status, report.fips, flows.rows])
+@pytest.mark.parametrize("question", [report.status, report.fips, report.clients, flows.rows])
 def test_ten_thousand_rows_hold_up_nobody(question):
     agent = ScriptedAgent()
     agent.inputs = Inputs(*topologies.big_topology(10, 10_000))
     agent.loop.submit(plan(agent.inputs))
     agent.loop.step()
     agent.rooms["switch"].flows = [flow(number) for number in range(10_000)]
+    router_id = min(agent.loop.desired.tenants)
+    agent.rooms["translator"].bindings[router_id] = [
+        ClientBinding(router_id, IPv6Address(number), IPv4Address(number), 0.0) for number in range(10_000)]
     turns = []
 
     def others():
