@@ -66,7 +66,7 @@ class Control:
         return self.api.fip64_tenant_add_del(is_add=False, tenant={"table_id": table_id}).retval
 
     def tenants(self) -> dict[int, Any]:
-        details = self.api.fip64_tenant_dump()
+        details = self.api.fip64_tenant_dump(context=1)  # so that dumps can be compared
         found = {one.tenant.table_id: one for one in details}
         assert len(found) == len(details)
         return found

@@ -202,34 +202,28 @@ def test_routes_are_flushed_under_us(control):
 
 def test_a_route_of_somebody_else_to_the_same_address(control):
     """Ours wins, and theirs is in force once ours has gone."""
-    def route(is_add: bool) -> None:
-        path = {"sw_if_index": 0xFFFFFFFF, "table_id": 0, "weight": 1, "proto": 1, "type": 4}
-        reply = control.api.ip_route_add_del(is_add=is_add, route={
-            "table_id": 6, "prefix": "2001:db8::a/128", "n_paths": 1, "paths": [path]})
-        assert reply.retval == 0
-
     assert control.set_tenant() == 0
-    route(True)
+    control.vpp.cli("ip route add 2001:db8::a/128 table 6 via drop", check=True)
     assert control.set_mapping("2001:db8::a", "10.0.0.1", ip6_table_id=6) == 0
     assert "fip64 mapping" in shown(control, 6, ip6=True)
     assert control.del_mappings("2001:db8::a", ip6_table_id=6) == [0]
     assert "2001:db8::a/128" in shown(control, 6, ip6=True) and "fip64" not in shown(control, 6, ip6=True)
-    route(False)
+    control.vpp.cli("ip route del 2001:db8::a/128 table 6 via drop", check=True)
+    assert "2001:db8::a/128" not in shown(control, 6, ip6=True)
 
 
 def test_ten_thousand_changes_against_a_model(control):
     """Random adds, deletions and moves: the dumps equal the model, and VPP's memory is back in the end."""
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
     tables, ip6_tables = (1, 2), (0, 6)
 
-    def run(operations: int) -> None:
+    def run(seed: int) -> None:
+        print(f"seed {seed}")
+        chance = random.Random(seed)
         for table_id in tables:
             assert control.set_tenant(table_id) == 0
         model: dict[tuple, tuple] = {}
         statics: dict[tuple, IPv4Address] = {}
-        for _ in range(operations // 10):
+        for _ in range(1000):
             batch, expected = [], []
             is_add = chance.random() < 0.6
             for _ in range(10):
@@ -278,7 +272,10 @@ def test_ten_thousand_changes_against_a_model(control):
             return sum(value for thread in stats["/mem/main heap/used"] for value in (
                 thread if isinstance(thread, (list, tuple)) else [thread]))
 
-    run(2000)  # what VPP's own tables allocate once and keep
+    seed = random.randrange(2**32)
+    run(seed)
+    # VPP's own tables (FIB, load balances) never shrink, but the same again needs no more.
     before = used()
-    run(10_000)
-    assert used() - before < 64 * 1024
+    run(seed)
+    assert used() - before < 16 * 1024
+    run(seed + 1)

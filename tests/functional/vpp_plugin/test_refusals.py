@@ -116,6 +116,7 @@ def test_mapping(control, wanted, error, text):
 def test_a_mapping_for_vpps_own_address(control):
     loop = control.api.create_loopback().sw_if_index
     try:
+        assert control.api.sw_interface_set_flags(sw_if_index=loop, flags=1).retval == 0
         assert control.api.sw_interface_add_del_address(
             sw_if_index=loop, is_add=True, prefix="2001:db8:5::1/64").retval == 0
         assert control.set_tenant() == 0
