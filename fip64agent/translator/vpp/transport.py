@@ -8,6 +8,7 @@ nothing here; big endian) and a message. Green: used in the hub's thread only.
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 from collections.abc import Callable, Iterable
 
@@ -80,7 +81,7 @@ class Transport:
             with hub.Timeout(timeout, TimeoutError(f"no connection within {timeout:g} s")):
                 self._sock = hub.connect_unix(self.path)
         except OSError as error:  # TimeoutError is one
-            raise VppUnavailable(f"VPP's API socket {self.path}: {error.strerror or error}") from error
+            raise VppUnavailable(f"VPP's API socket {self.path}: {_reason(error)}") from error
         hub.spawn(self._read, self._sock)
 
     def send(self, messages: Iterable[bytes]) -> None:
@@ -92,8 +93,8 @@ class Transport:
             try:
                 sock.sendall(data)
             except OSError as error:
-                self._closed(sock, f"sending failed: {error.strerror or error}")
-                raise VppGone(f"VPP's API socket {self.path}: {error.strerror or error}") from error
+                self._closed(sock, f"sending failed: {_reason(error)}")
+                raise VppGone(f"VPP's API socket {self.path}: {_reason(error)}") from error
 
     def close(self) -> None:
         """End the connection without calling on_closed."""
@@ -109,7 +110,7 @@ class Transport:
                 for message in frames.feed(data):
                     self._on_message(message)
         except OSError as error:
-            reason = f"reading failed: {error.strerror or error}"
+            reason = f"reading failed: {_reason(error)}"
         except FramingError as error:
             reason = f"this is not VPP's API protocol: {error}"
         self._closed(sock, reason)
@@ -120,6 +121,11 @@ class Transport:
             self._sock = None
             _shut(sock)
             self._on_closed(reason)
+
+
+def _reason(error: OSError) -> str:
+    """In words: eventlet's connect() gives only the name of the number."""
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _shut(sock) -> None:

@@ -176,27 +176,36 @@ def _length(value: Any) -> int:
 # -- what VPP's definitions do not say ------------------------------------------------------------
 
 
+_PATH_TYPES = {0: "normal", 1: "local", 2: "drop", 5: "ICMP unreachable", 6: "ICMP prohibited"}
+"""Measured: paths of the types UDP encapsulation, BIER and DVR, and of protocol MPLS, kill VPP 26.10."""
+_PROTOCOLS = ("ip4", "ip6")
+
+
 def _path(check: Check) -> Check:
-    """A route's path: its next hop's address, which carries no family, must be of the path's."""
+    """A route's path: its next hop's address carries no family, so it must be of the path's protocol."""
     def checked(value: Any) -> dict[str, Any]:
         path = check(value)
+        if path["type"] not in _PATH_TYPES:
+            raise Invalid(f"{path['type']} is none of {', '.join(_PATH_TYPES.values())}").inside("type")
+        if path["proto"] not in (0, 1):
+            raise Invalid(f"{path['proto']} is neither IPv4 nor IPv6").inside("proto")
         for arm in path["nh"]["address"] or ():
-            if path["proto"] not in (0, 1) or arm != ("ip4", "ip6")[path["proto"]]:
-                raise Invalid(f"an {arm} next hop in a path whose proto is {path['proto']}").inside("nh")
-        if path["n_labels"] > 16:
-            raise Invalid(f"{path['n_labels']}, 16 are possible").inside("n_labels")
+            if arm != _PROTOCOLS[path["proto"]]:
+                raise Invalid(f"an {arm} address in an {_PROTOCOLS[path['proto']]} path").inside("nh")
+        if path["n_labels"]:
+            raise Invalid("MPLS labels on a path of this agent").inside("n_labels")
         return path
 
     return checked
 
 
 def _route(check: Check) -> Check:
-    """A route: its paths are of its prefix's family, as VPP does not check it."""
+    """A route: its paths are of its prefix's family."""
     def checked(value: Any) -> dict[str, Any]:
         route = check(value)
         for index, path in enumerate(route["paths"]):
             if path["proto"] != route["prefix"]["address"]["af"]:
-                raise Invalid(f"proto {path['proto']} under {value['prefix']}").inside(f"paths[{index}]")
+                raise Invalid(f"an {_PROTOCOLS[path['proto']]} path").inside(f"paths[{index}]")
         return route
 
     return checked
