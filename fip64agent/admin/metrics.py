@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -19,6 +19,7 @@ from fip64agent import hub
 from fip64agent.admin import report
 from fip64agent.admin.state import KINDS, STATES, States
 from fip64agent.exceptions import NotReady
+from fip64agent.translator.base import Count, Traffic
 
 LOG = logging.getLogger(__name__)
 
@@ -89,8 +90,17 @@ class AgentCollector(Collector):
             trouble, counters = translator.healthy(), translator.counters()
         except NotReady:
             trouble, counters = "cannot be asked", {}
+        about = translator.about()
         yield GaugeMetricFamily("fip64_translator_healthy", "1 when all that should run runs and answers.",
                                 int(trouble is None))
+        yield GaugeMetricFamily("fip64_translator_up", "1 when the translator can be asked and changed.",
+                                int(translator.ready() is None))
+        if about.restarts is not None:
+            yield CounterMetricFamily("fip64_translator_restarts", "How often it was lost since the agent "
+                                      "started.", about.restarts)
+        if about.probe is not None:
+            yield GaugeMetricFamily("fip64_translator_probe_seconds", "How long its last answer to a health "
+                                    "probe took.", about.probe)
         clients = GaugeMetricFamily("fip64_translator_clients", "Client bindings of a tenant.",
                                     labels=["tenant"])
         events = CounterMetricFamily("fip64_translator_events", "What else the translator counts.",
@@ -103,6 +113,39 @@ class AgentCollector(Collector):
                     events.add_metric([tenant, name], value)
         yield clients
         yield events
+        try:
+            traffic = translator.traffic()
+        except NotReady:
+            traffic = None
+        if traffic is not None:
+            yield from self._traffic(traffic)
+
+    def _traffic(self, traffic: Traffic) -> Iterator[Metric]:
+        yield from _counts("fip64_tenant", "of a tenant", ["tenant"],
+                           {(name,): counts for name, counts in traffic.tenants.items()})
+        if self._agent.conf.metrics.per_fip:
+            yield from _counts("fip64_fip", "of a floating IP", ["tenant", "fip"], traffic.fips)
+        errors = CounterMetricFamily("fip64_translator_errors", "Packets that were refused or otherwise "
+                                     "special, by reason.", labels=["node", "reason"])
+        for labels, value in traffic.errors.items():
+            errors.add_metric(labels, value)
+        yield errors
+
+
+def _counts(name: str, whose: str, labels: list[str],
+            counts: Mapping[tuple, Mapping[str, Count]]) -> Iterator[Metric]:
+    """Packets and bytes, by direction."""
+    packets = CounterMetricFamily(f"{name}_packets", f"Packets {whose} that were translated.",
+                                  labels=[*labels, "direction"])
+    octets = CounterMetricFamily(f"{name}_bytes", f"Bytes {whose} that were translated, as they came in.",
+                                 labels=[*labels, "direction"])
+    for names, directions in report.breathing(counts.items()):
+        for direction, count in directions.items():
+            values = [*map(str, names), direction]
+            packets.add_metric(values, count.packets)
+            octets.add_metric(values, count.octets)
+    yield packets
+    yield octets
 
 
 class MetricsServer:

@@ -90,10 +90,28 @@ def _agent(answer: dict[str, Any]) -> Iterator[str]:
            f"passes, {answer['applied']} items applied, {answer['pruned']} pruned, "
            f"{answer['failures']} failing now")
     yield f"{'topology':14}{topology['path']}, loaded {topology['loaded_at'] or 'never'}"
-    yield f"{'bridge':14}{answer['bridge']}, translator {answer['translator']}"
+    yield f"{'bridge':14}{answer['bridge']}"
+    yield f"{'translator':14}{_translator(answer['translator'], answer['translator_details'])}"
     yield f"{'metrics':14}{answer['metrics'] or 'not served'}"
     versions = ", ".join(f"{name} {version}" for name, version in answer["versions"].items())
     yield f"{'agent':14}process {answer['pid']}, up {duration(answer['uptime_seconds'])}, {versions}"
+
+
+def _translator(kind: str, details: dict[str, Any]) -> str:
+    parts = [f"{kind} ({details['chosen']})"]
+    if details["version"]:
+        parts.append(details["version"])
+    if details["launch"] == "external":
+        parts.append("run by others")
+    if details["pid"]:
+        parts.append(f"process {details['pid']}")
+    if details["uptime_seconds"] is not None:
+        parts.append(f"up {duration(details['uptime_seconds'])}")
+    if details["restarts"] is not None:
+        parts.append(f"lost {_number(details['restarts'], 'time', 'times')} since the agent started")
+    if details["down"]:
+        parts.append(f"DOWN: {details['down']}")
+    return ", ".join(parts)
 
 
 def diff(changes: list[dict[str, Any]]) -> str:

@@ -90,12 +90,22 @@ def status(agent) -> dict[str, Any]:
         "metrics": metrics_url(agent),
         "host": agent.conf.host,
         "translator": agent.rooms["translator"].kind,
+        "translator_details": _translator(agent),
         "bridge": agent.conf.ovs.bridge,
         "pid": os.getpid(),
         "started_at": timestamp(agent.started_at),
         "uptime_seconds": round(time.time() - agent.started_at, 1),
         "versions": versions(),
     }
+
+
+def _translator(agent) -> dict[str, Any]:
+    """Why this translator, and the program behind it; None: there is no such thing."""
+    about = agent.rooms["translator"].about()
+    return {"chosen": agent.choice.reason, "launch": about.launch, "version": about.version, "pid": about.pid,
+            "uptime_seconds": round(about.uptime, 1) if about.uptime is not None else None,
+            "restarts": about.restarts, "probe_seconds": about.probe,
+            "down": agent.rooms["translator"].ready()}
 
 
 def _shared(states: States, kind: str, name: str, state: State) -> State:

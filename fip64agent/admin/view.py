@@ -49,6 +49,13 @@ class MetricsView(Protocol):
     problem: str | None
 
 
+class ChoiceView(Protocol):
+    """`fip64agent.translator.Choice`."""
+
+    name: str
+    reason: str
+
+
 class AgentView(Protocol):
     conf: Any
     """oslo_config.cfg.ConfigOpts."""
@@ -61,5 +68,7 @@ class AgentView(Protocol):
     topology_loaded_at: float | None
     """Seconds since the epoch; None before the first good topology."""
     metrics: MetricsView | None
+    choice: ChoiceView
+    """Which translator, and why."""
     rooms: Mapping[str, Any]
     """"links", "switch" and "translator"."""

@@ -17,7 +17,8 @@ from fip64agent.plan.inputs import Interface
 from fip64agent.plan.planner import plan
 from fip64agent.reconcile.explain import Explanation
 from fip64agent.reconcile.loop import Loop
-from fip64agent.translator.base import ClientBinding
+from fip64agent.translator import Choice
+from fip64agent.translator.base import About, ClientBinding, Traffic
 from fip64agent.translator.explain import bound, installed
 from tests.fakes import topologies
 
@@ -100,6 +101,16 @@ class ScriptedTranslator(ScriptedRoom):
         self.kind = "tayga"
         self.bindings: dict[str, list[ClientBinding]] = {}
         self.trouble: str | None = None
+        self.program = About(launch="managed")
+        self.counted: Traffic | None = None
+
+    def about(self) -> About:
+        return self.program
+
+    def traffic(self) -> Traffic | None:
+        if self.down:
+            raise NotReady(self.down)
+        return self.counted
 
     def bind(self, router_id: str, client: str, pool_address: str, last_seen: float | None = None,
              static: bool = False) -> None:
@@ -138,6 +149,7 @@ class ScriptedAgent:
         self.topology_path = "/etc/fip64agent/topology.yaml"
         self.topology_loaded_at: float | None = None
         self.metrics = None
+        self.choice = Choice("tayga", "[fip64] translator = tayga")
 
     def plan(self) -> None:
         """Plan the site as it is now; the loop has not carried it out yet."""

@@ -5,6 +5,7 @@ import re
 import socket
 import urllib.error
 import urllib.request
+from ipaddress import IPv6Address
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from fip64agent import hub
 from fip64agent.admin import report
 from fip64agent.admin.metrics import MetricsServer
 from fip64agent.exceptions import TopologyError
+from fip64agent.translator.base import TO_CLIENT, TO_VM, About, Count, Traffic
 
 REFERENCE = Path(__file__).parents[3] / "doc/source/reference/metrics.rst"
 
@@ -133,7 +135,45 @@ def test_ipv6(agent):
         server.stop()
 
 
-def test_the_reference_lists_exactly_these_metrics(server, agent):
+FIP = IPv6Address("2001:db8:f::10")
+
+
+@pytest.fixture
+def counting(agent):
+    """The agent, with a translator that counts as VPP does."""
+    both = {TO_VM: Count(3, 300), TO_CLIENT: Count(2, 200)}
+    agent.rooms["translator"].program = About("managed", "26.06", 77, 3700.04, 2, 0.0004)
+    agent.rooms["translator"].counted = Traffic({("red", FIP): both}, {"red": both},
+                                                {("ip6-fip64", "hop-limit"): 5})
+    return agent
+
+
+def test_what_the_translator_counts(server, counting):
+    found = samples(server)
+    assert found["fip64_fip_packets_total", "6to4", str(FIP), "red"] == 3
+    assert found["fip64_fip_bytes_total", "4to6", str(FIP), "red"] == 200
+    assert found["fip64_tenant_packets_total", "4to6", "red"] == 2
+    assert found["fip64_tenant_bytes_total", "6to4", "red"] == 300
+    assert found["fip64_translator_errors_total", "ip6-fip64", "hop-limit"] == 5
+    assert found["fip64_translator_up",] == 1 and found["fip64_translator_restarts_total",] == 2
+    assert found["fip64_translator_probe_seconds",] == 0.0004
+
+
+def test_counters_of_floating_ips_can_be_switched_off(server, counting):
+    counting.conf.set_override("per_fip", False, "metrics")
+    found = samples(server)
+    assert ("fip64_tenant_packets_total", "6to4", "red") in found
+    assert not [key for key in found if key[0].startswith("fip64_fip_")]
+
+
+def test_a_translator_that_is_down_is_told_and_its_counters_are_not_there(server, counting):
+    counting.rooms["translator"].down = "VPP (pid 77) hung"
+    found = samples(server)
+    assert found["fip64_translator_up",] == 0 and found["fip64_translator_restarts_total",] == 2
+    assert not [key for key in found if key[0].startswith(("fip64_fip_", "fip64_tenant_"))]
+
+
+def test_the_reference_lists_exactly_these_metrics(server, counting, agent):
     agent.rooms["translator"].bind("red", "2001:db8::1", "100.64.0.2")
     families = text_string_to_metric_families(fetch(server.url))
     served = {sample.name for family in families for sample in family.samples}

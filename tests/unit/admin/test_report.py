@@ -7,13 +7,14 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network
 import pytest
 
 from fip64agent import hub
-from fip64agent.admin import flows, report
+from fip64agent.admin import flows, render, report
 from fip64agent.admin.state import States
 from fip64agent.exceptions import TopologyError
 from fip64agent.plan.inputs import Inputs
 from fip64agent.plan.planner import plan
 from fip64agent.switch import pipeline
-from fip64agent.translator.base import ClientBinding
+from fip64agent.translator import Choice
+from fip64agent.translator.base import About, ClientBinding
 from tests.fakes import topologies
 from tests.fakes.scripted_agent import ScriptedAgent
 
@@ -51,6 +52,19 @@ def test_a_loop_that_hangs_is_told(agent):
 def test_a_translator_that_is_not_healthy_is_told(agent):
     agent.rooms["translator"].trouble = "tayga of router red (pid 7) is stopped (state T)"
     assert texts(agent) == ["error: translator: tayga of router red (pid 7) is stopped (state T)"]
+
+
+def test_the_translator_s_program_and_why_it_is_this_one(agent):
+    agent.choice = Choice("vpp", "vpp and its plugin are there")
+    agent.rooms["translator"].program = About("managed", "26.06", 77, 3700.04, 2, 0.0004)
+    agent.rooms["translator"].down = "VPP (pid 77) hung"
+    answer = report.status(agent)
+    assert answer["translator_details"] == {
+        "chosen": "vpp and its plugin are there", "launch": "managed", "version": "26.06", "pid": 77,
+        "uptime_seconds": 3700.0, "restarts": 2, "probe_seconds": 0.0004, "down": "VPP (pid 77) hung"}
+    line = ("translator    tayga (vpp and its plugin are there), 26.06, process 77, up 1 h 1 min, "
+            "lost 2 times since the agent started, DOWN: VPP (pid 77) hung")
+    assert line in render.status(answer).splitlines()
 
 
 def test_what_nobody_wants_any_more_and_cannot_be_removed(agent):
