@@ -9,6 +9,6 @@ OPTS = [
     cfg.PortOpt("port", default=9464, min=0, help="TCP port to serve /metrics on; 0 serves none."),
     cfg.BoolOpt("per_fip", mutable=True, default=True,
                 help="Serve counters for each floating IP, 4 time series each; those for each tenant are "
-                     "served anyway. Look what the metrics' store can take if a host has thousands of floating "
-                     "IPs. Only VPP counts."),
+                     "served anyway. Look what the metrics' store can take if a host has thousands of "
+                     "floating IPs. Only VPP counts."),
 ]
