@@ -141,7 +141,9 @@ def flags(members: Mapping[str, int]) -> Check:
 
 
 def union(arms: Mapping[str, Check]) -> Check:
-    def check(value: Any) -> dict[str, Any]:
+    def check(value: Any) -> dict[str, Any] | None:
+        if value is None:
+            return None  # vpp_papi packs zeros
         if not isinstance(value, Mapping) or len(value) != 1:
             raise Invalid(f"exactly one of {', '.join(arms)} is needed, not {value!r}")
         (name, arm), = value.items()

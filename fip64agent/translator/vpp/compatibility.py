@@ -52,14 +52,13 @@ def _plugin_faults(names: Mapping[str, str]) -> list[str]:
 
 def _vpp_faults(definitions: Definitions, names: Mapping[str, str]) -> list[str]:
     found = []
-    used: set[str] = set()
+    sent = _sent_types()
     for name, fields in messages.VPP.items():
         if name not in names or name not in definitions.raw_messages:
             found.append(f"does not know {name}")
             continue
         found += [f"speaks another {name}: {fault}" for fault in
                   _field_faults(fields, definitions.raw_messages[name], is_request=_is_request(name))]
-        used |= _types(fields)
     for name, members in messages.TYPES.items():
         kind, raw = definitions.types.get(name, ("", None))
         if raw is None:
@@ -69,7 +68,7 @@ def _vpp_faults(definitions: Definitions, names: Mapping[str, str]) -> list[str]
                 found.append(f"has another {name}: {actual} instead of {members}")
         else:
             found += [f"has another {name}: {fault}"
-                      for fault in _field_faults(members, raw, is_request=True)]
+                      for fault in _field_faults(members, raw, is_request=name in sent)]
     return found
 
 
@@ -77,8 +76,15 @@ def _is_request(name: str) -> bool:
     return not name.endswith(("_reply", "_details", "_event"))
 
 
-def _types(fields: str) -> set[str]:
-    return set(re.findall(r"vl_api_\w+_t", fields))
+def _sent_types() -> set[str]:
+    """Return the types that are part of a request: there each field must be known."""
+    found: set[str] = set()
+    due = [fields for name, fields in messages.VPP.items() if _is_request(name)]
+    while due:
+        new = set(re.findall(r"vl_api_\w+_t", due.pop())) - found
+        found |= new
+        due += [messages.TYPES[name] for name in new if name in messages.TYPES]
+    return found
 
 
 def _field_faults(expected: str, raw: Sequence[Any], is_request: bool) -> list[str]:

@@ -49,7 +49,7 @@ cli_inband_reply: i32 retval, string[0] reply
 sw_interface_dump: vl_api_interface_index_t sw_if_index, bool name_filter_valid, string[0] name_filter
 sw_interface_details: vl_api_interface_index_t sw_if_index, u32 sup_sw_if_index,
   vl_api_mac_address_t l2_address, vl_api_if_status_flags_t flags, u16 link_mtu, u32[4] mtu, u32 sub_id,
-  u8 sub_number_of_tags, u16 sub_outer_vlan_id, vl_api_sub_if_flags_t sub_if_flags,
+  u8 sub_number_of_tags, u16 sub_outer_vlan_id,
   string[64] interface_name, string[64] interface_dev_type, string[64] tag
 sw_interface_set_flags: vl_api_interface_index_t sw_if_index, vl_api_if_status_flags_t flags
 sw_interface_tag_add_del: bool is_add, vl_api_interface_index_t sw_if_index, string[64] tag
@@ -80,8 +80,11 @@ ip_table_dump:
 ip_table_details: vl_api_ip_table_t table
 ip_route_add_del: bool is_add, bool is_multipath, vl_api_ip_route_t route
 ip_route_add_del_reply: i32 retval
-ip_route_dump: vl_api_ip_table_t table
-ip_route_details: vl_api_ip_route_t route
+ip_table_flush: vl_api_ip_table_t table
+ip_route_v2_dump: u8 src, vl_api_ip_table_t table
+ip_route_v2_details: vl_api_ip_route_v2_t route
+fib_source_dump:
+fib_source_details: vl_api_fib_source_t src
 ip_neighbor_add_del: bool is_add, vl_api_ip_neighbor_t neighbor
 ip_neighbor_add_del_reply: i32 retval
 ip_neighbor_dump: vl_api_interface_index_t sw_if_index, vl_api_address_family_t af
@@ -107,6 +110,9 @@ vl_api_prefix_t: vl_api_address_t address, u8 len
 vl_api_ip_table_t: u32 table_id, bool is_ip6, string[64] name
 vl_api_ip_route_t: u32 table_id, u32 stats_index, vl_api_prefix_t prefix, u8 n_paths,
   vl_api_fib_path_t[n_paths] paths
+vl_api_ip_route_v2_t: u32 table_id, vl_api_prefix_t prefix, u8 n_paths, u8 src,
+  vl_api_fib_path_t[n_paths] paths
+vl_api_fib_source_t: u8 id, string[64] name
 vl_api_fib_path_t: u32 sw_if_index, u32 table_id, u32 rpf_id, u8 weight, u8 preference,
   vl_api_fib_path_type_t type, vl_api_fib_path_flags_t flags, vl_api_fib_path_nh_proto_t proto,
   vl_api_fib_path_nh_t nh, u8 n_labels, vl_api_fib_mpls_label_t[16] label_stack

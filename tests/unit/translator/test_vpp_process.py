@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The managed VPP's files, and processes that are or are not a VPP of ours (stand-ins: `sleep`)."""
+"""The managed VPP's files, and processes that are or are not a VPP of ours (stand-ins for it)."""
 
 import os
 import signal
@@ -22,7 +22,8 @@ def options(tmp_path):
 def program(tmp_path):
     """A program that stays there when it is started as VPP is."""
     path = tmp_path / "vpp-stand-in"
-    path.write_text('#!/bin/sh\necho started "$@"\nexec -a "$0" sleep 60 2>/dev/null || sleep 60\n')
+    path.write_text('#!/bin/sh\necho started\nread nothing < "$0.fifo"\n')
+    os.mkfifo(f"{path}.fifo")
     path.chmod(0o755)
     return str(path)
 
