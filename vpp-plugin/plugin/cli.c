@@ -29,11 +29,7 @@ unformat_word (unformat_input_t *input, command_t *c)
   u32 mtu;
   u8 *tag = NULL;
 
-  if (unformat (input, "add"))
-    c->add = true;
-  else if (unformat (input, "del"))
-    c->del = true;
-  else if (unformat (input, "table %u", &t->table_id))
+  if (unformat (input, "table %u", &t->table_id))
     c->has_table = true;
   else if (unformat (input, "ip6-table %u", &c->ip6_table_id))
     ;
@@ -50,6 +46,11 @@ unformat_word (unformat_input_t *input, command_t *c)
     }
   else if (unformat (input, "address6 %U", unformat_ip6_address, &t->address6))
     c->has_own6 = true;
+  /* A word also matches the beginning of a longer one: address4 before add. */
+  else if (unformat (input, "add"))
+    c->add = true;
+  else if (unformat (input, "del"))
+    c->del = true;
   else if (unformat (input, "mtu4 %u", &mtu))
     t->mtu4 = clib_min (mtu, 65535);
   else if (unformat (input, "mtu6 %u", &mtu))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import struct
 import threading
 import time
 from collections import Counter
@@ -18,18 +19,23 @@ FIP = "2001:db8::a"
 _names = itertools.count()
 
 
+def udp(client: IPv6Address) -> bytes:
+    """A UDP packet from a client to FIP. Nobody looks at its checksum."""
+    addresses = client.packed + IPv6Address(FIP).packed
+    return struct.pack(">IHBB", 6 << 28, 8, 17, 64) + addresses + struct.pack(">HHHH", 1000, 2000, 8, 0xBEEF)
+
+
 def send(control: Control, first: str, n: int = 1, packets: int | None = None) -> None:
-    """UDP packets from `n` clients (`first` and the following), to FIP, by VPP's packet generator."""
+    """Packets from `n` clients (`first` and the following), in turn, by VPP's packet generator."""
     name = f"s{next(_names)}"
-    last = IPv6Address(first) + n - 1
-    control.vpp.cli(
-        f"packet-generator new {{ name {name} limit {packets or n} size 64-64 node ip6-lookup "
-        f"data {{ UDP: {first} - {last} -> {FIP} UDP: 1000 -> 2000 incrementing 16 }} }}", check=True)
+    file = control.vpp.directory / f"{name}.pcap"
+    frames = [udp(IPv6Address(first) + number) for number in range(n)]
+    file.write_bytes(struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 101) + b"".join(
+        struct.pack("=IIII", 0, 0, len(frame), len(frame)) + frame for frame in frames))
+    control.vpp.cli(f"packet-generator new {{ name {name} limit {packets or n} "
+                    f"node ip6-lookup pcap {file} }}", check=True)
     control.vpp.cli(f"packet-generator enable-stream {name}", check=True)
-    deadline = time.monotonic() + 20
-    while "Yes" in control.vpp.cli(f"show packet-generator {name}"):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: "Yes" not in control.vpp.cli(f"show packet-generator {name}"), 20)
     control.vpp.cli(f"packet-generator delete {name}", check=True)
 
 
