@@ -12,10 +12,10 @@ from fip64agent import hub
 from fip64agent.admin.api import AdminServer
 from fip64agent.admin.metrics import MetricsServer
 from fip64agent.conf import settings_from
-from fip64agent.exceptions import ConfigError, TopologyError
+from fip64agent.exceptions import ConfigError, NotReady, TopologyError
 from fip64agent.links.room import LinksRoom
 from fip64agent.plan.desired import Desired
-from fip64agent.plan.inputs import Inputs, Interface
+from fip64agent.plan.inputs import Allocations, Inputs, Interface
 from fip64agent.plan.journal import journal
 from fip64agent.plan.planner import plan, replan
 from fip64agent.reconcile.loop import Loop
@@ -23,16 +23,18 @@ from fip64agent.switch.room import SwitchRoom
 from fip64agent.systemd import Systemd
 from fip64agent.topology.model import Topology
 from fip64agent.topology.source import source_from
-from fip64agent.translator import translator_from
+from fip64agent.translator import choose, translator_from
 
 LOG = logging.getLogger(__name__)
 
 
-def rooms_from(conf, on_change=lambda name: None, on_interfaces=lambda interfaces: None) -> dict:
-    """Build the rooms by name, in the order in which things are made."""
+def rooms_from(conf, on_change=lambda name: None, on_interfaces=lambda interfaces: None,
+               translator: str | None = None) -> dict:
+    """Build the rooms by name, in the order in which things are made. `translator`: as choose() says."""
     return {
         "links": LinksRoom(netns_prefix=conf.tayga.netns_prefix, on_change=lambda: on_change("links")),
-        "translator": translator_from(conf, on_change=lambda: on_change("translator")),
+        "translator": translator_from(conf, translator or choose(conf).name,
+                                      on_change=lambda: on_change("translator")),
         "switch": SwitchRoom.from_conf(conf, on_change=lambda: on_change("switch"),
                                        on_interfaces=on_interfaces),
     }
@@ -50,11 +52,13 @@ class Agent:
         self.topology_loaded_at: float | None = None
         self._topology: Topology | None = None
         self._interfaces: Mapping[str, Interface] | None = None
-        self._settings = settings_from(conf)
+        self.choice = choose(conf)
+        self._settings = settings_from(conf, self.choice.name)
         self._plan_due = hub.Event()
         self._stopping = hub.Event()
         self._systemd = Systemd()
-        self.rooms = rooms_from(conf, lambda name: self.loop.invalidate(name), self._on_interfaces)
+        self.rooms = rooms_from(conf, lambda name: self.loop.invalidate(name), self._on_interfaces,
+                                self.choice.name)
         self.loop = Loop(list(self.rooms.values()), on_pass=self._on_pass)
         self.loop.configure(conf)
         self._source = source_from(conf, self._on_topology, self._on_topology_error)
@@ -74,8 +78,8 @@ class Agent:
             threads = [hub.spawn(self._plan_forever), hub.spawn(self.loop.run),
                        hub.spawn(self._systemd.keep_alive, self._alive)]
             self._systemd.ready("waiting for the topology and for Open vSwitch")
-            LOG.info("started: bridge %s, topology %s, translator %s, admin socket %s",
-                     self.conf.ovs.bridge, self.topology_path, self._settings.translator,
+            LOG.info("started: bridge %s, topology %s, translator %s (%s), admin socket %s",
+                     self.conf.ovs.bridge, self.topology_path, self.choice.name, self.choice.reason,
                      self.conf.admin.socket)
             self._stopping.wait()
             LOG.info("stopping; what is installed %s",
@@ -102,7 +106,7 @@ class Agent:
         self._systemd.reloading()
         try:
             self.conf.mutate_config_files()
-            self._settings = settings_from(self.conf)
+            self._settings = settings_from(self.conf, self.choice.name)
             self.loop.configure(self.conf)
         except (ConfigError, OSError, ValueError) as error:
             LOG.error("the configuration is not reloaded: %s", error)
@@ -144,7 +148,7 @@ class Agent:
 
     def _plan(self) -> Desired:
         before, previous = self.inputs, self.loop.desired
-        allocations = self.rooms["links"].allocations() if before is None else previous.allocations
+        allocations = in_force(self.rooms) if before is None else previous.allocations
         inputs = Inputs(self._topology, self._interfaces, self._settings, allocations)
         desired = plan(inputs) if before is None else replan(previous, before, inputs)
         self.inputs = dataclasses.replace(inputs, allocations=desired.allocations)
@@ -156,14 +160,34 @@ class Agent:
                              f"{len(self.loop.failures)} failures")
 
 
+def in_force(rooms: Mapping) -> Allocations:
+    """Return the numbers that tenants and uplinks have, as the rooms read them back."""
+    found = Allocations()
+    for room in rooms.values():
+        if (read := getattr(room, "allocations", None)) is not None:
+            found |= read()
+    return found
+
+
+def left(room) -> dict:
+    """Return what fip64-cleanup has to remove. What goes with another thing need not be listed.
+
+    Raises: NotReady.
+    """
+    return getattr(room, "remains", room.actual)()
+
+
 def remove_all(rooms: Mapping) -> list[str]:
     """Remove all that carries our marks, flows first; return what could not be removed, in words."""
     problems = []
     for name, room in reversed(rooms.items()):
-        if reason := room.ready():
-            problems.append(f"{name}: {reason}")
+        try:
+            if not hasattr(room, "remains") and (reason := room.ready()):
+                raise NotReady(reason)
+            items = left(room)
+        except NotReady as error:
+            problems.append(f"{name}: {error}")
             continue
-        items = room.actual()
         failed = room.prune(list(items.values()))
         problems += [f"{name}: {items[key]}: {reason}" for key, reason in failed.items()]
         LOG.info("%s: %d removed", name, len(items) - len(failed))

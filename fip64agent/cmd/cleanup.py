@@ -11,7 +11,7 @@ from fip64agent.cmd import common
 from fip64agent.exceptions import AlreadyRunning
 
 DESCRIPTION = """Removes everything that carries fip64agent's marks: flows, OVS ports, translator
-processes, links and network namespaces. Traffic over floating IPv6 addresses stops. The agent must
+processes (the VPP that it started), links and network namespaces. Traffic over floating IPv6 addresses stops. The agent must
 be stopped first. Exit status: 0 nothing is left, 1 something could not be removed, 2 bad
 configuration, 3 missing rights, 4 OVS is missing, 5 the agent is running."""
 
@@ -24,7 +24,7 @@ def run() -> int:
     conf = common.load_config(None, DESCRIPTION, _prepare)
     common.require_rights()
     from fip64agent.admin.client import answers
-    from fip64agent.agent import remove_all, rooms_from
+    from fip64agent.agent import left, remove_all, rooms_from
 
     if answers(conf.admin.socket):
         raise AlreadyRunning(f"an agent answers on {conf.admin.socket}: stop it first, or it puts all back")
@@ -34,7 +34,7 @@ def run() -> int:
             room.start()
         if conf.dry_run:
             for name, room in rooms.items():
-                for item in room.actual().values():
+                for item in left(room).values():
                     print(f"{name}: {item}")
             return 0
         problems = remove_all(rooms)

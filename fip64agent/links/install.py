@@ -196,6 +196,8 @@ class Installer:
         self._route(item.netns).link("set", index=first, ifalias=item.alias, IFLA_AF_SPEC=_NO_ADDRESSES)
         if not item.peer_mac:
             self._route(item.peer_netns).link("set", index=second, IFLA_AF_SPEC=_NO_ADDRESSES)
+        if item.deaf:  # else it would take Router Advertisements that are for VPP to heart
+            write_sysctls(item.peer_netns, {f"ipv6.conf.{item.peer}.disable_ipv6": "1"})
         self._route(item.netns).link("set", index=first, mtu=item.mtu, state="up")
         self._route(item.peer_netns).link("set", index=second, mtu=item.mtu, state="up")
 

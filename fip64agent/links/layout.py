@@ -52,15 +52,24 @@ def expand(prefix: str, obj: PlanObject) -> Iterator[LinkItem]:
         case Host():
             yield from _core(obj) if tayga else _downlink(prefix, obj)
         case Uplink():
-            yield Veth("", obj.veth, obj.core_netns if tayga else "", obj.peer,
-                       marks.uplink(prefix, obj.port_id, obj.table), obj.mtu, obj.mac, True, owner=obj.key)
+            mark = marks.uplink(prefix, obj.port_id, obj.table)
             if tayga:
+                yield Veth("", obj.veth, obj.core_netns, obj.peer, mark, obj.mtu, obj.mac, True, owner=obj.key)
                 yield from _routing(obj)
+            else:
+                yield Veth("", obj.veth, "", obj.peer, mark, obj.mtu, other_mac(obj.mac), True, deaf=True,
+                           owner=obj.key)
         case Tenant() if tayga:
             yield from _tenant(prefix, obj)
         case Mapping64() if tayga:
             yield Route(obj.core_netns, FIPS, IPv6Network(obj.floating_ip), obj.core_link, IN_TENANT.ip,
                         owner=obj.key)
+
+
+def other_mac(mac: str) -> str:
+    """Return a MAC for the kernel where VPP has `mac`: so packets to VPP are none of the kernel's."""
+    first = "06" if mac[:2] != "06" else "0a"
+    return first + mac[2:]
 
 
 def _core(host: Host) -> Iterator[LinkItem]:
@@ -69,8 +78,8 @@ def _core(host: Host) -> Iterator[LinkItem]:
 
 
 def _downlink(prefix: str, host: Host) -> Iterator[LinkItem]:
-    yield Veth("", host.downlink, "", host.downlink_peer, marks.host(prefix), MTU, host.downlink_mac, True,
-               owner=host.key)
+    yield Veth("", host.downlink, "", host.downlink_peer, marks.host(prefix), LARGE_MTU,
+               other_mac(host.downlink_mac), True, deaf=True, owner=host.key)
 
 
 def _routing(uplink: Uplink) -> Iterator[LinkItem]:

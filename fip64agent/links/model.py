@@ -54,6 +54,8 @@ class Veth:
     either end (the userspace datapath passes unfinished checksums on)."""
     up: bool = True
     """Both ends are."""
+    deaf: bool = False
+    """The kernel has no IPv6 on the far end either: another program reads the packets there."""
     even: bool = True
     """Both ends have the same MTU."""
     owner: ObjectKey = dataclasses.field(default=(), compare=False)

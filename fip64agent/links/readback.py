@@ -167,7 +167,13 @@ def _veth(doors: Doors, link: Link, peer: Link | None) -> Veth:
         return Veth(link.netns, link.name, peer.netns, peer.name, link.alias, link.mtu, up=up, even=even)
     switched = not link.generates_addresses and not (_offloads(doors, link) or _offloads(doors, peer))
     return Veth(link.netns, link.name, peer.netns, peer.name, link.alias, link.mtu, peer.mac, switched,
-                up, even)
+                up, _is_deaf(peer), even)
+
+
+def _is_deaf(link: Link) -> bool:
+    if link.netns:  # a namespace of ours, where the kernel routes
+        return False
+    return list(read_sysctls("", [f"ipv6.conf.{link.name}.disable_ipv6"]).values()) == ["1"]
 
 
 def _offloads(doors: Doors, link: Link) -> bool:

@@ -47,10 +47,12 @@ def tenant(prefix: str, router_id: str, vlan: int, maps=(), pool: IPv4Network = 
     return Tenant(**values | changes)
 
 
-def mapping(of: Tenant, floating_ip: str, fixed_ip: str = "10.0.0.5") -> Mapping64:
+def mapping(of: Tenant, floating_ip: str, fixed_ip: str = "10.0.0.5",
+            table: int = allocate.FIRST_TABLE + 1) -> Mapping64:
     return Mapping64(
         fip_id=f"fip-{floating_ip}", floating_ip=IPv6Address(floating_ip), fixed_ip=IPv4Address(fixed_ip),
         router_id=of.router_id, port_id="vm", uplink_id="uplink", on_link=True, uplink_ofport=1,
         uplink_mac="fa:16:3e:00:00:01", translator=of.translator, core_netns=of.core_netns,
-        core_link=of.core_link, downlink_ofport=2, downlink_vlan=None, downlink_mac=of.mac, pool=of.pool,
+        core_link=of.core_link, downlink_ofport=2, table=table,
+        downlink_vlan=None if of.translator == "tayga" else of.vlan, downlink_mac=of.mac, pool=of.pool,
         vm_ofport=3, vm_mac="fa:16:3e:00:00:05", gateway_mac="fa:16:3e:00:00:fe")

@@ -56,8 +56,6 @@ class HostInterface:
     table: int
     """IPv6 table of its packets; 0: it has no IPv6 (the downlink)."""
     up: bool = True
-    silent: bool = True
-    """With IPv6: it sends no Router Advertisements."""
     owner: ObjectKey = dataclasses.field(default=(), compare=False)
 
     @property

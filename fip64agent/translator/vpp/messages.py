@@ -71,9 +71,8 @@ af_packet_create_v3_reply: i32 retval, vl_api_interface_index_t sw_if_index
 af_packet_delete: string[64] host_if_name
 af_packet_dump:
 af_packet_details: vl_api_interface_index_t sw_if_index, string[64] host_if_name
-create_subif: vl_api_interface_index_t sw_if_index, u32 sub_id, vl_api_sub_if_flags_t sub_if_flags,
-  u16 outer_vlan_id, u16 inner_vlan_id
-create_subif_reply: i32 retval, vl_api_interface_index_t sw_if_index
+create_vlan_subif: vl_api_interface_index_t sw_if_index, u32 vlan_id
+create_vlan_subif_reply: i32 retval, vl_api_interface_index_t sw_if_index
 delete_subif: vl_api_interface_index_t sw_if_index
 ip_table_add_del: bool is_add, vl_api_ip_table_t table
 ip_table_dump:

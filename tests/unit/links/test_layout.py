@@ -53,9 +53,8 @@ def test_host_with_tayga_is_a_router():
 
 def test_host_with_vpp_is_one_veth():
     host = Host("vpp", "", "ovs-dl", "vpp-dl", "02:f6:40:ff:ff:ff")
-    assert items(host) == [Veth("", "ovs-dl", "", "vpp-dl", "fip64agent fip64- host", 1500,
-                                "02:f6:40:ff:ff:ff",
-                                True)]
+    assert items(host) == [Veth("", "ovs-dl", "", "vpp-dl", "fip64agent fip64- host", 9216,
+                                "06:f6:40:ff:ff:ff", True, deaf=True)]
 
 
 def test_uplink_with_tayga():
@@ -72,8 +71,13 @@ def test_uplink_with_tayga():
 
 def test_uplink_with_vpp_is_a_veth_in_the_agents_namespace():
     assert items(vpp(UPLINK)) == [Veth("", "ovs-12345678", "", "vpp-12345678",
-                                       "fip64agent fip64- uplink up table 1007", 9000, "fa:16:00:00:00:01",
-                                       True)]
+                                       "fip64agent fip64- uplink up table 1007", 9000, "06:16:00:00:00:01",
+                                       True, deaf=True)]
+
+
+def test_the_kernel_never_has_vpps_mac():
+    assert [layout.other_mac(mac) for mac in ("fa:16:3e:00:00:01", "06:00:00:00:00:01", "02:f6:40:ff:ff:ff")] == [
+        "06:16:3e:00:00:01", "0a:00:00:00:00:01", "06:f6:40:ff:ff:ff"]
 
 
 def test_tenant_with_tayga():
