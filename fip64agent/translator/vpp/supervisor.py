@@ -43,6 +43,14 @@ _HOUSEKEEPING = 30.0
 """Seconds between looks at the size of its log."""
 
 
+def _tell(callback: Callable[..., None], *args: object) -> None:
+    """Whoever listens may fail: VPP is looked after all the same."""
+    try:
+        callback(*args)
+    except Exception:
+        LOG.exception("VPP's user failed")
+
+
 class Supervisor:
     """One VPP. launch: "managed" or "external". on_up(client), on_down(reason) come from a greenthread."""
 
@@ -61,9 +69,12 @@ class Supervisor:
         """None while there is no connection."""
         self.process: Process | None = None
         """The managed VPP, while there is one."""
-        self.problem: str | None = None
-        """What an operator should know of a VPP that works: outdated options, a removed socket."""
         self.restarts = 0
+        """How often it was lost."""
+        self.probe_seconds: float | None = None
+        """How long the answer to the last health probe took."""
+        self._outdated: str | None = None
+        self._socket_gone: str | None = None
         self._options = options
         self._binary = binary
         self._plugin_path = plugin_path
@@ -88,6 +99,7 @@ class Supervisor:
     def start(self) -> None:
         """Begin to bring VPP up, in the background."""
         if self._thread is None:
+            self._reason = "VPP is starting"
             self._thread = hub.spawn(self._run)
 
     def close(self) -> None:
@@ -105,6 +117,11 @@ class Supervisor:
         """Return None while VPP is up, else the reason why it is not."""
         return self._reason
 
+    @property
+    def problem(self) -> str | None:
+        """What an operator should know of a VPP that works: outdated options, a removed socket; or None."""
+        return "; ".join(filter(None, (self._outdated, self._socket_gone))) or None
+
     def stop(self) -> None:
         """End the managed VPP, on purpose and for good. Raises: TimeoutError when it does not end."""
         self.close()
@@ -121,22 +138,18 @@ class Supervisor:
             try:
                 self._rest()
                 client = self._bring_up()
+                self._up(client)
+                self._down(self._watch(client))
             except VppIncompatible as error:
                 self._say(str(error))
                 self._wait_for_another()
-                continue
             except (Fip64Error, OSError) as error:
                 self._say(str(error))
-                if not self.managed:
-                    hub.sleep(_RETRY)
-                continue
+                hub.sleep(0 if self.managed else _RETRY)
             except Exception as error:  # of any kind: it must never end
-                LOG.exception("VPP cannot be brought up")
+                LOG.exception("the supervision of VPP failed and begins anew")
                 self._say(f"{type(error).__name__}: {error}")
                 hub.sleep(_RETRY)
-                continue
-            self._up(client)
-            self._down(self._watch(client))
 
     def _rest(self) -> None:
         """A VPP that dies at once again and again is started 0, 1, 2, 4 ... 60 s later."""
@@ -200,15 +213,15 @@ class Supervisor:
         LOG.info("VPP runs already: pid %d, %s", found.pid, found.startup_file)
         client = self._reach(found, options)
         if found.startup_file != startup.file_name(options):
-            self.problem = (f"VPP (pid {found.pid}) runs with older startup options until it is restarted: "
-                            f"it was started with {found.startup_file}, now it would be "
-                            f"{startup.file_name(options)}")
-            LOG.warning("%s", self.problem)
+            self._outdated = (f"VPP (pid {found.pid}) runs with older startup options until it is restarted: "
+                              f"it was started with {found.startup_file}, now it would be "
+                              f"{startup.file_name(options)}")
+            LOG.warning("%s", self._outdated)
         return client
 
     def _reach(self, found: Process, options: StartupOptions) -> VppClient:
         """Connect to a VPP of ours, which may still be starting; end it when it cannot be reached."""
-        self.process, self._death, self.problem = found, None, None
+        self.process, self._death, self._outdated = found, None, None
         self._watch_death(found)
         reason = ""
         while self._death is None:
@@ -232,7 +245,7 @@ class Supervisor:
             self._wake.wait(_POLL)
         self._died()
         words = hub.offload(process.last_words, options)
-        raise VppUnavailable(f"{self._death}{words and ': '}{words}")
+        raise VppUnavailable(f"{self._death} while it started{words and ': '}{words}")
 
     def _connected(self) -> VppClient:
         """Connect. Raises: VppUnavailable, VppIncompatible."""
@@ -256,21 +269,20 @@ class Supervisor:
             if newer := self._installed_since(found):
                 self._end(found, f"VPP (pid {found.pid}) cannot be used, and {newer} was installed "
                                  "after it was started")
-                return
+                break
             self._wake.clear()
             self._wake.wait(_RETRY)
         self._died()
-        self._say(self._death)
 
     def _installed_since(self, found: Process) -> str | None:
         """Return the file of VPP's that is younger than the process, if there is one."""
-        born = time.time() - found.age
-        there = installation.find(self._binary, self._plugin_path)
-        for file in filter(None, (there.plugin, os.path.realpath(there.binary))):
-            with_age = os.stat(file)
-            if max(with_age.st_mtime, with_age.st_ctime) > born:
-                return file
-        return None
+        now = time.time()
+        try:
+            there = installation.find(self._binary, self._plugin_path)
+            return next((file for file in (there.plugin, os.path.realpath(there.binary))
+                         if file is not None and now - found.age < os.stat(file).st_ctime <= now), None)
+        except (EnvironmentMissing, OSError):  # in the middle of an upgrade
+            return None
 
     # -- up ---------------------------------------------------------------------------------------
 
@@ -279,7 +291,7 @@ class Supervisor:
         self._reason = None
         self._up_since = self._clock()
         LOG.info("VPP %s (pid %s) is up", client.version, client.pid)
-        self._on_up(client)
+        _tell(self._on_up, client)
 
     def _watch(self, client: VppClient) -> str:
         """Return when VPP is lost, with the reason."""
@@ -290,7 +302,6 @@ class Supervisor:
             if self._death is None and not client.connected and self.process is not None:
                 self._wake.clear()
                 self._wake.wait(0.2)  # the connection ends a moment before the process
-
             if self._death is not None:
                 return self._death
             if not client.connected:
@@ -305,6 +316,7 @@ class Supervisor:
         while True:
             try:
                 client.call("control_ping", _timeout=self._timeout)
+                self.probe_seconds = time.monotonic() - begun
                 return None
             except VppTimeout:
                 if client.last_heard < begun:
@@ -323,14 +335,12 @@ class Supervisor:
 
     def _look_after(self) -> None:
         """Its socket, and its log."""
-        gone = not os.path.exists(self.api_socket)
-        message = (f"VPP's API socket {self.api_socket} was removed: this connection works, "
-                   "but no other can be made until VPP is restarted")
-        if gone and self.problem is None:
-            LOG.warning("%s", message)
-            self.problem = message
-        elif not gone and self.problem == message:
-            self.problem = None
+        if os.path.exists(self.api_socket):
+            self._socket_gone = None
+        elif self._socket_gone is None:
+            self._socket_gone = (f"VPP's API socket {self.api_socket} was removed: this connection works, "
+                                 "but no other can be made until VPP is restarted")
+            LOG.warning("%s", self._socket_gone)
         if self.managed and self._clock() - self._housekeeping > _HOUSEKEEPING:
             self._housekeeping = self._clock()
             hub.offload(process.bound_log, self._options)
@@ -348,7 +358,7 @@ class Supervisor:
         self.restarts += 1
         LOG.error("VPP is down: %s", reason)
         self._reason = reason
-        self._on_down(reason)
+        _tell(self._on_down, reason)
         if not self.managed:
             hub.sleep(0.1)
 

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VPP's counters by the names of the topology: the plugin counts by index, its dumps say whose each is."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv6Address
+
+from fip64agent.translator.base import Count, Traffic
+from fip64agent.translator.vpp import tags
+from fip64agent.translator.vpp.client import VppClient
+from fip64agent.translator.vpp.stats import Counters, StatsReader
+
+ALL = 0xFFFFFFFF
+_GAUGES = ("bindings", "bindings-static")
+"""Of the plugin's counters of a tenant, those that go back."""
+Fip = tuple[str, IPv6Address]
+Directions = Mapping[str, Count]
+
+
+@dataclasses.dataclass(slots=True)
+class Totals:
+    """Sums by tenant that never go back, though floating IPs come and go."""
+
+    last: dict[Fip, Directions] = dataclasses.field(default_factory=dict)
+    sums: dict[str, dict[str, Count]] = dataclasses.field(default_factory=dict)
+
+    def add(self, fips: Mapping[Fip, Directions], tenants: list[str]) -> dict[str, Directions]:
+        """Take what floating IPs have counted by now; return what their tenants have."""
+        for key, directions in fips.items():
+            sums = self.sums.setdefault(key[0], {})
+            before = self.last.get(key, {})
+            for direction, now in directions.items():
+                then, total = before.get(direction, Count(0, 0)), sums.get(direction, Count(0, 0))
+                if now.packets < then.packets:  # it was made anew, and counts from 0
+                    then = Count(0, 0)
+                sums[direction] = Count(total.packets + now.packets - then.packets,
+                                        total.octets + now.octets - then.octets)
+        self.last = dict(fips)
+        return {name: dict(self.sums.get(name, {})) for name in tenants}
+
+
+class Figures:
+    """Counters of one VPP after the other."""
+
+    def __init__(self, stats_socket: str) -> None:
+        self._stats = StatsReader(stats_socket)
+        self._totals = Totals()
+
+    def close(self) -> None:
+        """That VPP is gone, or left to itself."""
+        self._stats.close()
+
+    def tenants(self, client: VppClient) -> dict[str, dict[str, int]]:
+        """Return {router id: {"clients": bindings now, an event: how often}}. Raises: NotReady, VppError."""
+        counted = self._stats.read()
+        return {router_id: {"clients": detail.n_bindings,
+                            **{name: value for name, value in counted.tenant(detail.tenant_index).items()
+                               if name not in _GAUGES}}
+                for router_id, detail in _tenants(client)}
+
+    def traffic(self, client: VppClient) -> Traffic:
+        """Return what was translated. Raises: NotReady, VppError."""
+        router_of = {detail.tenant.table_id: router_id for router_id, detail in _tenants(client)}
+        mappings = client.dump("fip64_mapping_dump", table_id=ALL)
+        counted = self._stats.read()
+        fips = {(router_of[each.mapping.table_id], each.mapping.floating): counted.mapping(each.mapping_index)
+                for each in mappings if each.mapping.table_id in router_of}
+        return Traffic(fips, self._totals.add(fips, list(router_of.values())), _errors(counted))
+
+
+def _tenants(client: VppClient) -> Iterator[tuple[str, object]]:
+    """Yield (router id, details) of the tenants that are ours."""
+    for detail in client.dump("fip64_tenant_dump"):
+        if router_id := tags.tenant_of(detail.tenant.tag):
+            yield router_id, detail
+
+
+def _errors(counted: Counters) -> dict[tuple[str, str], int]:
+    return {(node, reason): count for node, reasons in counted.errors.items()
+            for reason, count in reasons.items()}
