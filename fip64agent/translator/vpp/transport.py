@@ -73,6 +73,7 @@ class Transport:
         self._on_message = on_message
         self._on_closed = on_closed
         self._sock = None
+        self._ended = "closed by the agent"
         self._writing = hub.Semaphore(1)
 
     def connect(self, timeout: float) -> None:
@@ -93,8 +94,9 @@ class Transport:
             try:
                 sock.sendall(data)
             except OSError as error:
+                hub.sleep(0.01)  # what was received last says more
                 self._closed(sock, f"sending failed: {_reason(error)}")
-                raise VppGone(f"VPP's API socket {self.path}: {_reason(error)}") from error
+                raise VppGone(f"VPP's API socket {self.path}: {self._ended}") from error
 
     def close(self) -> None:
         """End the connection without calling on_closed."""
@@ -118,7 +120,7 @@ class Transport:
 
     def _closed(self, sock, reason: str) -> None:
         if self._sock is sock:  # else close(), or the other direction was quicker
-            self._sock = None
+            self._sock, self._ended = None, reason
             _shut(sock)
             self._on_closed(reason)
 

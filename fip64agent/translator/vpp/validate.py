@@ -105,9 +105,9 @@ class _Compiler:
         kind, fields = self._definitions.types[name]
         packer = self._definitions.packer(name)
         match kind:
-            case "enums":
+            case "enums" if not name.endswith("_flags_t"):  # VPP calls some enum that it combines
                 return checks.enumeration({key: value for key, value in _members(fields)})
-            case "enumflags":
+            case "enums" | "enumflags":
                 return checks.flags({key: value for key, value in _members(fields)})
             case "aliases":
                 if "length" in fields:
