@@ -14,8 +14,9 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from fip64agent import hub
 from fip64agent.exceptions import NotReady
@@ -23,17 +24,21 @@ from fip64agent.plan.desired import PlanObject
 from fip64agent.plan.inputs import Allocations
 from fip64agent.reconcile.explain import Explanation, Journey
 from fip64agent.translator.base import About, ClientBinding, Sighting, Traffic
-from fip64agent.translator.explain import bound, installed
+from fip64agent.translator.explain import installed
 from fip64agent.translator.vpp import layout, process, readback, tags
 from fip64agent.translator.vpp.client import VppClient
 from fip64agent.translator.vpp.errors import VppError
+from fip64agent.translator.vpp.explain import explain
+from fip64agent.translator.vpp.figures import Figures
 from fip64agent.translator.vpp.install import Installer
 from fip64agent.translator.vpp.items import RANK, Daemon, Item
-from fip64agent.translator.vpp.readback import ALL, State
+from fip64agent.translator.vpp.readback import State
 from fip64agent.translator.vpp.startup import StartupOptions
 from fip64agent.translator.vpp.supervisor import Supervisor
+from fip64agent.translator.vpp.watch import watch
 
 LOG = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 _MACHINE_ID = Path("/etc/machine-id")
 _COMING_UP = 10.0
@@ -66,6 +71,8 @@ class VppRoom:
         """Whose state it is."""
         self._lock = hub.Semaphore()
         self._working = False
+        self._figures = Figures(self.supervisor.stats_socket)
+        self._watching = hub.Semaphore()
 
     @classmethod
     def from_conf(cls, conf, on_change: Callable[[], None] = lambda: None) -> VppRoom:
@@ -90,6 +97,7 @@ class VppRoom:
     def close(self) -> None:
         self._started = False
         self.supervisor.close()
+        self._figures.close()
 
     def ready(self) -> str | None:
         return self.supervisor.ready() if self._started and self.supervisor.client is None else None
@@ -104,6 +112,7 @@ class VppRoom:
         self._on_change()
 
     def _is_down(self, reason: str) -> None:
+        self._figures.close()
         self._on_change()
 
     @staticmethod
@@ -256,10 +265,8 @@ class VppRoom:
             with contextlib.suppress(OSError):
                 uptime = found.age
         return About("managed" if supervisor.managed else "external", client.version if client else None,
-                     client.pid if client else found.pid if found else None, uptime, supervisor.restarts)
-
-    def explain(self, journey: Journey) -> Explanation:
-        return Explanation(there=(installed(self, journey), bound(self, journey)))
+                     client.pid if client else found.pid if found else None, uptime, supervisor.restarts,
+                     supervisor.probe_seconds)
 
     def clients(self, router_id: str) -> list[ClientBinding]:
         tag = tags.tenant(router_id)
@@ -275,12 +282,30 @@ class VppRoom:
                               None if each.is_static else now - each.idle) for each in found]
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:
-        return {router_id: {} for router_id in self._tenants()}
+        return self._asked(self._figures.tenants) if self._started else {}
 
-    def _tenants(self) -> Iterator[str]:
-        for tag in self._state.tenants.values():
-            if router_id := tags.tenant_of(tag):
-                yield router_id
+    def traffic(self) -> Traffic:
+        return self._asked(self._figures.traffic) if self._started else Traffic()
+
+    def explain(self, journey: Journey) -> Explanation:
+        if (client := self.supervisor.client) is None:
+            return Explanation(there=(installed(self, journey),))  # which says why
+        return explain(self, client, self._state.interfaces, journey)
+
+    def watch(self, journey: Journey, seconds: float) -> list[Sighting]:
+        if not self._watching.acquire(blocking=False):
+            raise NotReady("somebody else watches packets just now: try again when that has ended")
+        try:
+            return watch(self._client(0), journey, seconds)
+        finally:
+            self._watching.release()
+
+    def _asked(self, question: Callable[[VppClient], _T]) -> _T:
+        """Return what VPP answers. Raises: NotReady."""
+        try:
+            return question(self._client(0))
+        except VppError as error:
+            raise NotReady(str(error)) from error
 
 
 def machine_seed() -> bytes:
