@@ -13,7 +13,7 @@ OPTS = [
                                     "hangs."),
                         ("external", "Somebody else runs VPP, systemd for instance. The agent only "
                                      "connects.")],
-               help="Who runs VPP."),
+               help="Who starts VPP and keeps it running."),
     cfg.StrOpt("binary", default="vpp",
                help="The program, when the agent starts it: a path, or a name to be found in PATH."),
     cfg.StrOpt("plugin_path", default="",
