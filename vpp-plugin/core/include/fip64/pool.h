@@ -3,13 +3,14 @@
  * Client bindings of one tenant: which pool address (IPv4) stands for which client (IPv6).
  *
  * The array of pool addresses is itself the hash table. A client's hash names a home bucket of four addresses, two
- * cache lines, so that a look-up costs one cache miss; a client that found its home full lives elsewhere and is
- * reached by a chain from its home bucket. The other way, the address is the array's index. So the same client gets
- * the same address after a restart, as long as its home had room.
+ * cache lines, and the preferred one among them, so that a look-up mostly costs one cache miss; a client that found its
+ * home full lives elsewhere and is reached by a chain from its home bucket. The other way, the address is the array's
+ * index. So the same client gets the same address after a restart, as long as its home had room.
  *
  * Readers take no lock: a slot's sequence number is odd while it is written, and a reader that saw it change looks
- * again under the lock. Whatever changes bindings takes the pool's lock. Time is in milliseconds, counted from anything,
- * modulo 2^32, and given by the caller; it must not stand still for longer than 2^31 between calls of fip64_pool_expire.
+ * again. Whatever changes bindings takes the pool's lock, a spin lock that is held for microseconds. Time is in
+ * milliseconds, counted from anything, modulo 2^32, and given by the caller. Between two calls of fip64_pool_expire it
+ * may advance by at most 2^29 (six days). It may go back a little, as the clocks of several threads do.
  *
  * When no address is free the least recently used dynamic binding goes, exactly. A client /64 that reached its cap
  * gives up its own least recently used one. Static bindings never go by themselves.
@@ -26,13 +27,14 @@ extern "C" {
 #define FIP64_POOL_MAX (1u << 22) /* addresses in one pool: a /10 */
 #define FIP64_NO_SLOT (~0u)
 
+/* Read and written with atomic operations only. */
 struct fip64_slot
 {
-  uint8_t v6[16];	/* all zero: free */
-  uint16_t to4, to6;	/* as in struct fip64_endpoint */
-  uint32_t last_used;	/* ms; written by readers without lock, for all but static ones too */
-  uint32_t seq;		/* odd while being written */
-  uint32_t next;	/* chain of displaced clients of the same home bucket; guarded by the lock, see pool.c */
+  uint64_t v6[2];     /* the client's address as in memory; all zero: free */
+  uint32_t sums;      /* to4 of struct fip64_endpoint, and to6 << 16 */
+  uint32_t seq;	      /* odd while being written */
+  uint32_t last_used; /* ms; written by readers without lock */
+  uint32_t next;      /* slot + 1 of the next displaced client of the same home bucket; 0: none */
 };
 
 struct fip64_pool_conf
@@ -47,7 +49,7 @@ struct fip64_pool_conf
 struct fip64_pool
 {
   struct fip64_slot *slots;
-  const uint32_t *heads; /* a chain's first slot, by home bucket */
+  uint32_t *heads; /* by home bucket: slot + 1 of the chain's first client; 0: none */
   uint64_t hash_seed;
   uint32_t n_slots, n_buckets;
   uint32_t first; /* IPv4, host byte order */
@@ -60,8 +62,8 @@ struct fip64_pool
 enum fip64_pool_result
 {
   FIP64_POOL_OK = 0,	     /* done, or there was nothing to do */
-  FIP64_POOL_FULL,	     /* no address is free and all are static (or the cap of its /64 is 0 room: only static) */
-  FIP64_POOL_BAD_ADDRESS,    /* the pool address is not in the pool, or the client's is no unicast address */
+  FIP64_POOL_FULL,	     /* all addresses are bound statically */
+  FIP64_POOL_BAD_ADDRESS,    /* the pool address is not in the pool, or the client's is multicast, :: or ::1 */
   FIP64_POOL_ADDRESS_STATIC, /* that pool address is another client's, statically */
   FIP64_POOL_CLIENT_STATIC,  /* that client has another pool address, statically */
   FIP64_POOL_NOT_FOUND,
@@ -71,9 +73,10 @@ enum fip64_pool_result
 /* What a change did, for counters and events. */
 struct fip64_pool_change
 {
-  uint32_t slot;	    /* bound now, or FIP64_NO_SLOT */
-  uint8_t made;		    /* 1: this call made the binding; 0: it was there */
-  uint8_t n_evicted;	    /* dynamic bindings that had to go for it, at most 2 */
+  uint32_t slot;      /* bound now, or FIP64_NO_SLOT */
+  uint8_t made;	      /* 1: this call made the binding, or made a dynamic one static; 0: it was there */
+  uint8_t was_static; /* fip64_pool_unbind: the binding that went was static */
+  uint8_t n_evicted;  /* bindings that went: dynamic ones that had to, or what fip64_pool_unbind removed; at most 2 */
   struct
   {
     uint8_t v6[16];
@@ -81,30 +84,36 @@ struct fip64_pool_change
   } evicted[2];
 };
 
-/* True, and *out filled (NULL allowed), if `v6` is bound: the fast path, in pool_inline.h or here as static inline.
-   fip64_pool_find6 (pool, v6, now, &endpoint) -> slot or FIP64_NO_SLOT
-   fip64_pool_find4 (pool, v4 network order, now, &endpoint) -> slot or FIP64_NO_SLOT
-   fip64_pool_prefetch6 (pool, v6) and fip64_pool_prefetch4 (pool, v4): first the line that find reads first. */
+/*
+ * The fast path, without lock, is in fip64/pool_inline.h (home as fip64_pool_home6 gives it):
+ *   fip64_pool_find6 (pool, v6, now, &endpoint), fip64_pool_find6_at (pool, home, v6, now, &endpoint)
+ *   fip64_pool_find4 (pool, v4 in network order, now, &endpoint)
+ *     -> slot, with *endpoint filled and the binding used at `now`; or FIP64_NO_SLOT.
+ *   fip64_pool_prefetch6 (pool, home), fip64_pool_prefetch4 (pool, v4): the line that the find reads first.
+ */
 
 /* NULL and *why set (a static string) when the configuration is impossible or memory is short. Memory is reserved for
    the whole range but costs only what is touched. */
 struct fip64_pool *fip64_pool_new (const struct fip64_pool_conf *c, const char **why);
 void fip64_pool_free (struct fip64_pool *p);
 
-/* Change what can change in place: timeout and cap. The range and the seed cannot: make a new pool. */
+/* Change what can change in place: timeout and cap. The range and the seed cannot: make a new pool. A /64 that has more
+   than a new cap allows comes down as its clients make new bindings: each then evicts two. */
 void fip64_pool_tune (struct fip64_pool *p, uint32_t idle_timeout, uint32_t max_per_64);
 
-/* Find or make the client's binding. Takes the lock. */
+/* Find or make the client's binding. `change` may be NULL, here and below; it is filled whatever the result. */
 enum fip64_pool_result fip64_pool_bind (struct fip64_pool *p, const uint8_t v6[16], uint32_t now,
 					struct fip64_pool_change *change);
-/* Idempotent. Moves the client if it has another address dynamically; evicts a dynamic client from that address. */
+/* v4 in network order. Idempotent. Moves the client if it has another address dynamically, evicts a dynamic client from
+   that address; change->evicted tells both. */
 enum fip64_pool_result fip64_pool_bind_static (struct fip64_pool *p, const uint8_t v6[16], uint32_t v4, uint32_t now,
 					       struct fip64_pool_change *change);
 /* Static or dynamic. */
 enum fip64_pool_result fip64_pool_unbind (struct fip64_pool *p, const uint8_t v6[16], struct fip64_pool_change *change);
 
-/* Remove up to `max` dynamic bindings that were idle for longer than the timeout; returns how many, each told to `gone`
-   (outside of the lock or inside: it must not call back into the pool). Call it every second or so. */
+/* Remove up to `max` dynamic bindings that were idle for longer than the timeout, the longest idle first; returns how
+   many, each told to `gone` (may be NULL), outside of the lock. Looks at no more than max + 65536 bindings. Call it every
+   second or so, also without a timeout: it keeps old last-use times from coming back as new ones. */
 typedef void fip64_pool_gone (void *arg, const uint8_t v6[16], uint32_t slot);
 uint32_t fip64_pool_expire (struct fip64_pool *p, uint32_t now, uint32_t max, fip64_pool_gone *gone, void *arg);
 
@@ -116,14 +125,17 @@ struct fip64_binding
   uint8_t is_static;
 };
 /* Bindings from slot *cursor on, at most `max`; returns how many, and *cursor becomes where to go on, n_slots at the
-   end. Bindings made or removed meanwhile may or may not be seen; others are seen exactly once. `only_static` is quick
-   however many dynamic ones there are. */
+   end. In the order of addresses. Bindings made or removed meanwhile may or may not be seen; others are seen exactly
+   once. `only_static` is quick however many dynamic ones there are. */
 uint32_t fip64_pool_walk (struct fip64_pool *p, uint32_t *cursor, uint32_t max, int only_static,
 			  struct fip64_binding *out);
 
 uint32_t fip64_pool_count (const struct fip64_pool *p);	       /* bindings, static ones too */
 uint32_t fip64_pool_count_static (const struct fip64_pool *p);
-size_t fip64_pool_bytes (const struct fip64_pool *p);	       /* resident at most: what was allocated or touched */
+size_t fip64_pool_bytes (const struct fip64_pool *p);	       /* memory that was allocated or touched */
+
+/* For an operator: what a result means. */
+const char *fip64_pool_result_text (enum fip64_pool_result r);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,818 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bindings are made and removed here, under the lock; fip64/pool_inline.h reads them without.
+ *
+ * Who goes first: a heap over the last-use times that were seen, which readers move on without telling. What is seen is
+ * never later than what is true, so once the heap's first is seen to be true, it is the least recently used of all.
+ */
+#include <fip64/pool_inline.h>
+
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bits.h"
+
+/* Last-use times further back than this are moved up to it, so that comparing modulo 2^32 stays meaningful. */
+#define OLDEST (1u << 30)
+/* Bindings that expire() looks at before it lets go of the lock. */
+#define BATCH 64
+/* And those that an eviction looks at: in a full pool where more than so many were used since they were last seen, the
+   oldest of those goes. */
+#define MOST_LOOKS 1024
+
+enum
+{
+  LRU,	  /* all dynamic bindings */
+  GROUP,  /* those of one client /64 */
+  N_HEAPS
+};
+
+struct node
+{
+  uint32_t key; /* last-use time as seen */
+  uint32_t slot;
+};
+
+struct heap
+{
+  struct node *nodes;
+  uint32_t n, room;
+};
+
+struct group
+{
+  uint64_t prefix; /* as in memory */
+  struct heap heap;
+  uint32_t next_free; /* of unused groups */
+};
+
+/* What only the slow path knows of a slot. */
+struct note
+{
+  uint32_t at[N_HEAPS]; /* its places in the heaps */
+  uint32_t group;
+};
+
+struct fip64_pool_book
+{
+  uint32_t lock;
+  uint32_t idle_timeout, max_per_64;
+  uint32_t n, n_static;
+  struct note *notes;
+  struct fip64_bits vacant, fixed; /* addresses without binding; with a static one */
+  struct heap lru;
+  struct group *groups;
+  uint32_t n_groups, free_groups; /* ever used; first of the unused ones, or ~0 */
+  uint32_t *index;		  /* open addressing: group + 1 by prefix */
+  uint32_t index_mask, index_used;
+};
+
+/* -- lock ------------------------------------------------------------------------------------------------------- */
+
+static void
+relax (void)
+{
+#if defined(__x86_64__)
+  __builtin_ia32_pause ();
+#elif defined(__aarch64__)
+  __asm__ volatile ("yield");
+#endif
+}
+
+static void
+acquire (struct fip64_pool *p)
+{
+  while (__atomic_exchange_n (&p->book->lock, 1, __ATOMIC_ACQUIRE))
+    while (__atomic_load_n (&p->book->lock, __ATOMIC_RELAXED))
+      relax ();
+}
+
+static void
+release (struct fip64_pool *p)
+{
+  __atomic_store_n (&p->book->lock, 0, __ATOMIC_RELEASE);
+}
+
+/* -- heaps ------------------------------------------------------------------------------------------------------ */
+
+static bool
+before (uint32_t a, uint32_t b)
+{
+  return (int32_t) (a - b) < 0;
+}
+
+static uint32_t
+last_used (const struct fip64_pool *p, uint32_t slot)
+{
+  return __atomic_load_n (&p->slots[slot].last_used, __ATOMIC_RELAXED);
+}
+
+static bool
+heap_reserve (struct heap *h)
+{
+  if (h->n < h->room)
+    return true;
+  uint32_t room = h->room ? h->room * 2 : 2;
+  struct node *nodes = realloc (h->nodes, room * sizeof *nodes);
+  if (!nodes)
+    return false;
+  h->nodes = nodes;
+  h->room = room;
+  return true;
+}
+
+static void
+heap_put (struct fip64_pool_book *k, int which, struct heap *h, uint32_t i, struct node x)
+{
+  h->nodes[i] = x;
+  k->notes[x.slot].at[which] = i;
+}
+
+/* x goes to place i, or wherever it belongs above or below. */
+static void
+heap_place (struct fip64_pool_book *k, int which, struct heap *h, uint32_t i, struct node x)
+{
+  while (i && before (x.key, h->nodes[(i - 1) / 2].key))
+    {
+      heap_put (k, which, h, i, h->nodes[(i - 1) / 2]);
+      i = (i - 1) / 2;
+    }
+  for (uint32_t child; (child = 2 * i + 1) < h->n; i = child)
+    {
+      if (child + 1 < h->n && before (h->nodes[child + 1].key, h->nodes[child].key))
+	child++;
+      if (!before (h->nodes[child].key, x.key))
+	break;
+      heap_put (k, which, h, i, h->nodes[child]);
+    }
+  heap_put (k, which, h, i, x);
+}
+
+static void
+heap_add (struct fip64_pool_book *k, int which, struct heap *h, uint32_t slot, uint32_t key)
+{
+  h->n++;
+  heap_place (k, which, h, h->n - 1, (struct node){ key, slot });
+}
+
+static void
+heap_remove (struct fip64_pool_book *k, int which, struct heap *h, uint32_t slot)
+{
+  uint32_t i = k->notes[slot].at[which];
+  h->n--;
+  if (i != h->n)
+    heap_place (k, which, h, i, h->nodes[h->n]);
+}
+
+/* The first, once what is seen of it is true. */
+static uint32_t
+heap_oldest (struct fip64_pool *p, int which, struct heap *h)
+{
+  struct node oldest = { 0, FIP64_NO_SLOT };
+  for (int looks = 0; looks < MOST_LOOKS; looks++)
+    {
+      uint32_t slot = h->nodes[0].slot, used = last_used (p, slot);
+      if (!before (h->nodes[0].key, used))
+	return slot;
+      if (oldest.slot == FIP64_NO_SLOT || before (used, oldest.key))
+	oldest = (struct node){ used, slot };
+      heap_place (p->book, which, h, 0, (struct node){ used, slot });
+    }
+  return oldest.slot;
+}
+
+/* -- client /64s ------------------------------------------------------------------------------------------------ */
+
+static uint32_t
+prefix_home (const struct fip64_pool *p, uint64_t prefix)
+{
+  return (uint32_t) fip64_mulfold (prefix ^ p->hash_seed, 0x9e3779b97f4a7c15u) & p->book->index_mask;
+}
+
+/* Where the prefix is in the index, or the empty place where it would be. */
+static uint32_t
+index_find (const struct fip64_pool *p, uint64_t prefix)
+{
+  const struct fip64_pool_book *k = p->book;
+  uint32_t i = prefix_home (p, prefix);
+  while (k->index[i] && k->groups[k->index[i] - 1].prefix != prefix)
+    i = (i + 1) & k->index_mask;
+  return i;
+}
+
+static bool
+index_grow (struct fip64_pool *p)
+{
+  struct fip64_pool_book *k = p->book;
+  if (k->index && k->index_used * 2 <= k->index_mask)
+    return true;
+  uint32_t mask = k->index ? k->index_mask * 2 + 1 : 63, *old = k->index, n = k->index ? k->index_mask + 1 : 0;
+  uint32_t *index = calloc ((size_t) mask + 1, sizeof *index);
+  if (!index)
+    return false;
+  k->index = index;
+  k->index_mask = mask;
+  for (uint32_t i = 0; i < n; i++)
+    if (old[i])
+      index[index_find (p, k->groups[old[i] - 1].prefix)] = old[i];
+  free (old);
+  return true;
+}
+
+static struct group *
+group_find (struct fip64_pool *p, uint64_t prefix)
+{
+  struct fip64_pool_book *k = p->book;
+  if (!k->index)
+    return NULL;
+  uint32_t at = k->index[index_find (p, prefix)];
+  return at ? k->groups + at - 1 : NULL;
+}
+
+/* Find or make; NULL without memory. */
+static struct group *
+group_get (struct fip64_pool *p, uint64_t prefix)
+{
+  struct fip64_pool_book *k = p->book;
+  struct group *g = group_find (p, prefix);
+  if (g)
+    return g;
+  if (!index_grow (p))
+    return NULL;
+  if (k->free_groups == ~0u)
+    {
+      if ((k->n_groups & (k->n_groups - 1)) == 0) /* full: a power of 2 */
+	{
+	  struct group *groups = realloc (k->groups, (k->n_groups ? k->n_groups * 2 : 1) * sizeof *groups);
+	  if (!groups)
+	    return NULL;
+	  k->groups = groups;
+	}
+      k->groups[k->n_groups].next_free = ~0u;
+      k->free_groups = k->n_groups++;
+    }
+  g = k->groups + k->free_groups;
+  k->free_groups = g->next_free;
+  *g = (struct group){ .prefix = prefix };
+  k->index[index_find (p, prefix)] = (uint32_t) (g - k->groups) + 1;
+  k->index_used++;
+  return g;
+}
+
+static void
+group_drop_if_empty (struct fip64_pool *p, struct group *g)
+{
+  struct fip64_pool_book *k = p->book;
+  if (g->heap.n)
+    return;
+  /* Those behind the gap that could not have their own place move up. */
+  uint32_t gap = index_find (p, g->prefix);
+  for (uint32_t i = (gap + 1) & k->index_mask; k->index[i]; i = (i + 1) & k->index_mask)
+    {
+      uint32_t home = prefix_home (p, k->groups[k->index[i] - 1].prefix);
+      if (((i - home) & k->index_mask) >= ((i - gap) & k->index_mask))
+	{
+	  k->index[gap] = k->index[i];
+	  gap = i;
+	}
+    }
+  k->index[gap] = 0;
+  k->index_used--;
+  free (g->heap.nodes);
+  g->heap = (struct heap){ 0 };
+  g->next_free = k->free_groups;
+  k->free_groups = (uint32_t) (g - k->groups);
+}
+
+/* -- slots ------------------------------------------------------------------------------------------------------ */
+
+static void
+slot_address (const struct fip64_pool *p, uint32_t slot, uint8_t v6[16])
+{
+  memcpy (v6, p->slots[slot].v6, 16); /* only we write them */
+}
+
+static void
+slot_write (struct fip64_pool *p, uint32_t slot, const uint8_t v6[16], uint32_t now)
+{
+  static const uint8_t nobody[16];
+  struct fip64_slot *s = p->slots + slot;
+  struct fip64_endpoint e = { 0 };
+  if (v6)
+    fip64_endpoint_init (&e, v6, fip64_hton32 (p->first + slot));
+  else
+    v6 = nobody;
+  uint32_t seq = __atomic_load_n (&s->seq, __ATOMIC_RELAXED);
+  __atomic_store_n (&s->seq, seq + 1, __ATOMIC_RELAXED);
+  __atomic_thread_fence (__ATOMIC_RELEASE);
+  __atomic_store_n (&s->v6[0], fip64_load64 (v6), __ATOMIC_RELAXED);
+  __atomic_store_n (&s->v6[1], fip64_load64 (v6 + 8), __ATOMIC_RELAXED);
+  __atomic_store_n (&s->sums, e.to4 | (uint32_t) e.to6 << 16, __ATOMIC_RELAXED);
+  __atomic_store_n (&s->last_used, now, __ATOMIC_RELAXED);
+  __atomic_store_n (&s->seq, seq + 2, __ATOMIC_RELEASE);
+}
+
+/* The slot of a client, with the lock held. */
+static uint32_t
+slot_of (const struct fip64_pool *p, uint32_t home, const uint8_t v6[16])
+{
+  for (uint32_t k = 0; k < 4; k++)
+    if (memcmp (p->slots[home ^ k].v6, v6, 16) == 0)
+      return home ^ k;
+  for (uint32_t next = p->heads[home / 4]; next; next = p->slots[next - 1].next)
+    if (memcmp (p->slots[next - 1].v6, v6, 16) == 0)
+      return next - 1;
+  return FIP64_NO_SLOT;
+}
+
+uint32_t
+fip64_pool_find6_chain (const struct fip64_pool *p, uint32_t home, const uint8_t v6[16], uint32_t now,
+			struct fip64_endpoint *e)
+{
+  uint64_t hi = fip64_load64 (v6), lo = fip64_load64 (v6 + 8);
+  uint32_t next = __atomic_load_n (p->heads + home / 4, __ATOMIC_ACQUIRE);
+  for (int steps = 0; next && steps < FIP64_POOL_MAX_CHAIN; steps++)
+    {
+      if (fip64_slot_read6 (p, next - 1, hi, lo, e) > 0)
+	return fip64_slot_used (p, next - 1, now);
+      next = __atomic_load_n (&p->slots[next - 1].next, __ATOMIC_ACQUIRE);
+    }
+  return FIP64_NO_SLOT;
+}
+
+/* An address without binding: one of the client's home, else the next behind it, else FIP64_NO_SLOT. */
+static uint32_t
+vacant_slot (const struct fip64_pool *p, uint32_t home)
+{
+  const struct fip64_bits *vacant = &p->book->vacant;
+  for (uint32_t k = 0; k < 4; k++)
+    if ((home ^ k) < p->n_slots && fip64_bits_get (vacant, home ^ k))
+      return home ^ k;
+  uint32_t slot = fip64_bits_next (vacant, home);
+  return slot != FIP64_BITS_NONE ? slot : fip64_bits_next (vacant, 0);
+}
+
+/* -- bindings --------------------------------------------------------------------------------------------------- */
+
+static void
+count (uint32_t *counter, int by)
+{
+  __atomic_store_n (counter, *counter + (uint32_t) by, __ATOMIC_RELAXED);
+}
+
+/* Into the heaps; g has room. */
+static void
+enlist (struct fip64_pool *p, uint32_t slot, struct group *g)
+{
+  struct fip64_pool_book *k = p->book;
+  uint32_t key = last_used (p, slot);
+  k->notes[slot].group = (uint32_t) (g - k->groups);
+  heap_add (k, LRU, &k->lru, slot, key);
+  heap_add (k, GROUP, &g->heap, slot, key);
+}
+
+static void
+delist (struct fip64_pool *p, uint32_t slot)
+{
+  struct fip64_pool_book *k = p->book;
+  struct group *g = k->groups + k->notes[slot].group;
+  heap_remove (k, LRU, &k->lru, slot);
+  heap_remove (k, GROUP, &g->heap, slot);
+  group_drop_if_empty (p, g);
+}
+
+/* The slot is vacant. */
+static void
+occupy (struct fip64_pool *p, uint32_t slot, uint32_t home, const uint8_t v6[16], uint32_t now)
+{
+  fip64_bits_clear (&p->book->vacant, slot);
+  count (&p->book->n, 1);
+  slot_write (p, slot, v6, now);
+  if (slot / 4 != home / 4)
+    {
+      __atomic_store_n (&p->slots[slot].next, p->heads[home / 4], __ATOMIC_RELAXED);
+      __atomic_store_n (p->heads + home / 4, slot + 1, __ATOMIC_RELEASE);
+    }
+}
+
+/* Remove a binding, static or not, and tell of it. */
+static void
+vacate (struct fip64_pool *p, uint32_t slot, struct fip64_pool_change *change)
+{
+  struct fip64_pool_book *k = p->book;
+  uint8_t v6[16];
+  slot_address (p, slot, v6);
+  uint32_t home = fip64_pool_home6 (p, v6);
+  if (slot / 4 != home / 4)
+    {
+      uint32_t *link = p->heads + home / 4;
+      while (*link != slot + 1)
+	link = &p->slots[*link - 1].next;
+      __atomic_store_n (link, p->slots[slot].next, __ATOMIC_RELEASE);
+      __atomic_store_n (&p->slots[slot].next, 0, __ATOMIC_RELAXED);
+    }
+  if (fip64_bits_get (&k->fixed, slot))
+    {
+      fip64_bits_clear (&k->fixed, slot);
+      count (&k->n_static, -1);
+    }
+  else
+    delist (p, slot);
+  slot_write (p, slot, NULL, 0);
+  fip64_bits_set (&k->vacant, slot);
+  count (&k->n, -1);
+  memcpy (change->evicted[change->n_evicted].v6, v6, 16);
+  change->evicted[change->n_evicted++].slot = slot;
+}
+
+static bool
+possible_client (const uint8_t v6[16])
+{
+  uint64_t hi = fip64_load64 (v6);
+  bool none_or_loopback = hi == 0 && fip64_be32 (v6 + 8) == 0 && fip64_be32 (v6 + 12) <= 1;
+  return v6[0] != 0xff && !none_or_loopback;
+}
+
+static enum fip64_pool_result
+bind_dynamic (struct fip64_pool *p, const uint8_t v6[16], uint32_t now, struct fip64_pool_change *change)
+{
+  struct fip64_pool_book *k = p->book;
+  uint32_t home = fip64_pool_home6 (p, v6);
+  uint32_t slot = slot_of (p, home, v6);
+  if (slot != FIP64_NO_SLOT)
+    {
+      change->slot = fip64_slot_used (p, slot, now);
+      return FIP64_POOL_OK;
+    }
+  if (!heap_reserve (&k->lru))
+    return FIP64_POOL_NO_MEMORY;
+  uint64_t prefix = fip64_load64 (v6);
+  for (struct group *g; k->max_per_64 && change->n_evicted < 2 && (g = group_find (p, prefix))
+			&& g->heap.n >= k->max_per_64;)
+    vacate (p, heap_oldest (p, GROUP, &g->heap), change);
+  slot = vacant_slot (p, home);
+  if (slot == FIP64_NO_SLOT)
+    {
+      if (k->lru.n == 0)
+	return FIP64_POOL_FULL;
+      slot = heap_oldest (p, LRU, &k->lru);
+      vacate (p, slot, change);
+    }
+  struct group *g = group_get (p, prefix);
+  if (!g)
+    return FIP64_POOL_NO_MEMORY;
+  if (!heap_reserve (&g->heap))
+    {
+      group_drop_if_empty (p, g);
+      return FIP64_POOL_NO_MEMORY;
+    }
+  occupy (p, slot, home, v6, now);
+  enlist (p, slot, g);
+  change->slot = slot;
+  change->made = 1;
+  return FIP64_POOL_OK;
+}
+
+static enum fip64_pool_result
+bind_static (struct fip64_pool *p, const uint8_t v6[16], uint32_t slot, uint32_t now, struct fip64_pool_change *change)
+{
+  struct fip64_pool_book *k = p->book;
+  uint32_t home = fip64_pool_home6 (p, v6);
+  uint32_t own = slot_of (p, home, v6);
+  if (own == slot && fip64_bits_get (&k->fixed, slot))
+    {
+      change->slot = slot;
+      return FIP64_POOL_OK;
+    }
+  if (own != slot && fip64_bits_get (&k->fixed, slot))
+    return FIP64_POOL_ADDRESS_STATIC;
+  if (own != FIP64_NO_SLOT && fip64_bits_get (&k->fixed, own))
+    return FIP64_POOL_CLIENT_STATIC;
+  if (own == slot)
+    delist (p, slot);
+  else
+    {
+      if (own != FIP64_NO_SLOT)
+	vacate (p, own, change);
+      if (!fip64_bits_get (&k->vacant, slot))
+	vacate (p, slot, change);
+      occupy (p, slot, home, v6, now);
+    }
+  fip64_bits_set (&k->fixed, slot);
+  count (&k->n_static, 1);
+  change->slot = slot;
+  change->made = 1;
+  return FIP64_POOL_OK;
+}
+
+static void
+no_change (struct fip64_pool_change *change)
+{
+  memset (change, 0, sizeof *change);
+  change->slot = FIP64_NO_SLOT;
+}
+
+enum fip64_pool_result
+fip64_pool_bind (struct fip64_pool *p, const uint8_t v6[16], uint32_t now, struct fip64_pool_change *change)
+{
+  struct fip64_pool_change unwanted;
+  change = change ? change : &unwanted;
+  no_change (change);
+  if (!possible_client (v6))
+    return FIP64_POOL_BAD_ADDRESS;
+  acquire (p);
+  enum fip64_pool_result result = bind_dynamic (p, v6, now, change);
+  release (p);
+  return result;
+}
+
+enum fip64_pool_result
+fip64_pool_bind_static (struct fip64_pool *p, const uint8_t v6[16], uint32_t v4, uint32_t now,
+			struct fip64_pool_change *change)
+{
+  struct fip64_pool_change unwanted;
+  change = change ? change : &unwanted;
+  no_change (change);
+  uint32_t slot = fip64_hton32 (v4) - p->first;
+  if (slot >= p->n_slots || !possible_client (v6))
+    return FIP64_POOL_BAD_ADDRESS;
+  acquire (p);
+  enum fip64_pool_result result = bind_static (p, v6, slot, now, change);
+  release (p);
+  return result;
+}
+
+enum fip64_pool_result
+fip64_pool_unbind (struct fip64_pool *p, const uint8_t v6[16], struct fip64_pool_change *change)
+{
+  struct fip64_pool_change unwanted;
+  change = change ? change : &unwanted;
+  no_change (change);
+  if (!possible_client (v6))
+    return FIP64_POOL_NOT_FOUND;
+  acquire (p);
+  uint32_t slot = slot_of (p, fip64_pool_home6 (p, v6), v6);
+  if (slot != FIP64_NO_SLOT)
+    {
+      change->was_static = fip64_bits_get (&p->book->fixed, slot);
+      vacate (p, slot, change);
+    }
+  release (p);
+  return slot != FIP64_NO_SLOT ? FIP64_POOL_OK : FIP64_POOL_NOT_FOUND;
+}
+
+/* -- time ------------------------------------------------------------------------------------------------------- */
+
+struct expiry
+{
+  struct fip64_binding out[BATCH];
+  uint32_t n;
+  bool done; /* nobody is left who could have been idle for too long */
+};
+
+/* Look at up to `looks` of those longest not seen. */
+static void
+expire_some (struct fip64_pool *p, uint32_t now, uint32_t looks, struct expiry *x)
+{
+  struct fip64_pool_book *k = p->book;
+  uint32_t limit = k->idle_timeout ? k->idle_timeout : OLDEST;
+  for (x->n = 0; looks--;)
+    {
+      struct node first = k->lru.n ? k->lru.nodes[0] : (struct node){ now, 0 };
+      x->done = before (now, first.key) || now - first.key <= limit;
+      if (x->done)
+	return;
+      uint32_t used = last_used (p, first.slot);
+      if (before (now, used) || now - used <= limit)
+	;
+      else if (k->idle_timeout)
+	{
+	  struct fip64_pool_change change = { 0 };
+	  vacate (p, first.slot, &change);
+	  memcpy (x->out[x->n].v6, change.evicted[0].v6, 16);
+	  x->out[x->n++].v4 = first.slot;
+	  continue;
+	}
+      else
+	{
+	  /* A reader that uses it this very moment loses one use; it was not used for twelve days. */
+	  used = now - OLDEST;
+	  __atomic_store_n (&p->slots[first.slot].last_used, used, __ATOMIC_RELAXED);
+	}
+      struct note *note = k->notes + first.slot;
+      struct heap *group = &k->groups[note->group].heap;
+      heap_place (k, LRU, &k->lru, 0, (struct node){ used, first.slot });
+      heap_place (k, GROUP, group, note->at[GROUP], (struct node){ used, first.slot });
+    }
+}
+
+uint32_t
+fip64_pool_expire (struct fip64_pool *p, uint32_t now, uint32_t max, fip64_pool_gone *gone, void *arg)
+{
+  struct expiry x = { .done = false };
+  uint32_t gone_n = 0;
+  uint64_t looks = (uint64_t) max + 65536;
+  while (!x.done && gone_n < max && looks)
+    {
+      uint32_t some = max - gone_n < BATCH ? max - gone_n : BATCH;
+      some = looks < some ? (uint32_t) looks : some;
+      looks -= some;
+      acquire (p);
+      expire_some (p, now, some, &x);
+      release (p);
+      for (uint32_t i = 0; gone && i < x.n; i++)
+	gone (arg, x.out[i].v6, x.out[i].v4);
+      gone_n += x.n;
+    }
+  return gone_n;
+}
+
+void
+fip64_pool_tune (struct fip64_pool *p, uint32_t idle_timeout, uint32_t max_per_64)
+{
+  acquire (p);
+  p->book->idle_timeout = idle_timeout < OLDEST ? idle_timeout : OLDEST;
+  p->book->max_per_64 = max_per_64;
+  release (p);
+}
+
+/* -- telling ---------------------------------------------------------------------------------------------------- */
+
+uint32_t
+fip64_pool_walk (struct fip64_pool *p, uint32_t *cursor, uint32_t max, int only_static, struct fip64_binding *out)
+{
+  struct fip64_pool_book *k = p->book;
+  uint32_t n = 0, slot = *cursor;
+  acquire (p);
+  while (n < max && slot < p->n_slots)
+    {
+      if (only_static && (slot = fip64_bits_next (&k->fixed, slot)) == FIP64_BITS_NONE)
+	break;
+      if (!fip64_bits_get (&k->vacant, slot))
+	{
+	  slot_address (p, slot, out[n].v6);
+	  out[n].v4 = fip64_hton32 (p->first + slot);
+	  out[n].last_used = last_used (p, slot);
+	  out[n++].is_static = fip64_bits_get (&k->fixed, slot);
+	}
+      slot++;
+    }
+  release (p);
+  *cursor = slot < p->n_slots ? slot : p->n_slots;
+  return n;
+}
+
+uint32_t
+fip64_pool_count (const struct fip64_pool *p)
+{
+  return __atomic_load_n (&p->book->n, __ATOMIC_RELAXED);
+}
+
+uint32_t
+fip64_pool_count_static (const struct fip64_pool *p)
+{
+  return __atomic_load_n (&p->book->n_static, __ATOMIC_RELAXED);
+}
+
+const char *
+fip64_pool_result_text (enum fip64_pool_result r)
+{
+  switch (r)
+    {
+    case FIP64_POOL_OK:
+      return "done";
+    case FIP64_POOL_FULL:
+      return "all addresses of the pool are bound statically";
+    case FIP64_POOL_BAD_ADDRESS:
+      return "the pool address is not in the pool, or the client's is no unicast address";
+    case FIP64_POOL_ADDRESS_STATIC:
+      return "the pool address is another client's, statically";
+    case FIP64_POOL_CLIENT_STATIC:
+      return "the client has another pool address, statically";
+    case FIP64_POOL_NOT_FOUND:
+      return "the client has no binding";
+    case FIP64_POOL_NO_MEMORY:
+      return "out of memory";
+    }
+  return "unknown";
+}
+
+/* -- memory ----------------------------------------------------------------------------------------------------- */
+
+static void *
+reserve (size_t size)
+{
+  void *p = mmap (NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return p == MAP_FAILED ? NULL : p;
+}
+
+static size_t
+touched (void *start, size_t size)
+{
+  unsigned char pages[256];
+  size_t page = (size_t) sysconf (_SC_PAGESIZE), bytes = 0;
+  for (size_t at = 0; at < size; at += sizeof pages * page)
+    {
+      size_t rest = size - at, n = (rest + page - 1) / page;
+      n = n < sizeof pages ? n : sizeof pages;
+      if (mincore ((char *) start + at, n * page < rest ? n * page : rest, pages) == 0)
+	for (size_t i = 0; i < n; i++)
+	  bytes += pages[i] & 1 ? page : 0;
+    }
+  return bytes;
+}
+
+static size_t
+slots_size (const struct fip64_pool *p)
+{
+  return (size_t) p->n_buckets * 4 * sizeof *p->slots;
+}
+
+size_t
+fip64_pool_bytes (const struct fip64_pool *p)
+{
+  struct fip64_pool_book *k = p->book;
+  acquire ((struct fip64_pool *) p);
+  size_t bytes = sizeof *p + sizeof *k + k->lru.room * sizeof (struct node)
+		 + (k->index ? ((size_t) k->index_mask + 1) * sizeof *k->index : 0);
+  for (uint32_t i = 0; i < k->n_groups; i++)
+    bytes += sizeof *k->groups + k->groups[i].heap.room * sizeof (struct node);
+  for (int l = 0; l < FIP64_BITS_LEVELS; l++)
+    bytes += (k->vacant.n_words[l] + (size_t) k->fixed.n_words[l]) * sizeof (uint64_t);
+  release ((struct fip64_pool *) p);
+  return bytes + touched (p->slots, slots_size (p)) + touched (p->heads, p->n_buckets * sizeof *p->heads)
+	 + touched (k->notes, p->n_slots * sizeof *k->notes);
+}
+
+void
+fip64_pool_free (struct fip64_pool *p)
+{
+  if (!p)
+    return;
+  struct fip64_pool_book *k = p->book;
+  if (k)
+    {
+      for (uint32_t i = 0; i < k->n_groups; i++)
+	free (k->groups[i].heap.nodes);
+      free (k->groups);
+      free (k->index);
+      free (k->lru.nodes);
+      fip64_bits_free (&k->vacant);
+      fip64_bits_free (&k->fixed);
+      if (k->notes)
+	munmap (k->notes, p->n_slots * sizeof *k->notes);
+      free (k);
+    }
+  if (p->slots)
+    munmap (p->slots, slots_size (p));
+  if (p->heads)
+    munmap (p->heads, p->n_buckets * sizeof *p->heads);
+  free (p);
+}
+
+static const char *
+refusal (const struct fip64_pool_conf *c)
+{
+  if (c->last < c->first)
+    return "the pool's last address is before its first";
+  if (c->last - c->first >= FIP64_POOL_MAX)
+    return "the pool has more than 4194304 addresses";
+  if (c->idle_timeout > OLDEST)
+    return "the idle timeout is longer than 12 days";
+  return NULL;
+}
+
+struct fip64_pool *
+fip64_pool_new (const struct fip64_pool_conf *c, const char **why)
+{
+  *why = refusal (c);
+  if (*why)
+    return NULL;
+  *why = "out of memory";
+  struct fip64_pool *p = aligned_alloc (64, (sizeof *p + 63) / 64 * 64);
+  if (!p)
+    return NULL;
+  memset (p, 0, sizeof *p);
+  p->first = c->first;
+  p->n_slots = c->last - c->first + 1;
+  p->n_buckets = (p->n_slots + 3) / 4;
+  p->hash_seed = c->hash_seed;
+  p->slots = reserve (slots_size (p));
+  p->heads = reserve (p->n_buckets * sizeof *p->heads);
+  p->book = calloc (1, sizeof *p->book);
+  struct fip64_pool_book *k = p->book;
+  if (!k || !p->slots || !p->heads || !(k->notes = reserve (p->n_slots * sizeof *k->notes))
+      || !fip64_bits_init (&k->vacant, p->n_slots) || !fip64_bits_init (&k->fixed, p->n_slots))
+    {
+      fip64_pool_free (p);
+      return NULL;
+    }
+  k->idle_timeout = c->idle_timeout;
+  k->max_per_64 = c->max_per_64;
+  k->free_groups = ~0u;
+  for (uint32_t i = 0; i < p->n_slots; i++)
+    fip64_bits_set (&k->vacant, i);
+  *why = NULL;
+  return p;
+}
