@@ -77,7 +77,7 @@ class _Tables:
         """Return (what was looked at, next hop; 0: on the link). It must leave by the tag `expected`."""
         looked_at = f"route of {address} in IPv{address.version} table {table}"
         try:
-            route = self._client.call("ip_route_lookup", table_id=table, exact=False,
+            route = self._client.call("ip_route_lookup", table_id=table, exact=0,
                                       prefix=ip_network(address)).route
         except VppError as error:
             raise Stops(looked_at, f"no route: {error}") from error

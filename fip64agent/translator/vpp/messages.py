@@ -21,9 +21,9 @@ FIP64 = {
     "fip64_binding_get": "9a56cfd8",
     "fip64_binding_get_reply": "6b046c3d",
     "fip64_binding_details": "f968aa10",
+    "fip64_binding_event": "d2b35072",
     "want_fip64_binding_events": "3ec6d6c2",
     "want_fip64_binding_events_reply": "e8d4e804",
-    "fip64_binding_event": "d2b35072",
 }
 """The plugin's messages and their CRCs: ours, so they are compared exactly."""
 
@@ -84,10 +84,12 @@ ip_route_v2_dump: u8 src, vl_api_ip_table_t table
 ip_route_v2_details: vl_api_ip_route_v2_t route
 fib_source_dump:
 fib_source_details: vl_api_fib_source_t src
+ip_route_lookup: u32 table_id, u8 exact, vl_api_prefix_t prefix
+ip_route_lookup_reply: i32 retval, vl_api_ip_route_t route
 ip_neighbor_add_del: bool is_add, vl_api_ip_neighbor_t neighbor
 ip_neighbor_add_del_reply: i32 retval
 ip_neighbor_dump: vl_api_interface_index_t sw_if_index, vl_api_address_family_t af
-ip_neighbor_details: vl_api_ip_neighbor_t neighbor
+ip_neighbor_details: f64 age, vl_api_ip_neighbor_t neighbor
 sw_interface_ip6_enable_disable: vl_api_interface_index_t sw_if_index, bool enable
 """)
 """VPP's own messages. Of replies, details and events only the fields that are read; of requests all."""
@@ -116,7 +118,8 @@ vl_api_fib_path_t: u32 sw_if_index, u32 table_id, u32 rpf_id, u8 weight, u8 pref
   vl_api_fib_path_type_t type, vl_api_fib_path_flags_t flags, vl_api_fib_path_nh_proto_t proto,
   vl_api_fib_path_nh_t nh, u8 n_labels, vl_api_fib_mpls_label_t[16] label_stack
 vl_api_fib_path_nh_t: vl_api_address_union_t address, u32 via_label, u32 obj_id, u32 classify_table_index
-vl_api_fib_path_type_t: FIB_API_PATH_TYPE_NORMAL=0, FIB_API_PATH_TYPE_DROP=2, FIB_API_PATH_TYPE_ICMP_UNREACH=5
+vl_api_fib_path_type_t: FIB_API_PATH_TYPE_NORMAL=0, FIB_API_PATH_TYPE_LOCAL=1, FIB_API_PATH_TYPE_DROP=2,
+  FIB_API_PATH_TYPE_ICMP_UNREACH=5, FIB_API_PATH_TYPE_ICMP_PROHIBIT=6
 vl_api_fib_path_flags_t: FIB_API_PATH_FLAG_NONE=0
 vl_api_fib_path_nh_proto_t: FIB_API_PATH_NH_PROTO_IP4=0, FIB_API_PATH_NH_PROTO_IP6=1
 vl_api_ip_neighbor_t: vl_api_interface_index_t sw_if_index, vl_api_ip_neighbor_flags_t flags,
