@@ -2,7 +2,7 @@
 """The admin API: HTTP and JSON on a unix socket that only root may open.
 
 ``GET`` of /status, /uplinks, /fips, /fips/<id or address>, /clients[?router=&client=], /plan, /diff,
-/flows[?feature=&table=], /trace?fip=[&client=]. An error is ``{"error": "..."}`` with the HTTP
+/flows[?feature=&table=], /trace?fip=[&client=][&live=]. An error is ``{"error": "..."}`` with the HTTP
 status: 400 bad request, 404 nothing by that name, 405 only GET, 503 a component cannot be asked
 now, 500 a fault of ours (logged with its traceback; the agent goes on).
 """
@@ -30,6 +30,8 @@ LOG = logging.getLogger(__name__)
 
 DEADLINE = 55
 """Seconds until a request is given up; less than fip64ctl waits."""
+LONGEST_WATCH = 30
+"""Seconds for which live packets can be waited for."""
 _PATH_MAX = 107
 """Longest path of a unix socket, in bytes (unix(7))."""
 
@@ -59,7 +61,7 @@ class Application:
             "plan": (self._plan, frozenset()),
             "diff": (self._diff, frozenset()),
             "flows": (self._flows, frozenset({"feature", "table"})),
-            "trace": (self._trace, frozenset({"fip", "client"})),
+            "trace": (self._trace, frozenset({"fip", "client", "live"})),
         }
 
     def __call__(self, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
@@ -144,11 +146,13 @@ class Application:
         except ValueError as error:
             raise _bad(str(error)) from None
 
-    def _trace(self, fip: str | None = None, client: str | None = None) -> Any:
+    def _trace(self, fip: str | None = None, client: str | None = None, live: str | None = None) -> Any:
         if not fip:
             raise _bad("parameter 'fip' is missing: the id or the address of a floating IP")
+        if live is not None and not (live.isascii() and live.isdigit() and 1 <= int(live) <= LONGEST_WATCH):
+            raise _bad(f"parameter 'live' is not a number of seconds from 1 to {LONGEST_WATCH}: {live!r}")
         try:
-            return trace.trace(self._agent, self._fip_id(fip), client)
+            return trace.trace(self._agent, self._fip_id(fip), client, int(live) if live else None)
         except ValueError as error:
             raise _bad(str(error)) from None
 

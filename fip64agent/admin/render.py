@@ -140,4 +140,19 @@ def trace(answer: dict[str, Any]) -> str:
     else:
         number, step = stop
         lines.append(f"Verdict: stops at step {number} ({step['title']}): {step['detail']}")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_seen(answer)]) + "\n"
+
+
+def _seen(answer: dict[str, Any]) -> Iterator[str]:
+    if answer["seen"] is None:
+        return
+    yield ""
+    if not answer["seen"]:
+        yield f"No packet of this floating IP came to the translator within {answer['live_seconds']} s."
+        return
+    yield "Packets of this floating IP that the translator handled just now:"
+    for packet in answer["seen"]:
+        way, *told = packet["lines"]
+        yield ""
+        yield f"  {packet['seconds']:.6f} s  {way}"
+        yield from (f"      {line}" for line in told)

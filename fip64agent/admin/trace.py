@@ -201,10 +201,11 @@ class _Walk:
         return OK, looked_at, f"to {self._ports_named([uplink.ofport])}; {walk}"
 
 
-def trace(agent, fip_id: str, client: str | None = None) -> dict[str, Any]:
+def trace(agent, fip_id: str, client: str | None = None, live: float | None = None) -> dict[str, Any]:
     """Walk a packet from `client` (an IPv6 address; by default one on the uplink's link) and back.
 
-    Raises: ValueError when `client` is no IPv6 unicast address.
+    `live`: seconds to wait for real packets as well. Raises: ValueError when `client` is no IPv6 unicast
+    address; NotReady when real packets are wanted and cannot be shown.
     """
     address = None
     if client is not None:
@@ -216,6 +217,10 @@ def trace(agent, fip_id: str, client: str | None = None) -> dict[str, Any]:
             raise ValueError(f"client {client} is not an address that a client can have")
     walk = _Walk(agent, fip_id, address)
     steps = walk.run()
+    seen = None
+    if live is not None and walk.journey is not None:
+        seen = [{"seconds": each.at, "lines": list(each.lines)}
+                for each in agent.rooms["translator"].watch(walk.journey, live)]
     return {
         "fip": fip_id,
         "floating_ip_address": report.label(walk.states, Mapping64.kind, fip_id),
@@ -224,4 +229,6 @@ def trace(agent, fip_id: str, client: str | None = None) -> dict[str, Any]:
         "reachable": all(step.result in (OK, NOTE) for step in steps),
         "stops_at": next((step.name for step in steps if step.result == STOP), None),
         "steps": [dataclasses.asdict(step) for step in steps],
+        "live_seconds": live,
+        "seen": seen,
     }

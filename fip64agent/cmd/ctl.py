@@ -242,8 +242,9 @@ class FlowList(_Table):
 class Trace(_Text, _Record):
     """Walk a packet from a client to a floating IP and back, and say where it would stop.
 
-    No packet is sent: Open vSwitch is asked about its flows (ofproto/trace), the kernel about its routes,
-    the translator about its mappings. Exit status: 0 it arrives and the answer gets back, 1 it stops.
+    No packet is sent: Open vSwitch is asked about its flows (ofproto/trace), the kernel or VPP about its
+    routes, the translator about its mappings. With --live, waits for real packets of the floating IP too and
+    shows what VPP does with them. Exit status: 0 it arrives and the answer gets back, 1 it stops.
     """
 
     def get_parser(self, prog_name: str):
@@ -251,13 +252,15 @@ class Trace(_Text, _Record):
         parser.add_argument("fip", metavar="FIP", help="id or address of the floating IP")
         parser.add_argument("client", metavar="CLIENT", nargs="?",
                             help="IPv6 address of the client (default: one on the uplink's link)")
+        parser.add_argument("--live", metavar="SECONDS", type=int,
+                            help="wait for real packets of the floating IP, 30 s at most (translator vpp)")
         return parser
 
     def text(self, answer: Any) -> str:
         return render.trace(answer)
 
     def take_action(self, parsed_args):
-        answer = self.ask("trace", fip=parsed_args.fip, client=parsed_args.client)
+        answer = self.ask("trace", fip=parsed_args.fip, client=parsed_args.client, live=parsed_args.live)
         if not answer["reachable"]:
             self.exit_status = EXIT_WRONG
         return self.shown(answer)

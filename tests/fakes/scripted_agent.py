@@ -18,7 +18,7 @@ from fip64agent.plan.planner import plan
 from fip64agent.reconcile.explain import Explanation
 from fip64agent.reconcile.loop import Loop
 from fip64agent.translator import Choice
-from fip64agent.translator.base import About, ClientBinding, Traffic
+from fip64agent.translator.base import About, ClientBinding, Sighting, Traffic
 from fip64agent.translator.explain import bound, installed
 from tests.fakes import topologies
 
@@ -103,6 +103,7 @@ class ScriptedTranslator(ScriptedRoom):
         self.trouble: str | None = None
         self.program = About(launch="managed")
         self.counted: Traffic | None = None
+        self.seen: list[Sighting] = []
 
     def about(self) -> About:
         return self.program
@@ -128,6 +129,11 @@ class ScriptedTranslator(ScriptedRoom):
 
     def explain(self, journey) -> Explanation:
         return Explanation(there=(installed(self, journey), bound(self, journey)))
+
+    def watch(self, journey, seconds: float) -> list[Sighting]:
+        if not self.seen:
+            raise NotReady("tayga shows no packets")
+        return self.seen
 
 
 class ScriptedAgent:

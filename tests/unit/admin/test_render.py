@@ -13,6 +13,9 @@ def test_duration(seconds, text):
     assert render.duration(seconds) == text
 
 
+NOT_LIVE = {"live_seconds": None, "seen": None}
+
+
 def step(name, result, looked_at="", detail=""):
     return {"name": name, "title": f"title of {name}", "result": result, "looked_at": looked_at,
             "detail": detail}
@@ -22,7 +25,7 @@ def test_a_trace_that_stops():
     text = render.trace({"client": "2001:db8::1", "floating_ip_address": "2001:db8:f::10",
                          "fixed_ip_address": "10.0.0.5", "steps": [
                              step("a", "ok", "the plan", "all there"), step("b", "stop", "flows", "dropped"),
-                             step("c", "not reached")]})
+                             step("c", "not reached")], **NOT_LIVE})
     assert text.splitlines() == [
         "From client 2001:db8::1 to 2001:db8:f::10 (10.0.0.5) and back", "",
         "  1  ok    title of a", "            the plan", "            all there",
@@ -33,8 +36,19 @@ def test_a_trace_that_stops():
 
 def test_a_trace_that_arrives():
     text = render.trace({"client": None, "floating_ip_address": "2001:db8:f::10", "fixed_ip_address": None,
-                         "steps": [step("a", "note")]})
+                         "steps": [step("a", "note")], **NOT_LIVE})
     assert text.splitlines()[-1] == "Verdict: a packet reaches the VM, and the answer finds its way back."
+
+
+@pytest.mark.parametrize(("seen", "lines"), [
+    ([], ["No packet of this floating IP came to the translator within 5 s."]),
+    ([{"seconds": 0.25, "lines": ["af-packet-input > ip6-fip64", "ip6-fip64:", "  translated"]}],
+     ["Packets of this floating IP that the translator handled just now:", "",
+      "  0.250000 s  af-packet-input > ip6-fip64", "      ip6-fip64:", "        translated"])])
+def test_live_packets(seen, lines):
+    text = render.trace({"client": None, "floating_ip_address": "2001:db8:f::10", "fixed_ip_address": None,
+                         "steps": [step("a", "ok")], "live_seconds": 5, "seen": seen})
+    assert text.splitlines()[6:] == lines
 
 
 def test_diff_counts_by_action():

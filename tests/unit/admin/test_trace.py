@@ -8,6 +8,7 @@ import pytest
 
 from fip64agent.admin.trace import _Walk, trace
 from fip64agent.reconcile.explain import NOT_REACHED, NOTE, OK, STOP, Stops
+from fip64agent.translator.base import Sighting
 from tests.fakes.scripted_agent import ScriptedAgent
 
 
@@ -113,6 +114,15 @@ def test_the_client_s_binding_is_what_the_walk_goes_on_with(agent):
     (client,) = [check for check in found.checks() if check.name == "client"]
     assert client.look()[2] == "100.64.0.9"
     assert found.journey.pool_address == IPv4Address("100.64.0.9")
+
+
+def test_live_packets(agent):
+    agent.rooms["translator"].seen = [Sighting(0.5, ("way", "told"))]
+    assert trace(agent, "fip-vm-red", live=5)["seen"] == [{"seconds": 0.5, "lines": ["way", "told"]}]
+    assert trace(agent, "fip-vm-red")["seen"] is None
+    del agent.site.interfaces["tap-vm-red"]
+    agent.settle()
+    assert trace(agent, "fip-vm-red", live=5)["seen"] is None  # not here
 
 
 def test_every_step_has_a_name_of_its_own(agent):
