@@ -22,6 +22,7 @@ from fip64agent.topology.model import (
     ROUTER_INTERFACE,
     FixedIP,
     FloatingIP,
+    Nat64Binding,
     Network,
     Port,
     Route,
@@ -232,12 +233,17 @@ CIDRS = st.sampled_from([ip_network(cidr) for cidr in (
 ROUTES = st.lists(st.builds(Route, CIDRS, ADDRESSES4 | ADDRESSES6), max_size=3).map(tuple)
 FIXED_IPS = st.lists(st.builds(FixedIP, SUBNET_IDS, ADDRESSES4 | ADDRESSES6), max_size=3).map(tuple)
 
+BINDINGS = st.lists(st.builds(
+    Nat64Binding, st.sampled_from([IPv6Address("2001:db8:9::1"), IPv6Address("2001:db8:9::2")]),
+    st.sampled_from([IPv4Address("100.64.0.1"), IPv4Address("192.0.2.9"), IPv4Address("10.0.0.0")])),
+    max_size=2).map(tuple)
 RESOURCES = {
     "networks": st.builds(Network, NETWORK_IDS, external=st.booleans(), mtu=st.sampled_from((1280, 1500))),
     "subnets": st.builds(Subnet, SUBNET_IDS, NETWORK_IDS, CIDRS, gateway_ip=_maybe(ADDRESSES4 | ADDRESSES6),
                          host_routes=ROUTES),
     "routers": st.builds(Router, ANY_ROUTER, nat64_pool=_maybe(st.sampled_from(
-        (IPv4Network("10.0.0.0/24"), IPv4Network("192.0.2.0/24")))), routes=ROUTES),
+        (IPv4Network("10.0.0.0/24"), IPv4Network("192.0.2.0/24")))), routes=ROUTES,
+                         nat64_bindings=BINDINGS),
     "ports": st.builds(Port, ANY_PORT, NETWORK_IDS, st.sampled_from((mac(9, 1), mac(9, 2))),
                        device_owner=st.sampled_from(("", "", ROUTER_GATEWAY, ROUTER_INTERFACE)),
                        device_id=ANY_ROUTER, fixed_ips=FIXED_IPS),
@@ -251,7 +257,8 @@ LINK_NAMES = st.sampled_from((*(f"tap-{vm}" for vm in VM_IDS), "tap-x", "up0", "
 INTERFACES = st.builds(Interface, LINK_NAMES, st.sampled_from((None, -1, 7, 8)), _maybe(ANY_PORT),
                        _maybe(st.just("could not open network device")))
 SETTINGS = st.builds(Settings, translator=st.sampled_from(("tayga", "vpp")), answer_arp=st.booleans(),
-                     vlan_range=st.sampled_from(((1, 4094), (1, 2), (1, 3), (3, 2))))
+                     vlan_range=st.sampled_from(((1, 4094), (1, 2), (1, 3), (3, 2))),
+                     pool_slice=st.sampled_from(((1, 1), (1, 1), (2, 2), (3, 256))))
 
 
 def _by_id(items: list) -> list:

@@ -45,6 +45,8 @@ _COMING_UP = 10.0
 """Seconds that a pass waits for a VPP that is starting; after that it is told as the reason."""
 _READ_ALLOCATIONS = 3.0
 """Seconds that the agent's start waits for a VPP that runs already."""
+_FIRST_REASON = 0.5
+"""Seconds after which a VPP that is not even starting will not be there soon."""
 _LOOK = 0.02
 
 
@@ -132,11 +134,13 @@ class VppRoom:
 
     def _client(self, seconds: float) -> VppClient:
         """Return the connection, waiting for it up to `seconds`. Raises: NotReady with the reason."""
-        deadline = time.monotonic() + seconds
+        begun = time.monotonic()
         while (client := self.supervisor.client) is None:
-            reason = self.supervisor.ready()
-            if time.monotonic() > deadline or not self._started:
-                raise NotReady(reason or "VPP is not started")
+            waited = time.monotonic() - begun
+            # The first reason is that of the time before.
+            hopeless = waited > _FIRST_REASON and self.supervisor.process is None
+            if hopeless or waited > seconds or not self._started:
+                raise NotReady(self.supervisor.ready() or "VPP is not started")
             hub.sleep(_LOOK)
         return client
 
@@ -205,7 +209,8 @@ class VppRoom:
 
     def prune(self, items: Sequence[Item]) -> dict[Hashable, str]:
         if daemons := [item for item in items if isinstance(item, Daemon)]:
-            reason = self._end()
+            with self._lock:
+                reason = self._end()
             if reason or self.supervisor.managed:
                 return dict.fromkeys([item.key for item in daemons], reason) if reason else {}
             items = [item for item in items if not isinstance(item, Daemon)]

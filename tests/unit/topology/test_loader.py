@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from fip64agent.exceptions import TopologyError
 from fip64agent.topology import reference
 from fip64agent.topology.attributes import SECTIONS
 from fip64agent.topology.loader import load, parse
-from fip64agent.topology.model import FloatingIP, Topology
+from fip64agent.topology.model import FloatingIP, Nat64Binding, Topology
 from fip64agent.topology.reuse import reuse
 from fip64agent.topology.worker import Loaded, Worker, digest_of
 from tests.fakes import topologies
@@ -96,6 +96,19 @@ def test_example():
     red, blue = (topology.floatingips[name] for name in ("fip-red", "fip-blue"))
     assert red.fixed_ip_address == blue.fixed_ip_address
     assert topology.routers["blue"].nat64_pool == IPv4Network("100.65.0.0/16")
+
+
+def test_static_bindings_of_clients():
+    text = """
+routers:
+- id: r
+  nat64_bindings:
+  - {ipv6_address: '2001:DB8::1', pool_address: 100.64.0.7}
+- {id: s, nat64_bindings: ~}
+"""
+    routers = parse(text, "t").routers
+    assert routers["r"].nat64_bindings == (Nat64Binding(IPv6Address("2001:db8::1"), IPv4Address("100.64.0.7")),)
+    assert routers["s"].nat64_bindings == ()
 
 
 def test_nothing():
