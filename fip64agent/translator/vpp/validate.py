@@ -105,7 +105,7 @@ class _Compiler:
         kind, fields = self._definitions.types[name]
         packer = self._definitions.packer(name)
         match kind:
-            case "enums" if not name.endswith("_flags_t"):  # VPP calls some enum that it combines
+            case "enums" if not name.endswith("_flags_t"):  # some that VPP combines are not enumflags
                 return checks.enumeration({key: value for key, value in _members(fields)})
             case "enums" | "enumflags":
                 return checks.flags({key: value for key, value in _members(fields)})
@@ -176,8 +176,9 @@ def _length(value: Any) -> int:
 # -- what VPP's definitions do not say ------------------------------------------------------------
 
 
-_PATH_TYPES = {0: "normal", 1: "local", 2: "drop", 5: "ICMP unreachable", 6: "ICMP prohibited"}
-"""Measured: paths of the types UDP encapsulation, BIER and DVR, and of protocol MPLS, kill VPP 26.10."""
+_PATH_TYPES = {0: "normal", 2: "drop", 5: "ICMP unreachable", 6: "ICMP prohibited"}
+"""Measured: paths of the types UDP encapsulation, BIER and DVR, and of protocol MPLS, kill VPP 26.10, and so do
+local ones of an interface that is not there."""
 _PROTOCOLS = ("ip4", "ip6")
 
 

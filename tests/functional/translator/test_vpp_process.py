@@ -154,19 +154,6 @@ def test_a_hung_vpp_is_found_within_five_seconds_killed_and_back(supervise):
     assert up(one, but=pid) and not os.path.exists(f"/proc/{pid}")
 
 
-def test_a_busy_vpp_is_not_taken_for_hung(supervise):
-    """The probe waits behind others' requests, longer than its deadline; they are answered meanwhile."""
-    one, told = supervise(probe_timeout=0.5)
-    pid = up(one)
-    client = one.client
-    slow = [("cli_inband", {"cmd": "wait 0.1"})] * 15
-    begun = time.monotonic()
-    results = client.pipeline(slow, timeout=5)
-    assert time.monotonic() - begun > 1.4
-    assert not any(isinstance(result, Exception) for result in results)
-    assert one.client is client and told.downs == [] and client.pid == pid
-
-
 def test_deaths_in_a_row_slow_it_down_and_never_end_it(supervise, options, short_tmp):
     dying = short_tmp / "dying"
     dying.write_text("#!/bin/sh\necho the last words of a dying VPP\nexit 7\n")

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Health probes, with a stand-in that is busy or hangs; a real VPP is in tests/functional."""
+
+import time
+
+import pytest
+
+from fip64agent import hub
+from fip64agent.translator.vpp import compatibility
+from fip64agent.translator.vpp.startup import StartupOptions
+from fip64agent.translator.vpp.supervisor import Supervisor
+from tests.fakes.vppapi import FakeVpp
+
+
+@pytest.fixture(autouse=True)
+def any_messages(monkeypatch):
+    monkeypatch.setattr(compatibility, "faults", lambda definitions, table: [])
+
+
+def answer(fake, request):
+    fake.send("control_ping_reply", context=request.context, vpe_pid=1)
+
+
+def until(condition, seconds=3.0):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        hub.sleep(0.01)
+    return condition()
+
+
+def watch(tmp_path, control_ping):
+    """Run a supervisor of an external stand-in for 1.5 s; return what its user heard."""
+    downs = []
+    with FakeVpp(tmp_path, control_ping=control_ping) as fake:
+        one = Supervisor(StartupOptions(str(tmp_path)), launch="external", api_socket=fake.path,
+                         probe_interval=0.1, probe_timeout=0.4, on_down=downs.append)
+        one.start()
+        try:
+            assert until(lambda: one.client is not None)
+            hub.sleep(1.5)
+        finally:
+            one.close()
+    return downs
+
+
+def test_a_busy_vpp_is_not_taken_for_hung(tmp_path):
+    """The answer to the probe comes late, behind those to other requests: VPP works."""
+    asked = []
+
+    def busy(fake, request):
+        asked.append(request)
+        if len(asked) > 1:
+            for _ in range(8):
+                time.sleep(0.1)
+                fake.send("thing_event", pid=1, number=1)
+        answer(fake, request)
+
+    assert watch(tmp_path, busy) == []
+    assert len(asked) > 1
+
+
+def test_a_vpp_that_says_nothing_hangs(tmp_path):
+    asked = []
+
+    def hanging(fake, request):
+        asked.append(request)
+        if len(asked) < 3:
+            answer(fake, request)
+
+    downs = watch(tmp_path, hanging)
+    assert downs and downs[0] == "VPP does not answer for 0.4 s; it is external, so it is left alone"
+
+
+@pytest.mark.parametrize("deaths", range(12))
+def test_each_death_in_a_row_doubles_the_wait_up_to_a_minute(deaths):
+    now = [1000.0]
+    one = Supervisor(StartupOptions("/nonexistent"), clock=lambda: now[0])
+    for _ in range(deaths + 1):
+        one._died()
+    wanted = [0, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60][deaths]
+    assert one._not_before - now[0] == wanted
+    one._up_since = now[0]
+    now[0] += 61
+    one._died()
+    assert one._not_before == now[0], "one that lived for a minute starts from the beginning"
