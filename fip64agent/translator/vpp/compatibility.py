@@ -160,7 +160,7 @@ def why_no_plugin(plugins: str, log: str) -> str:
     """Say where the plugin was looked for and what went wrong, from `show plugins` and `show log`."""
     words = []
     if (found := re.search(r"Plugin path is: (\S+?),? ", plugins)) is not None:
-        words.append("VPP looks for plugins in " + found[1].rstrip(","))
+        words.append(f"VPP looks for plugins in {found[1].rstrip(',')}")
     said = [_LOG_STAMP.sub("", _COLOR.sub("", line)).strip() for line in log.splitlines() if PLUGIN in line]
     said = [line for line in dict.fromkeys(said) if "Loaded plugin" not in line]
     words += said or [f"{PLUGIN} is not there"]

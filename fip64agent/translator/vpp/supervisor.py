@@ -245,7 +245,7 @@ class Supervisor:
             self._wake.wait(_POLL)
         self._died()
         words = hub.offload(process.last_words, options)
-        raise VppUnavailable(f"{self._death} while it started{words and ': '}{words}")
+        raise VppUnavailable(f"{self._death} while it started: {words or 'it did not say why'}")
 
     def _connected(self) -> VppClient:
         """Connect. Raises: VppUnavailable, VppIncompatible."""
@@ -326,9 +326,8 @@ class Supervisor:
                 return None  # seen in the next turn
 
     def _hung(self) -> str:
-        reason = f"VPP does not answer for {self._timeout:g} s"
         if not self.managed or self.process is None:
-            return f"{reason}; it is external, so it is left alone"
+            return f"VPP does not answer for {self._timeout:g} s; it is external, so it is left alone"
         reason = f"VPP (pid {self.process.pid}) hung: no answer for {self._timeout:g} s"
         self._end(self.process, reason)
         return reason

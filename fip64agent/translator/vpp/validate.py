@@ -177,7 +177,7 @@ def _length(value: Any) -> int:
 
 
 _PATH_TYPES = {0: "normal", 2: "drop", 5: "ICMP unreachable", 6: "ICMP prohibited"}
-"""Measured: paths of the types UDP encapsulation, BIER and DVR, and of protocol MPLS, kill VPP 26.10, and so do
+"""Measured: paths of the types UDP encapsulation, BIER and DVR, and of protocol MPLS, kill VPP 26.10; so do
 local ones of an interface that is not there."""
 _PROTOCOLS = ("ip4", "ip6")
 
