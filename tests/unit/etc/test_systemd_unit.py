@@ -39,6 +39,11 @@ def test_translators_outlive_the_agent(service):
     assert service["RuntimeDirectoryPreserve"] == "yes"
 
 
+def test_vpp_may_lock_its_rings(service):
+    """Else it cannot make a host-interface: EAGAIN, as it has no CAP_IPC_LOCK either."""
+    assert service["LimitMEMLOCK"] == "infinity"
+
+
 def test_systemd_watches_it(service):
     assert service["Type"] == "notify"
     assert int(service["WatchdogSec"]) > 0
