@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
 
-from os_ken.lib.packet import arp, ethernet, icmpv6, ipv4, ipv6, packet, udp
+from os_ken.lib.packet import arp, ethernet, icmpv6, ipv4, ipv6, packet, udp, vlan
 
-ETH_IPV4, ETH_ARP, ETH_IPV6 = 0x0800, 0x0806, 0x86DD
+ETH_IPV4, ETH_ARP, ETH_IPV6, ETH_8021Q = 0x0800, 0x0806, 0x86DD, 0x8100
 ICMPV6, UDP = 58, 17
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 CLIENT_PORT, SERVER_PORT = 49152, 80
@@ -49,10 +49,13 @@ def udp6(source_mac: str, destination_mac: str, source: IPv6Address, destination
 
 
 def udp4(source_mac: str, destination_mac: str, source: IPv4Address, destination: IPv4Address,
-         source_port: int = CLIENT_PORT, destination_port: int = SERVER_PORT) -> bytes:
-    """An IPv4 UDP packet without payload, TTL 64."""
+         source_port: int = CLIENT_PORT, destination_port: int = SERVER_PORT,
+         vlan_id: int | None = None) -> bytes:
+    """An IPv4 UDP packet without payload, TTL 64; with an 802.1Q tag when `vlan_id` is given."""
+    tagged = vlan_id is not None
     return _serialized(
-        ethernet.ethernet(destination_mac, source_mac, ETH_IPV4),
+        ethernet.ethernet(destination_mac, source_mac, ETH_8021Q if tagged else ETH_IPV4),
+        *([vlan.vlan(vid=vlan_id, ethertype=ETH_IPV4)] if tagged else []),
         ipv4.ipv4(src=str(source), dst=str(destination), proto=UDP, ttl=64),
         udp.udp(source_port, destination_port))
 

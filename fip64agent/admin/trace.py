@@ -164,7 +164,8 @@ class _Walk:
 
     def _deliver(self) -> Outcome:
         mapping, pool_address = self.mapping, self.journey.pool_address
-        packet = packets.udp4(mapping.downlink_mac, mapping.vm_mac, pool_address, mapping.fixed_ip)
+        packet = packets.udp4(mapping.downlink_mac, mapping.vm_mac, pool_address, mapping.fixed_ip,
+                              vlan_id=mapping.downlink_vlan)
         looked_at, walk = self._trace(mapping.downlink_ofport, packet, mapping.vm_ofport,
                                       f"UDP {pool_address} -> {mapping.fixed_ip}")
         if f"dl_dst={mapping.vm_mac}" not in walk.final_flow:
