@@ -159,9 +159,9 @@ class Installer:
                 [detail.mapping for detail in self._client.dump("fip64_mapping_dump", table_id=ALL)
                  if detail.mapping.ip6_table_id == number]) for request in [requests.mappings(part, False)]]
         name = state.tables.pop((version, number))
-        if (index := state.interfaces.get(name)) is not None:  # an interface's tag is the name of its table
+        if name in state.interfaces or name in state.links:  # an interface's tag is the name of its table
             self._send([requests.flush(version, number)])
-            self._drop_interface(name, index)
+            self._drop_interface(name, state.interfaces.get(name, 0))
         self._send([*wanted, requests.flush(version, number), requests.no_table(version, number)])
 
     # -- interfaces -------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ class Installer:
             index = self.state.interfaces.get(item.tag)
             if index is not None and was is not None and \
                     (was.link, was.mac, was.table) == (item.link, item.mac, item.table):
-                settle.append((item, index))
+                settle.append((item, requests.mtu_and_flags(item, index)))
                 continue
             if item.tag in self.state.links:
                 self._release(item)
@@ -194,12 +194,16 @@ class Installer:
             if isinstance(answer, Exception | str):
                 failed[item.key] = self._about_link(item, answer)
             else:
-                settle.append((item, answer.sw_if_index))
-        failed |= self._run((item, requests.settle_host_interface(item, index)) for item, index in settle)
-        for item, index in settle:
-            if item.key not in failed:
-                self.state.interfaces[item.tag] = index
+                settle.append((item, requests.settle_host_interface(item, answer.sw_if_index)))
+                self.state.interfaces[item.tag] = answer.sw_if_index
                 self.state.links[item.tag] = item.link
+        return failed | self._settled(settle)
+
+    def _settled(self, settle: Sequence[tuple[HostInterface | SubInterface, list[Request]]]) -> Failures:
+        failed = self._run(settle)
+        for item, _ in settle:
+            if item.key in failed:  # nothing else is put on it
+                self.state.interfaces.pop(item.tag, None)
         return failed
 
     def _release(self, item: HostInterface) -> None:
@@ -237,7 +241,7 @@ class Installer:
             index = self.state.interfaces.get(item.tag)
             if index is not None:
                 if was is not None and (was.parent, was.vlan, was.table) == (item.parent, item.vlan, item.table):
-                    settle.append((item, index))
+                    settle.append((item, requests.mtu_and_flags(item, index)))
                     continue
                 self._send([requests.flush(4, was.table if was is not None else item.table)])
                 self._drop_interface(item.tag, index)
@@ -249,12 +253,9 @@ class Installer:
             if isinstance(answer, Exception | str):
                 failed[item.key] = str(answer)
             else:
-                settle.append((item, answer.sw_if_index))
-        failed |= self._run((item, requests.settle_sub_interface(item, index)) for item, index in settle)
-        for item, index in settle:
-            if item.key not in failed:
-                self.state.interfaces[item.tag] = index
-        return failed
+                settle.append((item, requests.settle_sub_interface(item, answer.sw_if_index)))
+                self.state.interfaces[item.tag] = answer.sw_if_index
+        return failed | self._settled(settle)
 
     def _take_vlan(self, item: SubInterface, request: Request) -> Any:
         """Remove the sub-interface that has a VLAN ID of ours: a tenant's that is given up, or without a tag."""
@@ -292,6 +293,13 @@ class Installer:
                 return self._send([requests.address(old, self.state.interfaces, False),
                                    requests.address(item, self.state.interfaces)])[1]
         return refusal
+
+    def _there(self, item: Address) -> bool:
+        """Whether it is there with this prefix length, which VPP does not look at when it removes one."""
+        index = self.state.interfaces.get(item.interface)
+        return index is not None and any(
+            ip_interface(str(detail.prefix)) == item.address for detail in self._client.dump(
+                "ip_address_dump", sw_if_index=index, is_ipv6=item.address.version == 6))
 
     def _simple(self, pairs: Pairs) -> Failures:
         make = requests.route if isinstance(pairs[0][1], Route) else requests.neighbour
@@ -371,10 +379,11 @@ class Installer:
             elif isinstance(item, SubInterface):
                 index = state.interfaces.pop(item.tag, None)
                 work.append((item, [requests.no_sub_interface(index)] if index is not None else []))
-            elif isinstance(item, Address | Neighbour):
-                make = requests.address if isinstance(item, Address) else requests.neighbour
+            elif isinstance(item, Address):
+                work.append((item, [requests.address(item, state.interfaces, False)] if self._there(item) else []))
+            elif isinstance(item, Neighbour):
                 there = item.interface in state.interfaces
-                work.append((item, [make(item, state.interfaces, False)] if there else []))
+                work.append((item, [requests.neighbour(item, state.interfaces, False)] if there else []))
             elif isinstance(item, Route):
                 work.append((item, [requests.no_route(item)]))
             elif isinstance(item, Tenant64):

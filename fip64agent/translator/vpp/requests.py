@@ -72,7 +72,7 @@ def settle_host_interface(item: HostInterface, index: int) -> list[Request]:
     wanted = [_tag(index, item.tag)]
     if item.table:
         wanted.append(("sw_interface_set_table", {"sw_if_index": index, "is_ipv6": True, "vrf_id": item.table}))
-    return [*wanted, *_mtu_and_flags(item, index)]
+    return [*wanted, *mtu_and_flags(item, index)]
 
 
 def no_host_interface(link: str) -> Request:
@@ -86,7 +86,7 @@ def sub_interface(item: SubInterface, interfaces: Indexes) -> Request:
 def settle_sub_interface(item: SubInterface, index: int) -> list[Request]:
     return [_tag(index, item.tag),
             ("sw_interface_set_table", {"sw_if_index": index, "is_ipv6": False, "vrf_id": item.table}),
-            *_mtu_and_flags(item, index)]
+            *mtu_and_flags(item, index)]
 
 
 def no_sub_interface(index: int) -> Request:
@@ -97,7 +97,7 @@ def _tag(index: int, tag: str) -> Request:
     return "sw_interface_tag_add_del", {"is_add": True, "sw_if_index": index, "tag": tag}
 
 
-def _mtu_and_flags(item: HostInterface | SubInterface, index: int) -> list[Request]:
+def mtu_and_flags(item: HostInterface | SubInterface, index: int) -> list[Request]:
     return [("sw_interface_set_mtu", {"sw_if_index": index, "mtu": [item.mtu, 0, 0, 0]}),
             ("sw_interface_set_flags", {"sw_if_index": index, "flags": int(item.up)})]
 
