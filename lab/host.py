@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import netns as namespaces
-from lab import sweep
+from lab import sweep, vpp
 from lab.daemon import Daemon, wait_for
 from lab.node import Node
 from lab.openvswitch import PrivateOvs, SystemOvs
@@ -46,13 +46,14 @@ class Lab:
     address, and the floating IPs FIP_A and FIP_B; else only the host and the upstream router.
     `bind`: plug the standard lab's ports into the bridge at once. `agent`: start the daemon at once.
     `ovs`: "private" (own OVS in a namespace), "system" (the machine's), "auto" (the machine's if one runs).
+    `translator`: [fip64] translator of the daemon; vpp and auto take the VPP that lab.vpp finds.
     `config`: {group: {option: value}} for the daemon, over the lab's own.
     `prefix`: of the namespaces' names; a unique one unless given. `directory`: made here, removed by stop().
     """
 
     def __init__(self, *, standard: bool = True, bind: bool = True, agent: bool = False, ovs: str = "private",
-                 bridge: str = "br-int", fail_mode: str | None = None, prefix: str | None = None,
-                 directory: Path | str | None = None,
+                 translator: str = "tayga", bridge: str = "br-int", fail_mode: str | None = None,
+                 prefix: str | None = None, directory: Path | str | None = None,
                  config: dict[str, dict[str, Any]] | None = None) -> None:
         if ovs not in ("private", "system", "auto"):
             raise ValueError(f"ovs: {ovs!r} is none of private, system, auto")
@@ -60,6 +61,7 @@ class Lab:
         self._wanted_ovs, self._fail_mode = ovs, fail_mode
         self._given_directory, self._given_prefix = directory, prefix
         self._config = config or {}
+        self.translator = translator
         self.bridge = bridge
         self.nodes: dict[str, Node] = {}
         self.clients: list[Node] = []
@@ -134,10 +136,13 @@ class Lab:
             "DEFAULT": {"run_path": self.directory / "run", "state_path": self.directory / "state"},
             "topology": {"path": self.topology.path},
             "ovs": {"ovsdb_connection": self.ovs.db, "run_path": self.ovs.directory, "bridge": self.bridge},
+            "fip64": {"translator": self.translator},
             "tayga": {"netns_prefix": f"{self.prefix}n-"},
             "admin": {"socket": self.directory / "admin.sock"},
             "metrics": {"port": 0},
         }
+        if self.translator != "tayga" and (installed := vpp.find()):
+            config["vpp"] = {"binary": installed.binary, "plugin_path": installed.plugin_path}
         for group, options in self._config.items():
             config.setdefault(group, {}).update(options)
         return {group: {key: str(value) for key, value in options.items()}

@@ -84,7 +84,7 @@ def processes(directory: Path) -> Iterator[int]:
         pid = int(entry)
         command = _read(pid, "cmdline")
         if marks & set(_read(pid, "environ")) or (
-                os.path.basename(command[0] if command else "") == "tayga"
+                os.path.basename(command[0] if command else "") in ("tayga", "vpp")
                 and any(argument.startswith(f"{directory}/") for argument in command)):
             yield pid
 

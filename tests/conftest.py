@@ -2,7 +2,10 @@
 """What all tests share: labs, and honest skips.
 
 Without root, or without a component, tests that need it are skipped with the reason. FIP64_NO_SKIP=1
-(set by ``make test`` as root, which has just installed everything) makes such a skip a failure.
+(set by ``make test`` as root, which has just installed everything) makes such a skip a failure; but not
+for VPP, which no package registry has.
+
+End-to-end tests with the daemon run once for each translator.
 """
 
 from __future__ import annotations
@@ -16,10 +19,11 @@ from typing import Any
 
 import pytest
 
-from lab import host
+from lab import host, vpp
 from lab.host import Lab
 
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+TRANSLATORS = ("tayga", "vpp")
 _LAB_PROGRAMS = ("ip", "nsenter", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovs-ofctl", "ovsdb-tool")
 
 
@@ -31,6 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "root: needs root")
     config.addinivalue_line("markers", "needs(program, ...): needs these programs")
+    config.addinivalue_line("markers", "only(translator): an end-to-end test of what only this translator has")
     # Debian keeps daemons in sbin, which the PATH may lack.
     os.environ["PATH"] = os.pathsep.join(dict.fromkeys([*os.environ["PATH"].split(os.pathsep), *_SBIN]))
 
@@ -62,16 +67,39 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         require_programs(*marker.args)
 
 
+def require_vpp() -> None:
+    """Needs VPP and the fip64 plugin; a machine without them is none where anything is wrong."""
+    if reason := vpp.missing():
+        pytest.skip(reason)
+
+
 # Labs
 
 
-def _labs(request: pytest.FixtureRequest) -> Iterator[Callable[..., Lab]]:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "translator" in metafunc.fixturenames:
+        only = metafunc.definition.get_closest_marker("only")
+        everywhere = "e2e" in metafunc.definition.path.parts
+        names = only.args if only else TRANSLATORS if everywhere else TRANSLATORS[:1]
+        metafunc.parametrize("translator", names, scope="session", indirect=True)
+
+
+@pytest.fixture(scope="session")
+def translator(request: pytest.FixtureRequest) -> str:
+    """Name of the translator that the test's labs use."""
+    if request.param == "vpp":
+        require_vpp()
+    return request.param
+
+
+def _labs(request: pytest.FixtureRequest, translator: str) -> Iterator[Callable[..., Lab]]:
     require_root()
     require_programs(*_LAB_PROGRAMS)
     made: list[Lab] = []
 
     def make(**options: Any) -> Lab:
-        if options.get("agent"):
+        options.setdefault("translator", translator)
+        if options.get("agent") and options["translator"] == "tayga":
             require_programs("tayga")
         lab = Lab(**options)
         lab.start()
@@ -90,21 +118,22 @@ def _labs(request: pytest.FixtureRequest) -> Iterator[Callable[..., Lab]]:
 
 
 @pytest.fixture
-def make_lab(request: pytest.FixtureRequest) -> Iterator[Callable[..., Lab]]:
+def make_lab(request: pytest.FixtureRequest, translator: str) -> Iterator[Callable[..., Lab]]:
     """Build labs: ``make_lab(**options of lab.host.Lab)``; they are removed after the test."""
-    yield from _labs(request)
+    yield from _labs(request, translator)
 
 
 @pytest.fixture(scope="module")
-def make_module_lab(request: pytest.FixtureRequest) -> Iterator[Callable[..., Lab]]:
+def make_module_lab(request: pytest.FixtureRequest, translator: str) -> Iterator[Callable[..., Lab]]:
     """As make_lab, for labs that stand for all tests of a module."""
-    yield from _labs(request)
+    yield from _labs(request, translator)
 
 
 @pytest.fixture
-def bare_lab(make_lab) -> Lab:
+def bare_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """The standard lab without the daemon."""
-    return make_lab()
+    for make in _labs(request, TRANSLATORS[0]):
+        yield make()
 
 
 @pytest.fixture
