@@ -197,10 +197,7 @@ fip64_binding_remove (const ip6_address_t *client, u32 table_id)
 
   if (!t)
     return;
-  /* Only the main thread makes or removes static ones. */
-  u32 n_static = fip64_pool_count_static (t->pool);
-  if (fip64_pool_unbind (t->pool, client->as_u8, &change) != FIP64_POOL_OK || change.n_evicted == 0 ||
-      fip64_pool_count_static (t->pool) != n_static)
+  if (fip64_pool_unbind (t->pool, client->as_u8, &change) != FIP64_POOL_OK || change.was_static)
     return;
   count (FIP64_COUNT_REMOVED, t->index, 1);
   tell (t, FIP64_BINDING_REMOVED, client->as_u8, fip64_slot_address (t->pool, change.evicted[0].slot));

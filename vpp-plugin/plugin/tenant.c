@@ -4,8 +4,9 @@
  */
 #include "control.h"
 
-/* Milliseconds of idle time have to stay below 2^31. */
+/* Seconds. More than what a pool can tell counts as that: 12 days. */
 #define MAX_IDLE_TIMEOUT 2000000
+#define MAX_IDLE_TIMEOUT_OF_POOL (1u << 30) /* milliseconds */
 
 fip64_tenant_t *
 fip64_tenant_by_table (u32 table_id)
@@ -71,6 +72,12 @@ check (const fip64_tenant_wanted_t *w)
   return NULL;
 }
 
+static u32
+pool_timeout (const fip64_tenant_wanted_t *w)
+{
+  return clib_min (w->idle_timeout * 1000, MAX_IDLE_TIMEOUT_OF_POOL);
+}
+
 static struct fip64_pool *
 make_pool (const fip64_tenant_wanted_t *w, clib_error_t **error)
 {
@@ -78,7 +85,7 @@ make_pool (const fip64_tenant_wanted_t *w, clib_error_t **error)
     .first = w->pool_first,
     .last = w->pool_last,
     .hash_seed = w->hash_seed,
-    .idle_timeout = w->idle_timeout * 1000,
+    .idle_timeout = pool_timeout (w),
     .max_per_64 = w->max_per_64,
   };
   const char *why = NULL;
@@ -218,7 +225,7 @@ change (fip64_tenant_t *t, const fip64_tenant_wanted_t *w, u32 now)
 
   if (!moved && w->hash_seed == t->is.hash_seed)
     {
-      fip64_pool_tune (t->pool, w->idle_timeout * 1000, w->max_per_64);
+      fip64_pool_tune (t->pool, pool_timeout (w), w->max_per_64);
       apply (t, w);
       return NULL;
     }
