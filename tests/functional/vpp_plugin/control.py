@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import struct
 from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from lab.vpp import Vpp
@@ -40,6 +42,12 @@ def tenant(table_id: int = 1, **changes: Any) -> dict[str, Any]:
     return {"table_id": table_id, "pool_first": POOL[0], "pool_last": POOL[1], "address4": "192.0.2.1",
             "address6": "2001:db8::1", "mtu4": 1500, "mtu6": 1500, "hash_seed": 7, "idle_timeout": 0,
             "max_per_64": 0, "tag": "", **changes}
+
+
+def write_pcap(file: Path, frames: list[bytes]) -> None:
+    """Frames without a link layer."""
+    file.write_bytes(struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 101) + b"".join(
+        struct.pack("=IIII", 0, 0, len(frame), len(frame)) + frame for frame in frames))
 
 
 class Control:

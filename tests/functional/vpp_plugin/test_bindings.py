@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from tests.functional.vpp_plugin.control import Binding, Control, binding
+from tests.functional.vpp_plugin.control import Binding, Control, binding, write_pcap
 
 MADE, EVICTED, EXPIRED, REMOVED = range(4)
 FIP = "2001:db8::a"
@@ -30,8 +30,7 @@ def send(control: Control, first: str, n: int = 1, packets: int | None = None) -
     name = f"s{next(_names)}"
     file = control.vpp.directory / f"{name}.pcap"
     frames = [udp(IPv6Address(first) + number) for number in range(n)]
-    file.write_bytes(struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 101) + b"".join(
-        struct.pack("=IIII", 0, 0, len(frame), len(frame)) + frame for frame in frames))
+    write_pcap(file, frames)
     control.vpp.cli(f"packet-generator new {{ name {name} limit {packets or n} "
                     f"node ip6-lookup pcap {file} }}", check=True)
     control.vpp.cli(f"packet-generator enable-stream {name}", check=True)
@@ -266,7 +265,7 @@ def test_a_client_that_does_not_read_costs_no_memory(one_tenant):
         wait.set()
 
 
-def test_a_hundred_thousand_bindings_by_cursor(one_tenant):
+def test_forty_thousand_bindings_by_cursor(one_tenant):
     """All of them, each once, no reply with more than 1,024, while others come and go."""
     control = one_tenant
     for table_id in (1, 2):
@@ -274,7 +273,7 @@ def test_a_hundred_thousand_bindings_by_cursor(one_tenant):
     first = int(IPv4Address("100.64.0.0"))
     want: set[Binding] = set()
     for table_id in (1, 2):
-        for begin in range(0, 50_000, 1000):
+        for begin in range(0, 20_000, 1000):
             many = [(IPv6Address((0x20010db8 << 96) + n), IPv4Address(first + n * 5)) for n in
                     range(begin + 1, begin + 1001)]
             assert control.set_bindings(
@@ -282,9 +281,9 @@ def test_a_hundred_thousand_bindings_by_cursor(one_tenant):
             want |= {Binding(client, address, table_id, True) for client, address in many}
     send(control, "2001:db8:c::1", 2000)
     found, calls = control.get_bindings()
-    assert len(found) == len(set(found)) == 102_000
+    assert len(found) == len(set(found)) == 42_000
     assert want <= set(found)
-    assert 100 <= calls <= 110
+    assert 42 <= calls <= 46
     assert control.bindings(2) == {one for one in want if one.table_id == 2}
     assert control.bindings(only_static=True) == want
     assert control.bindings(3) == set()

@@ -8,12 +8,13 @@ import random
 import shutil
 import struct
 from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
 from lab import netns
 from lab.vpp import PLUGINS, find
-from tests.functional.vpp_plugin.control import Control, mapping, tenant
+from tests.functional.vpp_plugin.control import Control, mapping, tenant, write_pcap
 
 
 def packed(api, name: str, **fields) -> bytes:
@@ -103,28 +104,27 @@ def test_a_hundred_and_one_interfaces(make_vpp):
         vpp = make_vpp(netns=name)
         with vpp.papi() as api:
             control = Control(vpp, api)
-            for _ in range(2):
-                for n in range(101):
-                    control.add_table(100 + n)
-                    reply = api.af_packet_create_v3(host_if_name=f"v{n}", use_random_hw_addr=True, mode=1,
-                                                    num_rx_queues=1, num_tx_queues=1, rx_frame_size=2048 * 5,
-                                                    tx_frame_size=2048 * 5, rx_frames_per_block=8,
-                                                    tx_frames_per_block=8)
-                    assert reply.retval == 0
-                    index = reply.sw_if_index
-                    assert api.sw_interface_set_table(sw_if_index=index, is_ipv6=False,
-                                                      vrf_id=100 + n).retval == 0
-                    assert api.sw_interface_set_flags(sw_if_index=index, flags=1).retval == 0
-                    assert control.set_tenant(100 + n) == 0
-                    assert control.set_mapping(f"2001:db8::{n + 1:x}", "10.0.0.1", 100 + n) == 0
-                assert len(control.mappings()) == len(control.tenants()) == 101
-                for n in range(101):
-                    assert api.af_packet_delete(host_if_name=f"v{n}").retval == 0
-                assert control.set_mapping("2001:db8::1", "10.0.0.2", 100) == 0
-                assert len(control.mappings()) == 101
-                for n in range(101):
-                    assert control.del_tenant(100 + n) == 0
-                    control.del_table(100 + n)
+            for n in range(101):
+                control.add_table(100 + n)
+                reply = api.af_packet_create_v3(host_if_name=f"v{n}", use_random_hw_addr=True, mode=1,
+                                                num_rx_queues=1, num_tx_queues=1, rx_frame_size=2048 * 5,
+                                                tx_frame_size=2048 * 5, rx_frames_per_block=8,
+                                                tx_frames_per_block=8)
+                assert reply.retval == 0
+                index = reply.sw_if_index
+                assert api.sw_interface_set_table(sw_if_index=index, is_ipv6=False,
+                                                  vrf_id=100 + n).retval == 0
+                assert api.sw_interface_set_flags(sw_if_index=index, flags=1).retval == 0
+                assert control.set_tenant(100 + n) == 0
+                assert control.set_mapping(f"2001:db8::{n + 1:x}", "10.0.0.1", 100 + n) == 0
+            assert len(control.mappings()) == len(control.tenants()) == 101
+            for n in range(101):
+                assert api.af_packet_delete(host_if_name=f"v{n}").retval == 0
+            assert control.set_mapping("2001:db8::1", "10.0.0.2", 100) == 0
+            assert len(control.mappings()) == 101
+            for n in range(101):
+                assert control.del_tenant(100 + n) == 0
+                control.del_table(100 + n)
             assert [one.table.table_id for one in api.ip_table_dump() if not one.table.is_ip6] == [0]
     finally:
         netns.delete(name)
@@ -158,16 +158,80 @@ def test_without_the_plugin(make_vpp):
             api.fip64_tenant_dump()
 
 
-def test_workers(make_vpp):
-    """Changes while a worker runs: the handlers stop it."""
+def test_changes_under_traffic(make_vpp):
+    """Two streams on a worker while tenants, pools, mappings and bindings come and go."""
     vpp = make_vpp(workers=1)
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    clients = [IPv6Address("2001:db8:c::") + n for n in range(1, 500)]
+    floating = [IPv6Address("2001:db8::a:0") + n for n in range(8)]
+    fixed = [IPv4Address("10.0.0.1") + n for n in range(12)]
+    udp = struct.pack(">HHHH", 1000, 2000, 8, 0)
+
+    def four(source: IPv4Address, target: IPv4Address) -> bytes:
+        header = struct.pack(">BBHHHBBH", 0x45, 0, 28, 0, 0, 64, 17, 0) + source.packed + target.packed
+        total = sum(struct.unpack(">10H", header))
+        total = (total & 0xFFFF) + (total >> 16)
+        return header[:10] + struct.pack(">H", 0xFFFF - total) + header[12:] + udp
+
+    write_pcap(vpp.directory / "six.pcap", [
+        struct.pack(">IHBB", 6 << 28, 8, 17, 64) + client.packed + chance.choice(floating).packed + udp
+        for client in clients])
+    write_pcap(vpp.directory / "four.pcap", [
+        four(chance.choice(fixed), IPv4Address("100.64.0.0") + chance.randrange(300)) for _ in range(500)])
+    for family, name in ((6, "six"), (4, "four")):
+        vpp.cli(f"packet-generator new {{ name {name} limit -1 rate 3e4 worker 0 node ip{family}-lookup "
+                f"pcap {vpp.directory}/{name}.pcap }}", check=True)
     with vpp.papi() as api:
         control = Control(vpp, api)
-        control.add_table(1)
-        assert control.set_tenant() == 0
-        for _ in range(3):
-            many = [mapping(f"2001:db8::{n + 1:x}", f"10.0.{n // 250}.{n % 250 + 1}") for n in range(500)]
-            assert control.set_mappings(*many) == [0] * 500
-            assert control.del_mappings(*(one["floating"] for one in many)) == [0] * 500
-        assert control.set_tenant(hash_seed=3) == 0
-        assert control.mappings() == set()
+        control.add_table(6, ip6=True)
+        vpp.cli("packet-generator enable-stream", check=True)
+        for _ in range(600):
+            pool = {"pool_first": "100.64.0.0", "pool_last": str(IPv4Address("100.64.0.0") + chance.choice(
+                (0, 3, 99, 255, 65535)))}
+            what = chance.randrange(12)
+            if what == 0:
+                assert control.del_tenant(0) == 0
+            elif what <= 3:
+                assert control.set_tenant(0, **pool, hash_seed=chance.randrange(3),
+                                          max_per_64=chance.choice((0, 0, 20))) == 0
+            elif what <= 7:
+                control.set_mapping(str(chance.choice(floating)), str(chance.choice(fixed)), 0,
+                                    chance.choice((0, 0, 6)))
+            elif what == 8:
+                control.del_mappings(str(chance.choice(floating)))
+            elif what == 9:
+                control.set_binding(str(chance.choice(clients)), "100.64.0.3", 0)
+            elif what == 10:
+                control.del_bindings(str(chance.choice(clients)), table_id=0)
+            else:
+                control.get_bindings()
+        assert vpp.running
+        translated = {name: _count(vpp, f"/err/{name}/ok") for name in ("ip6-fip64", "ip4-fip64")}
+        assert all(count > 100 for count in translated.values()), translated
+        vpp.cli("packet-generator disable-stream", check=True)
+        assert control.del_tenant(0) == 0
+        assert control.mappings() == set() and control.bindings() == set()
+
+
+def _count(vpp, path: str) -> int:
+    with vpp.stats() as stats:
+        return sum(stats[path])
+
+
+def test_routes_by_way_of_ours(control):
+    """Somebody routes something via a floating and a pool address: no obstacle to removing them."""
+    assert control.set_tenant() == 0
+    assert control.set_mapping("2001:db8::a", "10.0.0.1", ip6_table_id=6) == 0
+    routes = ("203.0.113.0/24 table 1 via 100.64.0.7 next-hop-table 1",
+              "2001:db8:77::/64 table 6 via 2001:db8::a next-hop-table 6")
+    for route in routes:
+        control.vpp.cli(f"ip route add {route}", check=True)
+    assert "fip64 pool" in control.vpp.cli("show ip fib table 1 203.0.113.0/24")
+    assert "fip64 mapping" in control.vpp.cli("show ip6 fib table 6 2001:db8:77::/64")
+    assert control.del_tenant() == 0
+    assert control.tenants() == {} and control.mappings() == set()
+    assert "references" not in control.vpp.cli("show logging")
+    for route in routes:
+        control.vpp.cli(f"ip route del {route}", check=True)
