@@ -50,7 +50,7 @@ class Installer:
         """Something was made anew, and what was on it went with it: a read-back finds out."""
         self._install = {Table: self._tables, HostInterface: self._host_interfaces,
                          SubInterface: self._sub_interfaces, Address: self._addresses,
-                         Neighbour: self._simple, Route: self._simple, Tenant64: self._tenants,
+                         Neighbour: self._neighbours, Route: self._routes, Tenant64: self._tenants,
                          Mapping: self._mappings, Binding: self._bindings}
 
     def install(self, kind: type, pairs: Pairs) -> Failures:
@@ -186,7 +186,7 @@ class Installer:
                 settle.append((item, requests.mtu_and_flags(item, index)))
                 continue
             if item.tag in self.state.links:
-                self._release(item)
+                self._release(item.tag)
             make.append(item)
         for item, answer in zip(make, self._send([requests.host_interface(item) for item in make]), strict=True):
             if getattr(answer, "retval", None) == IF_ALREADY_EXISTS:
@@ -206,14 +206,16 @@ class Installer:
                 self.state.interfaces.pop(item.tag, None)
         return failed
 
-    def _release(self, item: HostInterface) -> None:
-        """Delete the interface with this tag: it lost its link, or is another one than is wanted."""
-        if item.table:  # routes by it would stay, and never work again
-            self._send([requests.flush(6, item.table)])
-        else:  # the tenants' sub-interfaces go with it
+    def _release(self, tag: str) -> None:
+        """Delete a host-interface of ours, and before it the routes by it: they would never work again."""
+        tables = self.state.tables.items()
+        if tag == tags.DOWNLINK:  # the tenants' sub-interfaces go with it
+            self._send([requests.flush(*key) for key, name in tables if tags.tenant_of(name) is not None])
             self.state.interfaces = {tag: index for tag, index in self.state.interfaces.items()
                                      if tags.tenant_of(tag) is None}
-        self._drop_interface(item.tag, 0)
+        else:
+            self._send([requests.flush(*key) for key, name in tables if name == tag])
+        self._drop_interface(tag, 0)
 
     def _take_over(self, item: HostInterface, index: int) -> Any:
         """Make a host-interface anew that is on our link already, if it is ours or nobody's."""
@@ -223,7 +225,7 @@ class Installer:
             return f"VPP has an interface on {item.link} already that is not this agent's: its tag is {tag!r}"
         if tag:
             self.state.links[tag] = item.link
-            self._drop_interface(tag, index)
+            self._release(tag)
         else:  # the agent was killed before it set the tag
             self._send([requests.no_host_interface(item.link)])
         return self._send([requests.host_interface(item)])[0]
@@ -265,6 +267,7 @@ class Installer:
                 if detail.tag and not tags.is_ours(detail.tag):
                     return (f"VPP has a sub-interface with VLAN {item.vlan} already that is not this agent's: "
                             f"its tag is {detail.tag!r}")
+                self._send([requests.flush(4, item.table)])
                 self._drop_interface(detail.tag, detail.sw_if_index)
         return self._send([request])[0]
 
@@ -301,9 +304,15 @@ class Installer:
             ip_interface(str(detail.prefix)) == item.address for detail in self._client.dump(
                 "ip_address_dump", sw_if_index=index, is_ipv6=item.address.version == 6))
 
-    def _simple(self, pairs: Pairs) -> Failures:
-        make = requests.route if isinstance(pairs[0][1], Route) else requests.neighbour
-        return self._run((item, [make(item, self.state.interfaces)]) for _, item in pairs)
+    def _neighbours(self, pairs: Pairs) -> Failures:
+        return self._run((item, [requests.neighbour(item, self.state.interfaces)]) for _, item in pairs)
+
+    def _routes(self, pairs: Pairs) -> Failures:
+        # Routes share what VPP knows of their next hop. Of an interface that is gone that stays unusable, even
+        # when another one has its index now, until the last such route has gone.
+        self._send([requests.no_route(was) for was, _ in pairs
+                    if isinstance(was, Route) and was.interface == ELSEWHERE])
+        return self._run((item, [requests.route(item, self.state.interfaces)]) for _, item in pairs)
 
     # -- the plugin -------------------------------------------------------------------------------
 
