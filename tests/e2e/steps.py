@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from datetime import datetime
 
+from lab import vpp
 from lab.daemon import wait_for
 from lab.host import Lab
 from lab.shell import run
@@ -87,18 +89,39 @@ def dump(lab: Lab) -> dict:
     ports = lab.ovs.vsctl("-f", "json", "--columns=name,ofport,external_ids,_uuid", "list",
                           "Interface").stdout
     return {"kernel": kernel, "flows": owned_flows(lab), "ports": sorted(map(str, json.loads(ports)["data"])),
-            "translators": translators(lab)}
+            "translators": translators(lab), "vpp": vpp_state(lab) if lab.translator == "vpp" else {}}
 
 
 def translators(lab: Lab) -> dict[int, str]:
-    """tayga processes of this lab: pid -> command line."""
+    """tayga and VPP processes of this lab: pid -> command line."""
     run_path = str(lab.agent.config["DEFAULT"]["run_path"])
     found = {}
     for line in run("ps", "-eo", "pid=,stat=,args=").stdout.splitlines():
         pid, status, command = line.split(None, 2)
-        if "tayga" in command.split()[0] and run_path in command and not status.startswith("Z"):
+        if (command.split()[0].rpartition("/")[2] in ("tayga", "vpp") and run_path in command
+                and not status.startswith("Z")):
             found[int(pid)] = command
     return found
+
+
+def vppctl(lab: Lab, command: str) -> str:
+    """What the lab's VPP prints; "" when it does not run."""
+    socket = f"{lab.agent.config['DEFAULT']['run_path']}/vpp/cli.sock"
+    return run(str(vpp.find().vppctl), "-s", socket, command, check=False).stdout
+
+
+def tenants(lab: Lab) -> set[str]:
+    """Router ids of the tenants that the translator itself knows."""
+    if lab.translator == "vpp":
+        return set(re.findall(r"tag fip64:tenant:(\S+)", vppctl(lab, "show fip64 tenants")))
+    prefix = lab.agent.config["tayga"]["netns_prefix"]
+    return {name.removeprefix(prefix) for name in namespaces(lab)} - {"core"}
+
+
+def vpp_state(lab: Lab) -> dict[str, str]:
+    """What VPP has, without counters."""
+    return {command: re.sub(r"bindings \d+ of", "bindings of", vppctl(lab, command)) for command in (
+        "show interface addr", "show fip64 tenants", "show fip64 mappings", "show version")}
 
 
 def within(seconds: float, condition, what: str) -> float:

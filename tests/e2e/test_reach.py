@@ -64,7 +64,7 @@ def test_each_client_has_a_pool_address_of_its_own(lab):
     second = other.http_get(FIP_A)["answer"]["you_are"]
     assert first != second
     rows = {row["client"]: row["pool_address"] for row in lab.agent.get("/clients")
-            if row["tenant"] == lab.topology.id("routers", "router-a")}
+            if row["router_id"] == lab.topology.id("routers", "router-a")}
     assert rows.get(other.address6, second) == second
 
 
