@@ -5,7 +5,7 @@ Without root, or without a component, tests that need it are skipped with the re
 (set by ``make test`` as root, which has just installed everything) makes such a skip a failure; but not
 for VPP, which no package registry has.
 
-End-to-end tests with the daemon run once for each translator.
+End-to-end tests, and those of fip64ctl with the daemon, run once for each translator.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def require_vpp() -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "translator" in metafunc.fixturenames:
         only = metafunc.definition.get_closest_marker("only")
-        everywhere = "e2e" in metafunc.definition.path.parts
+        everywhere = {"e2e", "admin"} & set(metafunc.definition.path.parts)
         names = only.args if only else TRANSLATORS if everywhere else TRANSLATORS[:1]
         metafunc.parametrize("translator", names, scope="session", indirect=True)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""fip64ctl against the real daemon, real OVS, a real tayga and real namespaces."""
+"""fip64ctl against the real daemon, real OVS, a real translator and real namespaces."""
 
 import contextlib
 import sys
@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from lab.daemon import wait_for
 from lab.host import FIP_A, FIP_B
 
-pytestmark = [pytest.mark.root, pytest.mark.needs("tayga")]
+pytestmark = pytest.mark.root
 
 
 @pytest.fixture
@@ -35,6 +35,35 @@ def test_a_packet_would_arrive_as_it_does(quiet, fip, client):
     answer = quiet.agent.ctl_json("trace", fip, *client)
     assert answer["reachable"], answer
     assert {step["result"] for step in answer["steps"]} <= {"ok", "note"}
+
+
+@pytest.mark.only("vpp")
+def test_vpp_shows_what_it_does_with_real_packets(quiet):
+    ping = quiet.client.start_ping(FIP_A, 0.05)
+    try:
+        done = quiet.ctl("trace", FIP_A, "--live", "5")
+    finally:
+        ping.stop()
+    assert "Packets of this floating IP that the translator handled just now:" in done.stdout
+    assert "ip6-fip64" in done.stdout and "ip4-fip64" in done.stdout
+    assert "No packet of this floating IP came to the translator within 1 s." in quiet.ctl(
+        "trace", FIP_B, "--live", "1").stdout
+
+
+@pytest.mark.only("vpp")
+def test_vpp_s_clients_are_listed_at_once(quiet):
+    assert quiet.client.reaches(FIP_A)
+    (row,) = quiet.agent.ctl_json("client", "list", "--router", "router-a")
+    assert row["static"] is False and row["idle_seconds"] < 10
+
+
+def test_status_tells_of_the_translator(quiet, translator):
+    answer = quiet.agent.get("/status")
+    assert answer["translator"] == translator
+    details = answer["translator_details"]
+    assert details["chosen"] == f"[fip64] translator = {translator}" and details["down"] is None
+    if translator == "vpp":
+        assert details["pid"] and details["version"] and details["restarts"] == 0
 
 
 def test_the_flows_have_seen_packets(quiet):
@@ -112,4 +141,4 @@ def test_metrics_of_the_real_agent(make_lab):
     found = {(sample.name, sample.labels.get("kind"), sample.labels.get("state")): sample.value
              for family in text_string_to_metric_families(text) for sample in family.samples}
     assert found["fip64_objects", "fip", "active"] == 2
-    assert found["fip64_translator_healthy", None, None] == 1
+    assert found["fip64_translator_healthy", None, None] == found["fip64_translator_up", None, None] == 1
