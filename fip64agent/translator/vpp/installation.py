@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import time
 from pathlib import Path
 
 from fip64agent.exceptions import EnvironmentMissing
@@ -31,6 +32,12 @@ class Installation:
             return (f"VPP's plugin {PLUGIN} is not in {where}: "
                     "install the package vpp-plugin-fip64, or set [vpp] plugin_path")
         return None
+
+    def changed_within(self, seconds: float) -> str | None:
+        """Return the program or the plugin if it was installed in the last so many seconds. Raises: OSError."""
+        now = time.time()
+        return next((file for file in (self.plugin, os.path.realpath(self.binary))
+                     if file is not None and now - seconds < os.stat(file).st_ctime <= now), None)
 
 
 def find(binary: str, plugin_path: str = "") -> Installation:

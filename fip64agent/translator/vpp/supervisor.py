@@ -39,6 +39,8 @@ _RETRY = 1.0
 """Seconds between attempts to connect to an external VPP, or to one that speaks other messages."""
 _ABORT = 1.0
 """Seconds that a hung VPP gets to write down where it hangs."""
+_UNSURE = 0.5
+"""Seconds by which the age of a process may be wrong, at most."""
 _HOUSEKEEPING = 30.0
 """Seconds between looks at the size of its log."""
 
@@ -276,11 +278,8 @@ class Supervisor:
 
     def _installed_since(self, found: Process) -> str | None:
         """Return the file of VPP's that is younger than the process, if there is one."""
-        now = time.time()
         try:
-            there = installation.find(self._binary, self._plugin_path)
-            return next((file for file in (there.plugin, os.path.realpath(there.binary))
-                         if file is not None and now - found.age < os.stat(file).st_ctime <= now), None)
+            return installation.find(self._binary, self._plugin_path).changed_within(found.age - _UNSURE)
         except (EnvironmentMissing, OSError):  # in the middle of an upgrade
             return None
 

@@ -7,6 +7,7 @@ These are about processes: which messages VPP knows does not count, so the fip64
 import contextlib
 import dataclasses
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -332,17 +333,34 @@ def test_callers_that_wait_are_woken_by_its_death(supervise):
     assert until(lambda: caught, 2)
 
 
-def test_a_plugin_that_vpp_cannot_load_is_named_and_the_right_one_heals(supervise, short_tmp, lenient):
+def incomplete(content):
+    return content.replace(b"\0vlib_global_main\0", b"\0vlib_global_maix\0")
+
+
+def of_another_vpp(content):
+    """The plugin names the VPP that it was built for."""
+    said = subprocess.run([lab_vpp.find().binary, "--version"], capture_output=True).stdout
+    version = re.search(rb"vpp v(\S+)", said)[1]
+    assert version in content
+    return content.replace(version, b"1" + version[1:])
+
+
+@pytest.mark.parametrize(("alter", "words"), [
+    (incomplete, "undefined symbol: vlib_global_maix"),
+    (of_another_vpp, "Plugin fip64_plugin.so version mismatch: "),
+])
+def test_a_plugin_that_vpp_cannot_load_is_named_and_the_right_one_heals(supervise, short_tmp, lenient, alter,
+                                                                        words):
     require_vpp()
     lenient()  # no longer: what VPP says counts
     good = lab_vpp.find().plugin
     content = good.read_bytes()
     bad = short_tmp / "plugins" / good.name
     bad.parent.mkdir()
-    bad.write_bytes(content.replace(b"\0vlib_global_main\0", b"\0vlib_global_maix\0"))
+    bad.write_bytes(alter(content))
     one, told = supervise(plugin_path=str(bad.parent))
-    for words in ("runs without the fip64 plugin", str(bad.parent), "undefined symbol: vlib_global_maix"):
-        assert until(lambda words=words: words in (one.ready() or ""), 10), one.ready()
+    for said in ("runs without the fip64 plugin", str(bad.parent), words):
+        assert until(lambda said=said: said in (one.ready() or ""), 10), one.ready()
     pid = one.process.pid
     hub.sleep(1.5)
     assert one.process.pid == pid, "it is not restarted without need"
