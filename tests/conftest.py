@@ -35,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "root: needs root")
     config.addinivalue_line("markers", "needs(program, ...): needs these programs")
-    config.addinivalue_line("markers", "only(translator): an end-to-end test of what only this translator has")
+    config.addinivalue_line("markers", "only(translator): a test of what only this translator has")
     # Debian keeps daemons in sbin, which the PATH may lack.
     os.environ["PATH"] = os.pathsep.join(dict.fromkeys([*os.environ["PATH"].split(os.pathsep), *_SBIN]))
 

@@ -107,7 +107,7 @@ def _translator(kind: str, details: dict[str, Any]) -> str:
         parts.append(f"process {details['pid']}")
     if details["uptime_seconds"] is not None:
         parts.append(f"up {duration(details['uptime_seconds'])}")
-    if details["restarts"] is not None:
+    if details["restarts"]:
         parts.append(f"lost {_number(details['restarts'], 'time', 'times')} since the agent started")
     if details["down"]:
         parts.append(f"DOWN: {details['down']}")
