@@ -120,8 +120,12 @@ def tenants(lab: Lab) -> set[str]:
 
 def vpp_state(lab: Lab) -> dict[str, str]:
     """What VPP has, without counters."""
-    return {command: re.sub(r"bindings \d+ of", "bindings of", vppctl(lab, command)) for command in (
+    shown = {command: vppctl(lab, command) for command in (
         "show interface addr", "show fip64 tenants", "show fip64 mappings", "show version")}
+    shown["show fip64 tenants"] = re.sub(r"bindings \d+ of", "bindings of", shown["show fip64 tenants"])
+    shown["show fip64 mappings"] = "\n".join(sorted(
+        " ".join(line.split()[:4]) for line in shown["show fip64 mappings"].splitlines()))
+    return shown
 
 
 def within(seconds: float, condition, what: str) -> float:
