@@ -37,6 +37,8 @@ LOG = logging.getLogger(__name__)
 
 _CREATE, _CREATE_REPLY = 15, 16
 """Numbers of sockclnt_create and its reply: the only ones that are the same in every VPP."""
+_GOOD_BYE = 0.2
+"""Seconds that taking leave of VPP may take."""
 _MAX_EVENTS = 100_000
 """Events that wait for their subscriber; more are dropped and counted."""
 
@@ -109,9 +111,9 @@ class VppClient:
         if (transport := self._transport) is None:
             return
         if self._lost is None:
-            with contextlib.suppress(VppGone, ValueError):
+            with contextlib.suppress(VppGone, VppTimeout, ValueError):
                 # Else VPP may keep the client: it does not always see an end of file.
-                self.transmit([self.pack("sockclnt_delete", {"index": self._index}, 0)])
+                self.transmit([self.pack("sockclnt_delete", {"index": self._index}, 0)], _GOOD_BYE)
         self._transport = None
         transport.close()
         self._fail("closed by the agent")
@@ -200,7 +202,8 @@ class VppClient:
         self.waiting[context] = more
         self.waiting[pong] = progress.finish
         try:
-            self.transmit([self.pack(message, fields, context), self.pack("control_ping", {}, pong)])
+            self.transmit([self.pack(message, fields, context), self.pack("control_ping", {}, pong)],
+                          _timeout or self.timeout)
             progress.wait(_timeout or self.timeout, message)
         finally:
             self.waiting.pop(context, None)
@@ -245,7 +248,7 @@ class VppClient:
 
         self.waiting[context] = more
         try:
-            self.transmit([self.pack(message, fields, context)])
+            self.transmit([self.pack(message, fields, context)], timeout)
             return progress.wait(timeout, message)
         finally:
             self.waiting.pop(context, None)
@@ -265,7 +268,7 @@ class VppClient:
         progress = Progress()
         self.waiting[context] = progress.finish
         try:
-            self.transmit([self.pack(message, fields, context)])
+            self.transmit([self.pack(message, fields, context)], timeout)
             return progress.wait(timeout, message)
         finally:
             self.waiting.pop(context, None)
@@ -282,11 +285,11 @@ class VppClient:
             request = self._requests[message] = Request(self._definitions, message)
         return request.pack(fields, self._numbers[message], self._index, context & 0xffffffff)
 
-    def transmit(self, messages: list[bytes]) -> None:
-        """Raises: VppGone."""
+    def transmit(self, messages: list[bytes], timeout: float) -> None:
+        """Raises: VppGone, VppTimeout."""
         if self._transport is None:
             raise VppGone(f"no connection to VPP at {self.socket_path}: {self._lost}")
-        self._transport.send(messages)
+        self._transport.send(messages, timeout)
 
     # -- in ---------------------------------------------------------------------------------------
 
@@ -325,9 +328,9 @@ class VppClient:
         return decoder
 
     def _keepalive(self, context: int) -> None:
-        with contextlib.suppress(VppGone, KeyError):
+        with contextlib.suppress(VppGone, VppTimeout, KeyError):
             number = self._numbers["memclnt_keepalive_reply"]
-            self.transmit([struct.pack(">HIi", number, context, 0)])
+            self.transmit([struct.pack(">HIi", number, context, 0)], self.timeout)
 
     def _enqueue(self, name: str, event: Any) -> None:
         if len(self._events) >= _MAX_EVENTS:

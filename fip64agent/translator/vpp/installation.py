@@ -34,7 +34,7 @@ class Installation:
         return None
 
     def changed_within(self, seconds: float) -> str | None:
-        """Return the program or the plugin if it was installed in the last so many seconds. Raises: OSError."""
+        """Return the program or the plugin if it was installed in the last `seconds`. Raises: OSError."""
         now = time.time()
         return next((file for file in (self.plugin, os.path.realpath(self.binary))
                      if file is not None and now - seconds < os.stat(file).st_ctime <= now), None)

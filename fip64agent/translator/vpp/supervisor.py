@@ -91,9 +91,7 @@ class Supervisor:
         self._death: str | None = None
         self._watcher = None
         self._thread = None
-        self._deaths = 0
-        self._not_before = 0.0
-        self._up_since = 0.0
+        self._deaths, self._not_before, self._up_since = 0, 0.0, 0.0
         self._housekeeping = 0.0
 
     # -- for others -------------------------------------------------------------------------------

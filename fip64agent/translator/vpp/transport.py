@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable, Iterable
 
 from fip64agent import hub
-from fip64agent.translator.vpp.errors import VppGone, VppUnavailable
+from fip64agent.translator.vpp.errors import VppGone, VppTimeout, VppUnavailable
 
 _HEADER = struct.Struct(">QII")
 _SHORTEST = 2
@@ -25,6 +25,10 @@ _READ = 256 << 10
 
 class FramingError(ValueError):
     """What the socket gave is not VPP's protocol."""
+
+
+class _Slow(Exception):
+    """Time is up."""
 
 
 class FrameReader:
@@ -85,18 +89,33 @@ class Transport:
             raise VppUnavailable(f"VPP's API socket {self.path}: {_reason(error)}") from error
         hub.spawn(self._read, self._sock)
 
-    def send(self, messages: Iterable[bytes]) -> None:
-        """Send messages in one go; waits while VPP does not read. Raises: VppGone."""
+    def send(self, messages: Iterable[bytes], timeout: float) -> None:
+        """Send messages in one go; waits while VPP does not read, `timeout` seconds at most.
+
+        Raises: VppGone; VppTimeout, when nothing of it was sent, or the connection had to be ended.
+        """
         data = b"".join(map(frame, messages))
-        with self._writing:
+        slow = _Slow()
+        try:
+            with hub.Timeout(timeout, slow):
+                self._writing.acquire()
+        except _Slow:
+            raise VppTimeout(f"VPP has not read what it was sent for {timeout:g} s") from None
+        try:
             if (sock := self._sock) is None:
                 raise VppGone(f"not connected to VPP's API socket {self.path}")
             try:
-                sock.sendall(data)
+                with hub.Timeout(timeout, slow):
+                    sock.sendall(data)
+            except _Slow:  # a part of a message may be on its way
+                self._closed(sock, f"VPP has not read what it was sent for {timeout:g} s")
+                raise VppTimeout(f"VPP's API socket {self.path}: {self._ended}") from None
             except OSError as error:
                 hub.sleep(0.01)  # what was received last says more
                 self._closed(sock, f"sending failed: {_reason(error)}")
                 raise VppGone(f"VPP's API socket {self.path}: {self._ended}") from error
+        finally:
+            self._writing.release()
 
     def close(self) -> None:
         """End the connection without calling on_closed."""

@@ -95,8 +95,8 @@ class Pipeline:
 
     def _flush(self, pending: list[bytes]) -> None:
         try:
-            self._client.transmit(pending)
-        except VppGone as error:
+            self._client.transmit(pending, self._timeout)
+        except (VppGone, VppTimeout) as error:
             for place in self._under_way.values():
                 self._results[place] = error
             self._under_way.clear()

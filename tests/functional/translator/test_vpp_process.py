@@ -155,6 +155,19 @@ def test_a_hung_vpp_is_found_within_five_seconds_killed_and_back(supervise):
     assert up(one, but=pid) and not os.path.exists(f"/proc/{pid}")
 
 
+def test_a_vpp_that_hangs_while_it_is_programmed_is_found_too(supervise):
+    """The socket is full of requests: the probe does not get through, and that is enough."""
+    one, told = supervise(probe_interval=1.0)
+    pid, client = up(one), one.client
+    os.kill(pid, signal.SIGSTOP)
+    begun = time.monotonic()
+    working = hub.spawn(client.pipeline, [("cli_inband", {"cmd": "x" * 2000})] * 1000, timeout=30)
+    assert until(lambda: told.downs, 6), "not found"
+    assert time.monotonic() - begun < 5 and "hung" in told.downs[0]
+    assert all(isinstance(result, VppGone) for result in working.wait())
+    assert up(one, but=pid)
+
+
 def test_deaths_in_a_row_slow_it_down_and_never_end_it(supervise, options, short_tmp):
     dying = short_tmp / "dying"
     dying.write_text("#!/bin/sh\necho the last words of a dying VPP\nexit 7\n")
