@@ -58,7 +58,8 @@ class _Walk:
             self.client = prefix[-2] if prefix.num_addresses > 2 else prefix[0]
         self.journey: Journey | None = None
         if self.mapping and self.uplink and self.tenant and self.client:
-            self.journey = Journey(self.client, self.uplink, self.tenant, self.mapping, self.tenant.pool_last)
+            self.journey = Journey(self.client, self.uplink, self.tenant, self.mapping,
+                                   min(self.mapping.pool[-2], self.tenant.pool_last))
 
     def run(self) -> list[Step]:
         steps, stopped = [], False
