@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``make demo``: an IPv6 client reaches two IPv4-only VMs through the real daemon, Open vSwitch and tayga."""
+"""``make demo``: an IPv6 client reaches two IPv4-only VMs through the real daemon and Open vSwitch.
+
+The translator is VPP where VPP and the fip64 plugin are found, else tayga.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ import time
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
-from lab import sweep
+from lab import sweep, vpp
 from lab.daemon import program
 from lab.host import FIP_A, FIP_B, Lab
 from lab.node import Node, Ping
@@ -46,15 +49,15 @@ class Path64:
     equal: str = "-"
 
 
-def drawing(ovs: str) -> list[str]:
-    """Return the picture of the lab; `ovs` is what to say about the bridge."""
+def drawing(ovs: str, translator: str) -> list[str]:
+    """Return the picture of the lab; the arguments are what to say about bridge and translator."""
     client = box(["IPv6 only", "2001:db8:c::100"], 26, "client")
     upstream = box(["IPv6 only", "2001:db8:100::1"], 26, "upstream router")
     host = box([
         "uplink        2001:db8:100::2",
         f"floating IPs  {FIP_A} → vm-a, {FIP_B} → vm-b",
         f"switch        {ovs}",
-        "translator    tayga, one per tenant",
+        f"translator    {translator}",
         "in charge     fip64-agent",
     ], 62, "this host")
     vms = [box([f"tenant {letter}, IPv4 only", "10.0.0.5"], 26, f"vm-{letter}") for letter in "ab"]
@@ -157,11 +160,14 @@ def build(screen: Screen, lab: Lab) -> None:
         step.result = f"{len(lab.nodes) + (1 if lab.private else 0)} network namespaces"
         step.notes.append("Open vSwitch: one of its own in the host's namespace" if lab.private
                           else f"Open vSwitch: this machine's, bridge {lab.bridge}")
+        if lab.translator == "tayga" and (reason := vpp.missing()):
+            step.notes.append(f"translator: tayga ({reason})")
         for vm in ("vm-a", "vm-b"):
             lab[vm].serve(wait=False)
     screen.print()
     kind = "userspace" if lab.ovs.datapath_type == "netdev" else "kernel"
-    screen.block(drawing(f"Open vSwitch {ovs_version()}, {kind} datapath"), "cyan", indent=4)
+    translator = "tayga, one per tenant" if lab.translator == "tayga" else "VPP with the plugin fip64"
+    screen.block(drawing(f"Open vSwitch {ovs_version()}, {kind} datapath", translator), "cyan", indent=4)
     screen.print()
 
 
@@ -342,6 +348,8 @@ def main() -> int:
     parser.add_argument("--clean", action="store_true", help="remove a lab that was left standing")
     parser.add_argument("--ovs", choices=("auto", "private", "system"), default="auto",
                         help="the machine's Open vSwitch, one of its own, or whichever there is")
+    parser.add_argument("--translator", choices=("auto", "vpp", "tayga"), default="auto",
+                        help="auto: vpp where VPP and the fip64 plugin are found, else tayga")
     parser.add_argument("--name", default=NAME,
                         help="%(default)s; another one for a second demo beside the first")
     options = parser.parse_args()
@@ -358,8 +366,14 @@ def main() -> int:
         return 1
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
+    without_vpp = vpp.missing()
+    if options.translator == "vpp" and without_vpp:
+        parser.error(f"--translator vpp: {without_vpp}")
+    translator = options.translator
+    if translator == "auto":
+        translator = "tayga" if without_vpp else "vpp"
     lab = Lab(bind=False, ovs=options.ovs, bridge=options.name, prefix=f"{options.name}-",
-              directory=directory)
+              directory=directory, translator=translator)
     return demo(screen, lab, options.keep)
 
 

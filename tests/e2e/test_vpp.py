@@ -78,7 +78,8 @@ def test_1000_fips_are_back_within_5_s_and_clients_keep_their_pool_addresses(man
     os.kill(victim, number)
     lab.wait_for(lambda: victim not in steps.translators(lab), 10, "the dead or hung VPP is gone")
     noticed = time.monotonic() - begun
-    lab.wait_for(lambda: lab.client.reaches(addresses[-1]) and lab.client.reaches(FIP_A), 15, "traffic passes")
+    lab.wait_for(lambda: lab.client.reaches(addresses[-1]) and lab.client.reaches(FIP_A), 15,
+                 "traffic passes")
     seconds = time.monotonic() - begun
     print(f"\n{number.name}: gone after {noticed:.2f} s, {len(addresses)} FIPs pass traffic after "
           f"{seconds:.2f} s")
