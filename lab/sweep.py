@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from fip64agent.translator.vpp.startup import StartupOptions
 from lab import netns as namespaces
 from lab.openvswitch import SystemOvs
 from lab.shell import run
@@ -25,6 +26,9 @@ from lab.shell import run
 MARK = "FIP64_LAB"
 """Environment variable of every process of a lab: the lab's directory."""
 _STATE = "lab.json"
+_SHARED_MEMORY = Path("/dev/shm")
+_SEGMENTS = ("global_vm", "vpe-api")
+"""What a VPP calls its segments of shared memory, behind the prefix of its startup file."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -112,6 +116,12 @@ def links(prefix: str) -> list[str]:
             if link["ifname"].startswith(prefix)]
 
 
+def _segments(directory: Path) -> list[Path]:
+    """Return the shared memory of a lab's VPP, which a VPP that is killed leaves behind."""
+    prefix = StartupOptions(run_path=f"{directory}/run/vpp").segment_prefix
+    return [path for name in _SEGMENTS if (path := _SHARED_MEMORY / f"{prefix}-{name}").exists()]
+
+
 def remove(traces: Traces) -> None:
     """Remove all of a lab. Removing what is gone already is fine."""
     if traces.system_bridge:
@@ -123,6 +133,8 @@ def remove(traces: Traces) -> None:
             namespaces.delete(name)
     for name in links(traces.link_prefix):
         run("ip", "link", "delete", name, check=False)
+    for path in _segments(traces.directory):
+        path.unlink(missing_ok=True)
     shutil.rmtree(traces.directory, ignore_errors=True)
 
 
@@ -132,6 +144,7 @@ def leftovers(traces: Traces) -> list[str]:
              for pid in processes(traces.directory)]
     found += [f"network namespace {name}" for name in namespaces.names() if name.startswith(traces.prefix)]
     found += [f"link {name}" for name in links(traces.link_prefix)]
+    found += [f"shared memory {path}" for path in _segments(traces.directory)]
     if traces.directory.exists():
         found.append(f"directory {traces.directory}")
     return found
@@ -146,11 +159,23 @@ def abandoned() -> Iterator[Traces]:
                 yield traces
 
 
+def abandoned_segments() -> Iterator[Path]:
+    """Yield the shared memory of VPPs of `lab.vpp` whose starter died."""
+    for name in _SEGMENTS:
+        for path in _SHARED_MEMORY.glob(f"f64-*-{name}"):
+            pid = path.name.split("-")[1]
+            if pid.isdigit() and not start_time(int(pid)):
+                yield path
+
+
 def main() -> int:
     """``python -m lab.sweep``: remove abandoned labs."""
     for traces in list(abandoned()):
         print(f"removing {traces.prefix}* and {traces.directory}")
         remove(traces)
+    for path in list(abandoned_segments()):
+        print(f"removing {path}")
+        path.unlink(missing_ok=True)
     return 0
 
 

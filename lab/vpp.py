@@ -165,8 +165,10 @@ plugins {{
         file = self.directory / "startup.conf"
         file.write_text(self.startup)
         with open(self.directory / "vpp.out", "ab") as output:
+            # It ends with who started it: a VPP that a killed test leaves behind eats a core.
             self.process = subprocess.Popen(
-                inside(self.netns, [str(self.installed.binary), "-c", str(file)]), stdin=subprocess.DEVNULL,
+                inside(self.netns, ["setpriv", "--pdeathsig", "KILL", str(self.installed.binary),
+                                    "-c", str(file)]), stdin=subprocess.DEVNULL,
                 stdout=output, stderr=output, start_new_session=True)
         deadline = time.monotonic() + seconds
         while not (self.api_socket.is_socket() and self.stats_socket.is_socket()
