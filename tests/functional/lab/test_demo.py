@@ -126,8 +126,9 @@ def test_a_killed_demo_is_removed_by_the_next(a_demo):
     assert a_demo.leftovers() == []
 
 
-def test_the_picture_is_straight():
-    lines = demo.drawing("Open vSwitch 3.10.11, userspace datapath")
+@pytest.mark.parametrize("words", ["tayga, one per tenant", "VPP with the plugin fip64"])
+def test_the_picture_is_straight(words):
+    lines = demo.drawing("Open vSwitch 3.10.11, userspace datapath", words)
     assert not any(unicodedata.east_asian_width(char) in "WF" for line in lines for char in line)
     up, down = set("│┌┐├┤┬┼"), set("│└┘├┤┴┼")  # characters with an arm downwards, upwards
     for above, below in itertools.pairwise(lines):
