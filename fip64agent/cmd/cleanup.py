@@ -11,9 +11,9 @@ from fip64agent.cmd import common
 from fip64agent.exceptions import AlreadyRunning
 
 DESCRIPTION = """Removes everything that carries fip64agent's marks: flows, OVS ports, translator
-processes (the VPP that it started), links and network namespaces. Traffic over floating IPv6 addresses stops. The agent must
-be stopped first. Exit status: 0 nothing is left, 1 something could not be removed, 2 bad
-configuration, 3 missing rights, 4 OVS is missing, 5 the agent is running."""
+processes (the VPP that it started), links and network namespaces. Traffic over floating IPv6
+addresses stops. The agent must be stopped first. Exit status: 0 nothing is left, 1 something could
+not be removed, 2 bad configuration, 3 missing rights, 4 OVS is missing, 5 the agent is running."""
 
 
 def _prepare(conf: cfg.ConfigOpts) -> None:

@@ -6,26 +6,26 @@ from oslo_config import cfg
 GROUP = cfg.OptGroup("fip64", title="Translation")
 OPTS = [
     cfg.StrOpt("translator", default="auto",
-               choices=[("auto", "vpp where VPP and its plugin fip64 are found ([vpp] binary and plugin_path) or "
-                                 "[vpp] launch = external, else tayga."),
+               choices=[("auto", "vpp where VPP and its plugin fip64 are found ([vpp] binary and "
+                                 "plugin_path) or [vpp] launch = external, else tayga."),
                         ("vpp", "VPP with the plugin fip64: fast, for production."),
                         ("tayga", "One tayga process per tenant, in the tenant's network namespace.")],
-               help="What executes the translation. Decided when the agent starts, which then logs why. A restart "
-                    "with another one removes what the one before has installed."),
+               help="What executes the translation. Decided when the agent starts, which then logs why. A "
+                    "restart with another one removes what the one before has installed."),
     cfg.StrOpt("nat64_pool", mutable=True, default="100.64.0.0/16",
                help="IPv4 range, per tenant, that stands in for IPv6 clients: one address per client. "
                     "A router's nat64_pool overrides it. It must not overlap the tenant's subnets."),
     cfg.StrOpt("nat64_pool_slice", mutable=True, default="1/1", regex=r"^[0-9]{1,5}/[0-9]{1,5}$",
-               help="The part of each NAT64 pool that this host gives to clients: 2/3 is the second of three. Hosts "
-                    "that translate for the same tenants get different parts, and the same number of parts. With "
-                    "tayga the number of parts must be a power of two."),
+               help="The part of each NAT64 pool that this host gives to clients: 2/3 is the second of "
+                    "three. Hosts that translate for the same tenants get different parts, and the same "
+                    "number of parts. With tayga the number of parts must be a power of two."),
     cfg.IntOpt("client_idle_timeout", mutable=True, default=7200, min=0, max=2000000,
-               help="Seconds after which a silent client loses its pool address; 0: only when another client needs "
-                    "it. Translator vpp only: tayga always takes 7200."),
+               help="Seconds after which a silent client loses its pool address; 0: only when another client "
+                    "needs it. Translator vpp only: tayga always takes 7200."),
     cfg.IntOpt("clients_per_prefix", mutable=True, default=256, min=0, max=4194304,
-               help="Clients of one IPv6 /64 that a tenant serves at a time, so that no single network can use up a "
-                    "pool; of more, the one silent for longest loses its pool address. 0: any number. Translator "
-                    "vpp only."),
+               help="Clients of one IPv6 /64 that a tenant serves at a time, so that no single network can "
+                    "use up a pool; of more, the one silent for longest loses its pool address. 0: any "
+                    "number. Translator vpp only."),
     cfg.IntOpt("vlan_min", mutable=True, default=1, min=1, max=4094,
                help="First 802.1Q VLAN ID for tenants, on the veth between OVS and the translator."),
     cfg.IntOpt("vlan_max", mutable=True, default=4094, min=1, max=4094,

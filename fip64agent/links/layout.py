@@ -54,7 +54,8 @@ def expand(prefix: str, obj: PlanObject) -> Iterator[LinkItem]:
         case Uplink():
             mark = marks.uplink(prefix, obj.port_id, obj.table)
             if tayga:
-                yield Veth("", obj.veth, obj.core_netns, obj.peer, mark, obj.mtu, obj.mac, True, owner=obj.key)
+                yield Veth("", obj.veth, obj.core_netns, obj.peer, mark, obj.mtu, obj.mac, True,
+                           owner=obj.key)
                 yield from _routing(obj)
             else:
                 yield Veth("", obj.veth, "", obj.peer, mark, obj.mtu, other_mac(obj.mac), True, deaf=True,

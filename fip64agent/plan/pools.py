@@ -64,14 +64,14 @@ def share(router_id: str, pool: IPv4Network, bindings: Iterable[Nat64Binding],
     first, last = limits
     size = int(last) - int(first) + 1
     if settings.translator != "tayga" and size > LARGEST:
-        return (f"NAT64 pool {pool} of router {router_id} is too large: this host would have {size} addresses "
-                f"of it, {LARGEST} (a /10) are possible")
+        return (f"NAT64 pool {pool} of router {router_id} is too large: this host would have {size} "
+                f"addresses of it, {LARGEST} (a /10) are possible")
     own, faults = [], []
     for binding in bindings:
         address = binding.pool_address
         if fault := _unusable(address, pool, first if settings.translator == "tayga" else None):
-            faults.append(f"router {router_id}: the static binding of client {binding.ipv6_address} is left out: "
-                          f"{fault}")
+            faults.append(f"router {router_id}: the static binding of client {binding.ipv6_address} is left "
+                          f"out: {fault}")
         elif first <= address <= last:  # else another host has it
             own.append((binding.ipv6_address, address))
     return Share(first, last, tuple(sorted(own)), faults[0] if faults else "")

@@ -27,7 +27,8 @@ def host(settings: Settings, interfaces: Mapping[str, Interface]) -> Host:
 
 
 def tenant(router_id: str, vlan: int, pool: IPv4Network, share: Share, address6: IPv6Address, mtu: int,
-           mtu4: int, maps: tuple[Map, ...], settings: Settings, interfaces: Mapping[str, Interface]) -> Tenant:
+           mtu4: int, maps: tuple[Map, ...], settings: Settings,
+           interfaces: Mapping[str, Interface]) -> Tenant:
     """Return the tenant with this VLAN ID.
 
     With tayga each has a veth, a namespace and a MAC of its own, all named by the VLAN ID; with

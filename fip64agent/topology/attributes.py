@@ -66,12 +66,13 @@ ROUTE = Resource("Route", "A route.", (
     Attribute("nexthop", values.ADDRESS, "The next hop, of the same IP version.", required=True),
 ))
 
-NAT64_BINDING = Resource("Nat64Binding", "A client whose NAT64 pool address never changes: so a VM can call it. On "
-                         "the hosts whose slice of the pool ([fip64] nat64_pool_slice) has that address.", (
+NAT64_BINDING = Resource("Nat64Binding", "A client whose NAT64 pool address never changes: so a VM can call "
+                         "it. On the hosts whose slice of the pool ([fip64] nat64_pool_slice) has that "
+                         "address.", (
     Attribute("ipv6_address", values.CLIENT, "The client; only one binding of a router may have it.",
               required=True),
-    Attribute("pool_address", values.IPV4, "An address of the NAT64 pool, but its first and last one; only one "
-              "binding of a router may have it.", required=True),
+    Attribute("pool_address", values.IPV4, "An address of the NAT64 pool, but its first and last one; only "
+              "one binding of a router may have it.", required=True),
 ))
 
 FIXED_IP = Resource("FixedIP", "An address of a port.", (
@@ -116,8 +117,8 @@ ROUTER = Resource("Router", "A router, and with it a tenant: one IPv4 address sp
               "tenant, one address for each. Must not overlap the IPv4 subnets the router has interfaces on. "
               "Not one of Neutron's attributes.", default="[fip64] nat64_pool"),
     Attribute("routes", list_of(ROUTE), "Extra routes.", default="none"),
-    Attribute("nat64_bindings", list_of(NAT64_BINDING), "Clients with a NAT64 pool address of their own. Not one "
-              "of Neutron's attributes.", default="none"),
+    Attribute("nat64_bindings", list_of(NAT64_BINDING), "Clients with a NAT64 pool address of their own. "
+              "Not one of Neutron's attributes.", default="none"),
 ), _IGNORED_EVERYWHERE | _all(values.BOOLEAN, "distributed", "enable_default_route_bfd",
                               "enable_default_route_ecmp", "enable_ndp_proxy", "enable_snat", "ha")
     | _all(values.TEXT, "flavor_id")

@@ -194,8 +194,8 @@ class Checker:
             if pool is not None and address not in pool:
                 self._add((*path, index, "pool_address"), f"{address} is not in nat64_pool {pool}")
             elif pool is not None and address in (pool[0], pool[-1]):
-                self._add((*path, index, "pool_address"), f"{address} is the first or last address of nat64_pool "
-                                                          f"{pool}, which no client gets")
+                self._add((*path, index, "pool_address"), f"{address} is the first or last address of "
+                                                          f"nat64_pool {pool}, which no client gets")
 
     def _all_floatingips(self) -> list[FloatingIP]:
         addresses: dict[IPv6Address, str] = {}

@@ -65,7 +65,8 @@ class Succession:
             with contextlib.suppress(NotReady):  # it does not run: then it has nothing either
                 found = driver.remains()
             if found:
-                LOG.info("%s of the translator %s are left on this host: they are removed", len(found), driver.kind)
+                LOG.info("%d items of the translator %s are left on this host: they are removed", len(found),
+                         driver.kind)
                 self._heirs.update(dict.fromkeys(found, driver))
                 result |= found
             else:

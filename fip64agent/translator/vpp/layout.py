@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From an object of the plan to what VPP needs for it. Pure.
 
-Each uplink has an IPv6 table, so that answers leave by the uplink that the floating IP belongs to; each tenant
-has an IPv4 table. The plugin leads from the one to the other.
+Each uplink has an IPv6 table, so that answers leave by the uplink that the floating IP belongs to; each
+tenant has an IPv4 table. The plugin leads from the one to the other.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ def expand(site: Site, obj: PlanObject) -> Iterator[Item]:
         case Host():
             if site.run_path:
                 yield Daemon(site.run_path, obj.key)
-            yield HostInterface(tags.DOWNLINK, obj.downlink_peer, obj.downlink_mac, DOWNLINK_MTU, 0, owner=obj.key)
+            yield HostInterface(tags.DOWNLINK, obj.downlink_peer, obj.downlink_mac, DOWNLINK_MTU, 0,
+                                owner=obj.key)
         case Uplink():
             yield from _uplink(obj)
         case Tenant():
@@ -90,8 +91,8 @@ def _tenant(site: Site, tenant: Tenant) -> Iterator[Item]:
     yield Neighbour(tag, TO_VMS, TO_VMS_MAC, key)
     yield Route(table, DEFAULT4, tag, TO_VMS, key)
     yield Tenant64(table, tag, tenant.pool_first, tenant.pool_last, ADDRESS4, tenant.address6, tenant.mtu4,
-                   max(tenant.mtu, SMALLEST_MTU6), hash_seed(site.seed, tenant.router_id), tenant.idle_timeout,
-                   tenant.max_per_64, key)
+                   max(tenant.mtu, SMALLEST_MTU6), hash_seed(site.seed, tenant.router_id),
+                   tenant.idle_timeout, tenant.max_per_64, key)
     for client, address in tenant.bindings:
         yield Binding(table, client, address, key)
 

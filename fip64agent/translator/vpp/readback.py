@@ -45,7 +45,7 @@ _AT_ONCE = 16
 
 @dataclasses.dataclass(slots=True)
 class State:
-    """What a change must know of VPP; filled by read(), kept up by install.py, worth nothing after a restart."""
+    """What a change must know of VPP: filled by read(), kept up by install.py."""
 
     tables: dict[tuple[int, int], str] = dataclasses.field(default_factory=dict)
     """(4 or 6, number) -> name; those of others too."""
@@ -94,8 +94,13 @@ def interfaces(client: VppClient, index: int = ALL) -> list[Any]:
     return client.dump("sw_interface_dump", sw_if_index=index, name_filter_valid=False, name_filter="")
 
 
+def static_bindings(client: VppClient) -> list[Any]:
+    """Return VPP's details of all static client bindings."""
+    return client.get("fip64_binding_get", cursor_table_id=0, table_id=ALL, only_static=True)
+
+
 def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Make many calls, some at a time, and return their results. Raises: what the first failing one raised."""
+    """Make many calls, some at a time, and return their results. Raises: what one of them raised."""
     if len(calls) < 3:
         return [call() for call in calls]
     results: list[Any] = [None] * len(calls)
@@ -185,12 +190,14 @@ class _Reader:
             neighbour = detail.neighbor
             tag = self._tag_of.get(neighbour.sw_if_index)
             if tag is not None and int(neighbour.flags) & STATIC:
-                yield Neighbour(tag, IPv4Address(str(neighbour.ip_address)), str(neighbour.mac_address).lower())
+                yield Neighbour(tag, IPv4Address(str(neighbour.ip_address)),
+                                str(neighbour.mac_address).lower())
 
     # -- routes -----------------------------------------------------------------------------------
 
     def _routes(self, wanted: Iterable[tuple[int, int]]) -> Iterator[Item]:
-        source = next(detail.src.id for detail in self._client.dump("fib_source_dump") if detail.src.name == "API")
+        source = next(detail.src.id for detail in self._client.dump("fib_source_dump")
+                      if detail.src.name == "API")
         found = at_once([lambda version=version, number=number: self._client.dump(
             "ip_route_v2_dump", src=source, table={"table_id": number, "is_ip6": version == 6})
             for version, number in wanted])
@@ -221,9 +228,9 @@ class _Reader:
             tenant = detail.tenant
             self.state.tenants[tenant.table_id] = tenant.tag
             if tags.is_ours(tenant.tag):
-                yield Tenant64(tenant.table_id, tenant.tag, tenant.pool_first, tenant.pool_last, tenant.address4,
-                               tenant.address6, tenant.mtu4, tenant.mtu6, tenant.hash_seed, tenant.idle_timeout,
-                               tenant.max_per_64)
+                yield Tenant64(tenant.table_id, tenant.tag, tenant.pool_first, tenant.pool_last,
+                               tenant.address4, tenant.address6, tenant.mtu4, tenant.mtu6, tenant.hash_seed,
+                               tenant.idle_timeout, tenant.max_per_64)
 
     def _mappings(self) -> Iterator[Item]:
         ours = {number for number in self.state.tenants if self.state.has_tenant(number)}
@@ -235,7 +242,7 @@ class _Reader:
     def _bindings(self) -> Iterator[Item]:
         if not self.state.tenants:
             return
-        for detail in self._client.get("fip64_binding_get", cursor_table_id=0, table_id=ALL, only_static=True):
+        for detail in static_bindings(self._client):
             binding = detail.binding
             if detail.is_static and self.state.has_tenant(binding.table_id):
                 yield Binding(binding.table_id, binding.client, binding.pool_address)

@@ -27,7 +27,7 @@ _ETHERNET, _QDISC_BYPASS = 1, 1
 _NORMAL, _DROP = 0, 2
 _STATIC = 1
 _FRAME, _AROUND = 2048, 128
-"""Bytes: a slot of the ring that VPP sends by is a multiple of the one; link header and the ring's own, at most."""
+"""Bytes: a slot of the ring that VPP sends by is a multiple of the one, and has the other around a packet."""
 
 
 def batches(items: Sequence) -> Iterator[Sequence]:
@@ -71,7 +71,8 @@ def settle_host_interface(item: HostInterface, index: int) -> list[Request]:
     """What an interface gets that was made, or has changed. The tag first: from then on it is ours."""
     wanted = [_tag(index, item.tag)]
     if item.table:
-        wanted.append(("sw_interface_set_table", {"sw_if_index": index, "is_ipv6": True, "vrf_id": item.table}))
+        wanted.append(("sw_interface_set_table",
+                       {"sw_if_index": index, "is_ipv6": True, "vrf_id": item.table}))
     return [*wanted, *mtu_and_flags(item, index)]
 
 
@@ -118,9 +119,9 @@ def neighbour(item: Neighbour, interfaces: Indexes, is_add: bool = True) -> Requ
 
 def route(item: Route, interfaces: Indexes) -> Request:
     version = item.destination.version
-    path = {"sw_if_index": interfaces[item.interface] if item.interface else _NONE, "table_id": 0, "rpf_id": _NONE,
-            "weight": 1, "preference": 0, "type": _NORMAL if item.interface else _DROP, "flags": 0,
-            "proto": int(version == 6), "n_labels": 0,
+    path = {"sw_if_index": interfaces[item.interface] if item.interface else _NONE, "table_id": 0,
+            "rpf_id": _NONE, "weight": 1, "preference": 0, "type": _NORMAL if item.interface else _DROP,
+            "flags": 0, "proto": int(version == 6), "n_labels": 0,
             "nh": {"address": {f"ip{version}": item.via} if item.via is not None else None,
                    "via_label": 0, "obj_id": 0, "classify_table_index": 0}}
     return _route(item, True, [path])
@@ -150,13 +151,15 @@ def tenant(item: Tenant64) -> Request:
 def no_tenant(number: int) -> Request:
     return "fip64_tenant_add_del", {"is_add": False, "tenant": {
         "table_id": number, "pool_first": "0.0.0.0", "pool_last": "0.0.0.0", "address4": "0.0.0.0",
-        "address6": "::", "mtu4": 0, "mtu6": 0, "hash_seed": 0, "idle_timeout": 0, "max_per_64": 0, "tag": ""}}
+        "address6": "::", "mtu4": 0, "mtu6": 0, "hash_seed": 0, "idle_timeout": 0, "max_per_64": 0,
+        "tag": ""}}
 
 
 def mappings(items: Sequence, is_add: bool = True) -> Request:
     """For Mapping items, or for mappings as VPP tells of them."""
     return "fip64_mapping_add_del", {"is_add": is_add, "count": len(items), "mappings": [
-        {"floating": item.floating, "fixed": item.fixed, "ip6_table_id": item.ip6_table, "table_id": item.table}
+        {"floating": item.floating, "fixed": item.fixed, "ip6_table_id": item.ip6_table,
+         "table_id": item.table}
         if hasattr(item, "ip6_table") else item._asdict() for item in items]}
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The vpp driver: one VPP with the fip64 plugin for all tenants of the host.
 
-VPP is an item like others: the first uplink brings it up, the last one takes it away. A VPP that died and came back
-is empty, which the next read-back finds.
+VPP is an item like others: the first uplink brings it up, the last one takes it away. A VPP that died and
+came back is empty, which the next read-back finds.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _LOOK = 0.02
 
 
 class VppRoom:
-    """`options`: see StartupOptions; `supervision`: the keyword arguments of Supervisor but on_up and on_down.
+    """`options`: see StartupOptions; `supervision`: Supervisor's keyword arguments, but on_up and on_down.
 
     `seed`: what makes this host's choice of pool addresses its own.
     """
@@ -122,7 +122,8 @@ class VppRoom:
         try:
             client.call("want_interface_events", enable_disable=1, pid=os.getpid())
         except (NotReady, VppError) as error:
-            LOG.warning("VPP does not tell of changed interfaces, they are only looked at every audit: %s", error)
+            LOG.warning("VPP does not tell of changed interfaces, they are only looked at every audit: %s",
+                        error)
 
     def _interface_changed(self, event) -> None:
         if not self._working:
@@ -280,11 +281,13 @@ class VppRoom:
             return []
         now = time.time()
         try:
-            found = self._client(0).get("fip64_binding_get", cursor_table_id=0, table_id=table, only_static=False)
+            found = self._client(0).get("fip64_binding_get", cursor_table_id=0, table_id=table,
+                                        only_static=False)
         except VppError as error:
             raise NotReady(str(error)) from error
         return [ClientBinding(router_id, each.binding.client, each.binding.pool_address,
-                              None if each.is_static else now - each.idle) for each in found]
+                              None if each.is_static else now - each.idle, each.is_static)
+                for each in found]
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:
         return self._asked(self._figures.tenants) if self._started else {}

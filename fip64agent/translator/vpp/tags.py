@@ -23,8 +23,9 @@ _PLAIN = re.compile(r"[\x21-\x7e]+")
 def _mark(begin: str, name: str) -> str:
     if _PLAIN.fullmatch(name) and len(begin) + len(name) <= LONGEST:
         return begin + name
-    # Not from a topology that was checked. It gets a mark all the same; its numbers are not kept over restarts.
-    return begin + "+" + hashlib.sha1(name.encode("utf-8", "backslashreplace"), usedforsecurity=False).hexdigest()
+    # Not from a topology that was checked. It gets a mark all the same, but may lose its number in a restart.
+    digest = hashlib.sha1(name.encode("utf-8", "backslashreplace"), usedforsecurity=False)
+    return f"{begin}+{digest.hexdigest()}"
 
 
 def uplink(port_id: str) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""VPP under traffic, kept by the loop as in the daemon: deaths, hangs, restarts of the agent, another translator."""
+"""VPP under traffic, kept by the loop as in the daemon: deaths, hangs, restarts, another translator."""
 
 import dataclasses
 import os
@@ -56,10 +56,10 @@ class Kept:
     def submit(self, blue=(), green=(), extra=()) -> None:
         """Plan two tenants with these floating IPs, and `extra` mappings of blue's."""
         site = self.site
-        tenants = [site.tenant(name, vlan, fips) for name, vlan, fips in (("blue", 7, blue), ("green", 8, green))
-                   if fips]
-        mappings = [site.mapping(tenant, fip) for tenant, fips in zip(tenants, (f for f in (blue, green) if f),
-                                                                      strict=True) for fip in fips]
+        given = [(name, vlan, fips) for name, vlan, fips in (("blue", 7, blue), ("green", 8, green)) if fips]
+        tenants = [site.tenant(*each) for each in given]
+        mappings = [site.mapping(tenant, fip) for tenant, (_, _, fips) in zip(tenants, given, strict=True)
+                    for fip in fips]
         mappings += [planned.mapping(tenants[0], str(floating), str(fixed), site.uplink.table)
                      for floating, fixed in extra]
         self.loop.submit(dataclasses.replace(
@@ -96,7 +96,8 @@ def vpp_of(site: Site) -> int:
 
 
 def thousand():
-    return [(IPv6Address("2001:db8:f:0:1::") + number, IPv4Address("10.1.0.0") + number) for number in range(998)]
+    return [(IPv6Address("2001:db8:f:0:1::") + number, IPv4Address("10.1.0.0") + number)
+            for number in range(998)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
@@ -114,7 +115,8 @@ def test_1000_fips_are_back_soon_after_a_death_and_clients_keep_their_addresses(
     assert site.client.reaches(FIP_A, 5) and site.client.reaches(FIP_B, 5)
     seconds = time.monotonic() - begun
     lost = len(running.stop().lost)
-    print(f"\nfilled again after {restored:.2f} s, traffic after {seconds:.2f} s, {lost * 0.02:.1f} s without answer")
+    print(f"\nfilled again after {restored:.2f} s, traffic after {seconds:.2f} s, "
+          f"{lost * 0.02:.1f} s without answer")
     assert seconds < 5
     after = [site.client.http_get(fip)["answer"]["you_are"] for fip in (FIP_A, FIP_B)]
     assert after == before

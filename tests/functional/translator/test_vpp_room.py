@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The vpp driver's room against a real VPP: what it makes, what it finds, what it repairs, what it leaves alone."""
+"""The vpp driver's room against a real VPP: what it makes, finds, repairs, and what it leaves alone."""
 
 import dataclasses
 import os
@@ -57,6 +57,10 @@ class Bench:
     def close(self) -> None:
         self.room.close()
         self.links.close()
+
+    def other_uplink(self):
+        return planned.uplink(self.prefix, PORT_B, 2, "vpp", addresses=(IPv6Interface("2001:db8:e::1/64"),),
+                              routes=(), onlink=(IPv6Network("2001:db8:e::/64"),), routed=())
 
     def tenant(self, name: str = "red", vlan: int = 7, **changes):
         return planned.tenant(self.prefix, name, vlan, {}, **{
@@ -228,7 +232,8 @@ def damaged(bench: Bench, objects, *commands: str) -> int:
     (["fip64 mapping del 2001:db8:f::1000 ip6-table 1001"], 1),
     (["set interface ip address host-vpp-11111111 2001:db8:77::1/64"], 1),
     (["set interface ip address del host-vpp-11111111 2001:db8:f::1/64"], 1),
-    (["set interface state host-vpp-11111111 down"], 1), (["set interface mtu packet 1300 host-vpp-11111111"], 1),
+    (["set interface state host-vpp-11111111 down"], 1),
+    (["set interface mtu packet 1300 host-vpp-11111111"], 1),
     (["set ip neighbor del host-vpp-dl.7 169.254.0.1 02:f6:40:00:00:01"], 1),
     (["delete sub-interface host-vpp-dl.7"], 4), (["delete host-interface name vpp-11111111"], 4),
     (["delete host-interface name vpp-dl"], 9)])
@@ -264,7 +269,8 @@ def test_a_veth_that_was_made_anew_is_noticed(bench):
     bench.settle(*objects)
     run("ip", "link", "del", bench.uplink.veth)
     converge(bench.links, bench.host, bench.uplink)
-    dead = [item for item in bench.room.actual().values() if isinstance(item, HostInterface) and item.link == "?"]
+    dead = [item for item in bench.room.actual().values()
+            if isinstance(item, HostInterface) and item.link == "?"]
     assert [item.tag for item in dead] == [f"fip64:uplink:{bench.uplink.port_id}"]
     bench.settle(*objects)
     run("ip", "link", "del", bench.host.downlink)
@@ -272,8 +278,7 @@ def test_a_veth_that_was_made_anew_is_noticed(bench):
 
 
 def test_a_veth_that_is_gone_with_its_uplink_leaves_nothing_in_vpp(bench):
-    other = planned.uplink(bench.prefix, PORT_B, 2, "vpp", addresses=(IPv6Interface("2001:db8:e::1/64"),), routes=(),
-                           onlink=(IPv6Network("2001:db8:e::/64"),), routed=())
+    other = bench.other_uplink()
     objects = bench.standard()
     bench.settle(*objects, other)
     run("ip", "link", "del", other.veth)
@@ -295,7 +300,8 @@ def test_two_fips_swap_their_fixed_addresses(bench):
     red = bench.tenant()
     one, two, other = bench.mappings(red, 3)
     bench.settle(bench.host, bench.uplink, red, one, two, other)
-    swapped = [dataclasses.replace(one, fixed_ip=two.fixed_ip), dataclasses.replace(two, fixed_ip=one.fixed_ip)]
+    swapped = [dataclasses.replace(one, fixed_ip=two.fixed_ip),
+               dataclasses.replace(two, fixed_ip=one.fixed_ip)]
     assert bench.install(bench.host, bench.uplink, red, *swapped, other) == ({}, 2)
     assert bench.install(bench.host, bench.uplink, red, *swapped, other) == ({}, 0)
 
@@ -311,8 +317,7 @@ def test_a_fip_takes_the_fixed_address_of_one_that_goes(bench):
 
 def test_a_fip_moves_to_another_tenant_and_to_another_uplink(bench):
     red, blue = bench.tenant("red", 7), bench.tenant("blue", 8)
-    other = planned.uplink(bench.prefix, PORT_B, 2, "vpp", addresses=(IPv6Interface("2001:db8:e::1/64"),), routes=(),
-                           onlink=(IPv6Network("2001:db8:e::/64"),), routed=())
+    other = bench.other_uplink()
     one, = bench.mappings(red, 1)
     base = [bench.host, bench.uplink, other, red, blue]
     bench.settle(*base, one)
@@ -354,7 +359,8 @@ def test_a_tenants_pool_and_options_change(bench):
     objects = [bench.host, bench.uplink, *bench.mappings(red, 2)]
     bench.settle(*objects, red)
     bench.settle(*objects, dataclasses.replace(red, idle_timeout=60, max_per_64=3, mtu=1400, mtu4=1300))
-    smaller = dataclasses.replace(red, pool_first=IPv4Address("100.64.0.9"), pool_last=IPv4Address("100.64.0.20"))
+    smaller = dataclasses.replace(red, pool_first=IPv4Address("100.64.0.9"),
+                                  pool_last=IPv4Address("100.64.0.20"))
     bench.settle(*objects, smaller)
 
 

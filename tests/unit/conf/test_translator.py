@@ -66,10 +66,10 @@ def test_the_plan_gets_the_translator_that_was_chosen():
     assert options.settings_from(load(fip64__nat64_pool_slice="2/3"), "vpp").pool_slice == (2, 3)
 
 
-@pytest.mark.parametrize(("value", "translator", "words"), [
+@pytest.mark.parametrize(("value", "driver", "words"), [
     ("0/2", "vpp", "from 1 to the count"), ("3/2", "vpp", "from 1 to the count"), ("1/0", "vpp", "from 1 to"),
     ("2/3", "tayga", "the count must be a power of two")])
-def test_slices_that_cannot_be_are_refused_by_name(value, translator, words):
+def test_slices_that_cannot_be_are_refused_by_name(value, driver, words):
     with pytest.raises(ConfigError) as caught:
-        options.settings_from(load(fip64__nat64_pool_slice=value), translator)
+        options.settings_from(load(fip64__nat64_pool_slice=value), driver)
     assert f"[fip64] nat64_pool_slice = {value}" in str(caught.value) and words in str(caught.value)

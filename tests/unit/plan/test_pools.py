@@ -73,25 +73,26 @@ def test_taygas_slices_are_prefixes(number, count, prefix):
 
 # In the plan
 
-def site(translator: str, part=(1, 1), bindings=(), pool=None):
+def site(driver: str, part=(1, 1), bindings=(), pool=None):
     made = add_vm(add_tenant(edge_site(), "red"), "vm-red", "red", "10.0.0.5", "2001:db8:f::10")
-    made.settings = Settings(translator=translator, pool_slice=part)
+    made.settings = Settings(translator=driver, pool_slice=part)
     return made.change("routers", "red", nat64_bindings=tuple(bindings),
                        nat64_pool=IPv4Network(pool) if pool else None)
 
 
-@pytest.mark.parametrize(("translator", "part", "ends"), [
+@pytest.mark.parametrize(("driver", "part", "ends"), [
     ("vpp", (1, 1), ("100.64.0.1", "100.64.255.254")), ("vpp", (2, 2), ("100.64.128.0", "100.64.255.254")),
-    ("tayga", (1, 1), ("100.64.0.0", "100.64.255.255")), ("tayga", (2, 2), ("100.64.128.0", "100.64.255.255"))])
-def test_a_tenant_has_this_hosts_part_of_its_pool(translator, part, ends):
-    tenant = plan(site(translator, part).inputs).tenants["red"]
+    ("tayga", (1, 1), ("100.64.0.0", "100.64.255.255")),
+    ("tayga", (2, 2), ("100.64.128.0", "100.64.255.255"))])
+def test_a_tenant_has_this_hosts_part_of_its_pool(driver, part, ends):
+    tenant = plan(site(driver, part).inputs).tenants["red"]
     assert (str(tenant.pool_first), str(tenant.pool_last)) == ends
     assert str(tenant.pool) == "100.64.0.0/16", "the VMs' answers to any of it go to the translator"
 
 
-@pytest.mark.parametrize(("translator", "part"), [("vpp", (1, 4)), ("tayga", (1, 2))])
-def test_an_empty_slice_is_that_tenants_error(translator, part):
-    desired = plan(site(translator, part, pool="192.0.2.0/30").inputs)
+@pytest.mark.parametrize(("driver", "part"), [("vpp", (1, 4)), ("tayga", (1, 2))])
+def test_an_empty_slice_is_that_tenants_error(driver, part):
+    desired = plan(site(driver, part, pool="192.0.2.0/30").inputs)
     assert desired.tenants == desired.mappings == {}
     problem = desired.problems["tenant", "red"]
     assert problem == desired.problems["fip", "fip-vm-red"]
@@ -107,28 +108,30 @@ def test_a_pool_of_more_than_a_10_is_too_much_for_vpp_on_one_host():
     assert plan(site("tayga", pool="64.0.0.0/9").inputs).problems == {}
 
 
-@pytest.mark.parametrize("translator", ["vpp", "tayga"])
-def test_static_bindings_of_this_hosts_part(translator):
-    bindings = [Nat64Binding(OTHER, IPv4Address("100.64.200.1")), Nat64Binding(CLIENT, IPv4Address("100.64.1.9"))]
-    planned = [plan(site(translator, part, bindings).inputs) for part in ((1, 1), (1, 2), (2, 2))]
+@pytest.mark.parametrize("driver", ["vpp", "tayga"])
+def test_static_bindings_of_this_hosts_part(driver):
+    bindings = [Nat64Binding(OTHER, IPv4Address("100.64.200.1")),
+                Nat64Binding(CLIENT, IPv4Address("100.64.1.9"))]
+    planned = [plan(site(driver, part, bindings).inputs) for part in ((1, 1), (1, 2), (2, 2))]
     assert [desired.tenants["red"].bindings for desired in planned] == [
         ((CLIENT, IPv4Address("100.64.1.9")), (OTHER, IPv4Address("100.64.200.1"))),
         ((CLIENT, IPv4Address("100.64.1.9")),), ((OTHER, IPv4Address("100.64.200.1")),)]
     assert all(desired.problems == {} for desired in planned)
 
 
-@pytest.mark.parametrize(("translator", "address", "words"), [
+@pytest.mark.parametrize(("driver", "address", "words"), [
     ("vpp", "10.9.9.9", "pool address 10.9.9.9 is not in its NAT64 pool 100.64.0.0/16"),
     ("vpp", "100.64.0.0", "is the first or last of its NAT64 pool"),
     ("vpp", "100.64.255.255", "is the first or last of its NAT64 pool"),
     ("tayga", "100.64.0.1", "is one that tayga keeps for itself on this host")])
-def test_a_binding_that_cannot_be_costs_only_itself(translator, address, words):
+def test_a_binding_that_cannot_be_costs_only_itself(driver, address, words):
     bindings = [Nat64Binding(CLIENT, IPv4Address(address)), Nat64Binding(OTHER, IPv4Address("100.64.0.9"))]
-    desired = plan(site(translator, bindings=bindings).inputs)
+    desired = plan(site(driver, bindings=bindings).inputs)
     assert desired.tenants["red"].bindings == ((OTHER, IPv4Address("100.64.0.9")),)
     assert desired.problems.keys() == {("tenant", "red")}
     reason = desired.problems["tenant", "red"].reason
-    assert reason.startswith(f"router red: the static binding of client {CLIENT} is left out: ") and words in reason
+    assert reason.startswith(f"router red: the static binding of client {CLIENT} is left out: ")
+    assert words in reason
 
 
 def test_mtus_of_a_tenant_are_the_smallest_on_its_way():

@@ -107,7 +107,8 @@ routers:
 - {id: s, nat64_bindings: ~}
 """
     routers = parse(text, "t").routers
-    assert routers["r"].nat64_bindings == (Nat64Binding(IPv6Address("2001:db8::1"), IPv4Address("100.64.0.7")),)
+    binding = Nat64Binding(IPv6Address("2001:db8::1"), IPv4Address("100.64.0.7"))
+    assert routers["r"].nat64_bindings == (binding,)
     assert routers["s"].nat64_bindings == ()
 
 

@@ -578,14 +578,16 @@ ONE_FAULT = {
     ),
     "two bindings of one client": (
         POOL,
-        POOL + "  nat64_bindings: [{ipv6_address: '2001:db8::1', pool_address: 100.65.0.1},\n   {ipv6_address: '2001:db8::1', pool_address: 100.65.0.2}]\n",
+        POOL + "  nat64_bindings: [{ipv6_address: '2001:db8::1', pool_address: 100.65.0.1},\n"
+        "   {ipv6_address: '2001:db8::1', pool_address: 100.65.0.2}]\n",
         "   {ipv6_address: '2001:",
         "routers[0].nat64_bindings[1].ipv6_address",
         "2001:db8::1 already has a pool address by nat64_bindings[0]",
     ),
     "two bindings of one pool address": (
         POOL,
-        POOL + "  nat64_bindings: [{ipv6_address: '2001:db8::1', pool_address: 100.65.0.1},\n   {ipv6_address: '2001:db8::2', pool_address: 100.65.0.1}]\n",
+        POOL + "  nat64_bindings: [{ipv6_address: '2001:db8::1', pool_address: 100.65.0.1},\n"
+        "   {ipv6_address: '2001:db8::2', pool_address: 100.65.0.1}]\n",
         "   {ipv6_address: '2001:",
         "routers[0].nat64_bindings[1].pool_address",
         "100.65.0.1 is already the pool address of client 2001:db8::1",

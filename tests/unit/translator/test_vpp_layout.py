@@ -28,8 +28,8 @@ UP, RED = f"fip64:uplink:{PORT}", "fip64:tenant:red"
 
 
 def tenant(**changes):
-    return planned.tenant("p-", "red", 7, {"10.0.0.5": "2001:db8:f::a"}, translator="vpp", netns="", core_link="",
-                          **changes)
+    return planned.tenant("p-", "red", 7, {"10.0.0.5": "2001:db8:f::a"}, translator="vpp", netns="",
+                          core_link="", **changes)
 
 
 def expand(obj, site=SITE):
@@ -67,8 +67,9 @@ def test_a_prefix_that_is_served_is_not_routed_elsewhere():
 def test_tenant():
     obj = tenant(bindings=((IPv6Address("2001:db8:9::1"), IPv4Address("100.64.0.9")),), mtu=1000, mtu4=1400)
     items = expand(obj)
-    pool = Tenant64(7, RED, IPv4Address("100.64.0.1"), IPv4Address("100.64.255.254"), IPv4Address("192.0.0.8"),
-                    planned.UPLINK_ADDRESS.ip, 1400, 1280, layout.hash_seed(b"seed", "red"), 7200, 256)
+    pool = Tenant64(7, RED, IPv4Address("100.64.0.1"), IPv4Address("100.64.255.254"),
+                    IPv4Address("192.0.0.8"), planned.UPLINK_ADDRESS.ip, 1400, 1280,
+                    layout.hash_seed(b"seed", "red"), 7200, 256)
     assert items == [
         Table(4, 7, RED), SubInterface(RED, "fip64:downlink:", 7, 9216, 7),
         Address(RED, IPv4Interface("192.0.0.8/32")),
@@ -98,9 +99,8 @@ def test_seeds_differ_by_host_and_tenant_and_stay():
 
 
 def test_every_kind_is_made_after_what_it_stands_on():
-    order = [type(item) for obj in (planned.host("p-", "vpp"), planned.uplink("p-", translator="vpp"), tenant())
-             for item in expand(obj)]
-    assert set(order) <= set(RANK)
+    objects = (planned.host("p-", "vpp"), planned.uplink("p-", translator="vpp"), tenant())
+    assert {type(item) for obj in objects for item in expand(obj)} <= set(RANK)
     assert RANK[Table] < RANK[HostInterface] < RANK[SubInterface] < RANK[Address] < RANK[Route]
     assert RANK[Table] < RANK[Tenant64] < RANK[Mapping] and RANK[Tenant64] < RANK[Binding]
 
@@ -114,7 +114,8 @@ def test_marks_fit_into_vpps_fields(name):
         assert tags.tenant_of(tags.uplink(name)) is None
 
 
-@pytest.mark.parametrize(("mtu", "frame"), [(1280, 2048), (1500, 2048), (1920, 2048), (1921, 4096), (9216, 10240)])
+@pytest.mark.parametrize(("mtu", "frame"), [
+    (1280, 2048), (1500, 2048), (1920, 2048), (1921, 4096), (9216, 10240)])
 def test_a_slot_of_the_ring_holds_a_packet(mtu, frame):
     item = HostInterface("fip64:downlink:", "vpp-dl", "02:f6:40:ff:ff:ff", mtu, 0)
     assert requests.host_interface(item)[1]["tx_frame_size"] == frame
