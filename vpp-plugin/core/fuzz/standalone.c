@@ -19,6 +19,17 @@ rnd (void)
   return (uint32_t) (state >> 32);
 }
 
+#ifdef FIP64_FUZZ_BYTES
+/* Operations: any bytes will do. */
+static size_t
+make (uint8_t *p)
+{
+  size_t len = 8 + 3 * (size_t) (rnd () % 400);
+  for (size_t k = 0; k < len; k++)
+    p[k] = (uint8_t) rnd ();
+  return len;
+}
+#else
 /* Something like a packet: fields that decide about the path taken get likely values. */
 static size_t
 make (uint8_t *p)
@@ -84,6 +95,7 @@ make (uint8_t *p)
     }
   return len;
 }
+#endif
 
 int
 main (int argc, char **argv)

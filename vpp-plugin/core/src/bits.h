@@ -77,17 +77,21 @@ fip64_bits_free (struct fip64_bits *b)
     free (b->words[l]);
 }
 
-/* Empty, for numbers below n. False: no memory; fip64_bits_free() is still due. */
+/* For numbers below n: none of them, or all. False: no memory; fip64_bits_free() is still due. */
 static inline bool
-fip64_bits_init (struct fip64_bits *b, uint32_t n)
+fip64_bits_init (struct fip64_bits *b, uint32_t n, bool full)
 {
   for (int l = 0; l < FIP64_BITS_LEVELS; l++)
     {
-      n = n / 64 + (n % 64 != 0);
-      b->n_words[l] = n;
-      b->words[l] = calloc (n, sizeof (uint64_t));
+      uint32_t words = n / 64 + (n % 64 != 0);
+      b->n_words[l] = words;
+      b->words[l] = calloc (words, sizeof (uint64_t));
       if (!b->words[l])
 	return false;
+      if (full)
+	for (uint32_t w = 0; w < words; w++)
+	  b->words[l][w] = w < n / 64 ? ~(uint64_t) 0 : ((uint64_t) 1 << n % 64) - 1;
+      n = words;
     }
   return true;
 }

@@ -5,17 +5,20 @@
  * Who goes first: a heap over the last-use times that were seen, which readers move on without telling. What is seen is
  * never later than what is true, so once the heap's first is seen to be true, it is the least recently used of all.
  */
+#define _GNU_SOURCE /* mincore */
 #include <fip64/pool_inline.h>
 
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "bits.h"
 
-/* Last-use times further back than this are moved up to it, so that comparing modulo 2^32 stays meaningful. */
+/* Last-use times further back than TOO_OLD are moved up to OLDEST, so that comparing modulo 2^32 stays meaningful. */
 #define OLDEST (1u << 30)
-/* Bindings that expire() looks at before it lets go of the lock. */
+#define TOO_OLD (3u << 29)
+/* Bindings that expire() and walk() look at before they let go of the lock. */
 #define BATCH 64
 /* And those that an eviction looks at: in a full pool where more than so many were used since they were last seen, the
    oldest of those goes. */
@@ -59,13 +62,19 @@ struct fip64_pool_book
   uint32_t lock;
   uint32_t idle_timeout, max_per_64;
   uint32_t n, n_static;
-  struct note *notes;
   struct fip64_bits vacant, fixed; /* addresses without binding; with a static one */
   struct heap lru;
-  struct group *groups;
   uint32_t n_groups, free_groups; /* ever used; first of the unused ones, or ~0 */
-  uint32_t *index;		  /* open addressing: group + 1 by prefix */
-  uint32_t index_mask, index_used;
+  uint32_t index_mask;
+  size_t group_bytes; /* of their heaps */
+
+  /* Reserved for as many as there are addresses, like slots and heads: nothing is ever moved while others wait for the
+     lock. */
+  uint8_t *memory;
+  size_t memory_size;
+  struct note *notes;
+  struct group *groups;
+  uint32_t *index; /* open addressing, at most half full: group + 1 by prefix */
 };
 
 /* -- lock ------------------------------------------------------------------------------------------------------- */
@@ -83,9 +92,13 @@ relax (void)
 static void
 acquire (struct fip64_pool *p)
 {
+  uint32_t spins = 0;
   while (__atomic_exchange_n (&p->book->lock, 1, __ATOMIC_ACQUIRE))
     while (__atomic_load_n (&p->book->lock, __ATOMIC_RELAXED))
-      relax ();
+      if (++spins % 1024)
+	relax ();
+      else
+	sched_yield (); /* its holder may be waiting for this processor */
 }
 
 static void
@@ -106,20 +119,6 @@ static uint32_t
 last_used (const struct fip64_pool *p, uint32_t slot)
 {
   return __atomic_load_n (&p->slots[slot].last_used, __ATOMIC_RELAXED);
-}
-
-static bool
-heap_reserve (struct heap *h)
-{
-  if (h->n < h->room)
-    return true;
-  uint32_t room = h->room ? h->room * 2 : 2;
-  struct node *nodes = realloc (h->nodes, room * sizeof *nodes);
-  if (!nodes)
-    return false;
-  h->nodes = nodes;
-  h->room = room;
-  return true;
 }
 
 static void
@@ -201,62 +200,42 @@ index_find (const struct fip64_pool *p, uint64_t prefix)
   return i;
 }
 
-static bool
-index_grow (struct fip64_pool *p)
-{
-  struct fip64_pool_book *k = p->book;
-  if (k->index && k->index_used * 2 <= k->index_mask)
-    return true;
-  uint32_t mask = k->index ? k->index_mask * 2 + 1 : 63, *old = k->index, n = k->index ? k->index_mask + 1 : 0;
-  uint32_t *index = calloc ((size_t) mask + 1, sizeof *index);
-  if (!index)
-    return false;
-  k->index = index;
-  k->index_mask = mask;
-  for (uint32_t i = 0; i < n; i++)
-    if (old[i])
-      index[index_find (p, k->groups[old[i] - 1].prefix)] = old[i];
-  free (old);
-  return true;
-}
-
 static struct group *
 group_find (struct fip64_pool *p, uint64_t prefix)
 {
   struct fip64_pool_book *k = p->book;
-  if (!k->index)
-    return NULL;
   uint32_t at = k->index[index_find (p, prefix)];
   return at ? k->groups + at - 1 : NULL;
 }
 
-/* Find or make; NULL without memory. */
+/* Find or make, with room for one more; NULL without memory. */
 static struct group *
 group_get (struct fip64_pool *p, uint64_t prefix)
 {
   struct fip64_pool_book *k = p->book;
   struct group *g = group_find (p, prefix);
-  if (g)
+  struct heap *h = g ? &g->heap : NULL;
+  if (h && h->n < h->room)
     return g;
-  if (!index_grow (p))
+  uint32_t room = h ? h->room * 2 : 1;
+  struct node *nodes = realloc (h ? h->nodes : NULL, room * sizeof *nodes);
+  if (!nodes)
     return NULL;
-  if (k->free_groups == ~0u)
+  if (!g)
     {
-      if ((k->n_groups & (k->n_groups - 1)) == 0) /* full: a power of 2 */
-	{
-	  struct group *groups = realloc (k->groups, (k->n_groups ? k->n_groups * 2 : 1) * sizeof *groups);
-	  if (!groups)
-	    return NULL;
-	  k->groups = groups;
-	}
-      k->groups[k->n_groups].next_free = ~0u;
-      k->free_groups = k->n_groups++;
+      uint32_t i = k->free_groups;
+      if (i == ~0u)
+	i = k->n_groups++;
+      else
+	k->free_groups = k->groups[i].next_free;
+      g = k->groups + i;
+      *g = (struct group){ .prefix = prefix };
+      k->index[index_find (p, prefix)] = i + 1;
+      h = &g->heap;
     }
-  g = k->groups + k->free_groups;
-  k->free_groups = g->next_free;
-  *g = (struct group){ .prefix = prefix };
-  k->index[index_find (p, prefix)] = (uint32_t) (g - k->groups) + 1;
-  k->index_used++;
+  k->group_bytes += (room - h->room) * sizeof *nodes;
+  h->nodes = nodes;
+  h->room = room;
   return g;
 }
 
@@ -278,7 +257,7 @@ group_drop_if_empty (struct fip64_pool *p, struct group *g)
 	}
     }
   k->index[gap] = 0;
-  k->index_used--;
+  k->group_bytes -= g->heap.room * sizeof (struct node);
   free (g->heap.nodes);
   g->heap = (struct heap){ 0 };
   g->next_free = k->free_groups;
@@ -361,7 +340,7 @@ count (uint32_t *counter, int by)
   __atomic_store_n (counter, *counter + (uint32_t) by, __ATOMIC_RELAXED);
 }
 
-/* Into the heaps; g has room. */
+/* Into the heaps; g has room for it. */
 static void
 enlist (struct fip64_pool *p, uint32_t slot, struct group *g)
 {
@@ -445,8 +424,6 @@ bind_dynamic (struct fip64_pool *p, const uint8_t v6[16], uint32_t now, struct f
       change->slot = fip64_slot_used (p, slot, now);
       return FIP64_POOL_OK;
     }
-  if (!heap_reserve (&k->lru))
-    return FIP64_POOL_NO_MEMORY;
   uint64_t prefix = fip64_load64 (v6);
   for (struct group *g; k->max_per_64 && change->n_evicted < 2 && (g = group_find (p, prefix))
 			&& g->heap.n >= k->max_per_64;)
@@ -462,11 +439,6 @@ bind_dynamic (struct fip64_pool *p, const uint8_t v6[16], uint32_t now, struct f
   struct group *g = group_get (p, prefix);
   if (!g)
     return FIP64_POOL_NO_MEMORY;
-  if (!heap_reserve (&g->heap))
-    {
-      group_drop_if_empty (p, g);
-      return FIP64_POOL_NO_MEMORY;
-    }
   occupy (p, slot, home, v6, now);
   enlist (p, slot, g);
   change->slot = slot;
@@ -576,7 +548,7 @@ static void
 expire_some (struct fip64_pool *p, uint32_t now, uint32_t looks, struct expiry *x)
 {
   struct fip64_pool_book *k = p->book;
-  uint32_t limit = k->idle_timeout ? k->idle_timeout : OLDEST;
+  uint32_t limit = k->idle_timeout ? k->idle_timeout : TOO_OLD;
   for (x->n = 0; looks--;)
     {
       struct node first = k->lru.n ? k->lru.nodes[0] : (struct node){ now, 0 };
@@ -628,37 +600,62 @@ fip64_pool_expire (struct fip64_pool *p, uint32_t now, uint32_t max, fip64_pool_
   return gone_n;
 }
 
+static uint32_t
+allowed_timeout (uint32_t timeout)
+{
+  return timeout < OLDEST ? timeout : OLDEST;
+}
+
 void
 fip64_pool_tune (struct fip64_pool *p, uint32_t idle_timeout, uint32_t max_per_64)
 {
   acquire (p);
-  p->book->idle_timeout = idle_timeout < OLDEST ? idle_timeout : OLDEST;
+  p->book->idle_timeout = allowed_timeout (idle_timeout);
   p->book->max_per_64 = max_per_64;
   release (p);
 }
 
 /* -- telling ---------------------------------------------------------------------------------------------------- */
 
+/* The first bound slot from `slot` on, looking at so many words of the set of vacant ones at most: then, or at the end,
+   it may be a vacant one. */
+static uint32_t
+next_bound (const struct fip64_pool *p, uint32_t slot, uint32_t words)
+{
+  while (words-- && slot < p->n_slots)
+    {
+      uint64_t bound = ~p->book->vacant.words[0][slot / 64] >> (slot % 64);
+      if (bound)
+	return slot + (uint32_t) __builtin_ctzll (bound);
+      slot = (slot | 63) + 1;
+    }
+  return slot;
+}
+
 uint32_t
 fip64_pool_walk (struct fip64_pool *p, uint32_t *cursor, uint32_t max, int only_static, struct fip64_binding *out)
 {
   struct fip64_pool_book *k = p->book;
   uint32_t n = 0, slot = *cursor;
-  acquire (p);
   while (n < max && slot < p->n_slots)
     {
-      if (only_static && (slot = fip64_bits_next (&k->fixed, slot)) == FIP64_BITS_NONE)
-	break;
-      if (!fip64_bits_get (&k->vacant, slot))
+      acquire (p);
+      for (uint32_t looks = 0; looks < BATCH && n < max; looks++)
 	{
-	  slot_address (p, slot, out[n].v6);
-	  out[n].v4 = fip64_hton32 (p->first + slot);
-	  out[n].last_used = last_used (p, slot);
-	  out[n++].is_static = fip64_bits_get (&k->fixed, slot);
+	  slot = only_static ? fip64_bits_next (&k->fixed, slot) : next_bound (p, slot, BATCH);
+	  if (slot >= p->n_slots)
+	    break;
+	  if (!fip64_bits_get (&k->vacant, slot))
+	    {
+	      slot_address (p, slot, out[n].v6);
+	      out[n].v4 = fip64_hton32 (p->first + slot);
+	      out[n].last_used = last_used (p, slot);
+	      out[n++].is_static = fip64_bits_get (&k->fixed, slot);
+	      slot++;
+	    }
 	}
-      slot++;
+      release (p);
     }
-  release (p);
   *cursor = slot < p->n_slots ? slot : p->n_slots;
   return n;
 }
@@ -700,7 +697,19 @@ fip64_pool_result_text (enum fip64_pool_result r)
 
 /* -- memory ----------------------------------------------------------------------------------------------------- */
 
-static void *
+/* Look-ups go to random slots. Beyond 8 MB these are more pages of 4 KB than a TLB has entries, and a look-up costs
+   half as much again (measured: 1,000,000 clients). The price: where one slot is touched, 2 MB are resident. */
+#define HUGE_PAGES_FROM (1u << 18)
+
+static void
+madvise_huge (void *start, size_t size)
+{
+  uintptr_t page = (uintptr_t) sysconf (_SC_PAGESIZE), from = (uintptr_t) start & ~(page - 1);
+  /* A kernel without them refuses: so be it. */
+  (void) madvise ((void *) from, (uintptr_t) start + size - from, MADV_HUGEPAGE);
+}
+
+static uint8_t *
 reserve (size_t size)
 {
   void *p = mmap (NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -708,7 +717,7 @@ reserve (size_t size)
 }
 
 static size_t
-touched (void *start, size_t size)
+touched (uint8_t *start, size_t size)
 {
   unsigned char pages[256];
   size_t page = (size_t) sysconf (_SC_PAGESIZE), bytes = 0;
@@ -716,33 +725,48 @@ touched (void *start, size_t size)
     {
       size_t rest = size - at, n = (rest + page - 1) / page;
       n = n < sizeof pages ? n : sizeof pages;
-      if (mincore ((char *) start + at, n * page < rest ? n * page : rest, pages) == 0)
+      if (mincore (start + at, n * page < rest ? n * page : rest, pages) == 0)
 	for (size_t i = 0; i < n; i++)
 	  bytes += pages[i] & 1 ? page : 0;
     }
   return bytes;
 }
 
-static size_t
-slots_size (const struct fip64_pool *p)
+/* The next part of one piece of memory, at a cache line's beginning; NULL as long as there is none. */
+static void *
+part (uint8_t *memory, size_t *used, size_t n, size_t size)
 {
-  return (size_t) p->n_buckets * 4 * sizeof *p->slots;
+  void *at = memory ? memory + *used : NULL;
+  *used += (n * size + 63) / 64 * 64;
+  return at;
+}
+
+/* Hands out k->memory; returns how much it takes. */
+static size_t
+lay_out (struct fip64_pool *p)
+{
+  struct fip64_pool_book *k = p->book;
+  size_t used = 0, n = p->n_slots;
+  p->slots = part (k->memory, &used, (size_t) p->n_buckets * 4, sizeof *p->slots);
+  p->heads = part (k->memory, &used, p->n_buckets, sizeof *p->heads);
+  k->notes = part (k->memory, &used, n, sizeof *k->notes);
+  k->groups = part (k->memory, &used, n, sizeof *k->groups);
+  k->index = part (k->memory, &used, (size_t) k->index_mask + 1, sizeof *k->index);
+  k->lru.nodes = part (k->memory, &used, n, sizeof *k->lru.nodes);
+  return used;
 }
 
 size_t
-fip64_pool_bytes (const struct fip64_pool *p)
+fip64_pool_bytes (const struct fip64_pool *pool)
 {
+  struct fip64_pool *p = (struct fip64_pool *) pool;
   struct fip64_pool_book *k = p->book;
-  acquire ((struct fip64_pool *) p);
-  size_t bytes = sizeof *p + sizeof *k + k->lru.room * sizeof (struct node)
-		 + (k->index ? ((size_t) k->index_mask + 1) * sizeof *k->index : 0);
-  for (uint32_t i = 0; i < k->n_groups; i++)
-    bytes += sizeof *k->groups + k->groups[i].heap.room * sizeof (struct node);
+  acquire (p);
+  size_t bytes = sizeof *p + sizeof *k + k->group_bytes;
+  release (p);
   for (int l = 0; l < FIP64_BITS_LEVELS; l++)
     bytes += (k->vacant.n_words[l] + (size_t) k->fixed.n_words[l]) * sizeof (uint64_t);
-  release ((struct fip64_pool *) p);
-  return bytes + touched (p->slots, slots_size (p)) + touched (p->heads, p->n_buckets * sizeof *p->heads)
-	 + touched (k->notes, p->n_slots * sizeof *k->notes);
+  return bytes + touched (k->memory, k->memory_size);
 }
 
 void
@@ -751,23 +775,13 @@ fip64_pool_free (struct fip64_pool *p)
   if (!p)
     return;
   struct fip64_pool_book *k = p->book;
-  if (k)
-    {
-      for (uint32_t i = 0; i < k->n_groups; i++)
-	free (k->groups[i].heap.nodes);
-      free (k->groups);
-      free (k->index);
-      free (k->lru.nodes);
-      fip64_bits_free (&k->vacant);
-      fip64_bits_free (&k->fixed);
-      if (k->notes)
-	munmap (k->notes, p->n_slots * sizeof *k->notes);
-      free (k);
-    }
-  if (p->slots)
-    munmap (p->slots, slots_size (p));
-  if (p->heads)
-    munmap (p->heads, p->n_buckets * sizeof *p->heads);
+  for (uint32_t i = 0; i < k->n_groups; i++)
+    free (k->groups[i].heap.nodes);
+  if (k->memory)
+    munmap (k->memory, k->memory_size);
+  fip64_bits_free (&k->vacant);
+  fip64_bits_free (&k->fixed);
+  free (k);
   free (p);
 }
 
@@ -778,8 +792,6 @@ refusal (const struct fip64_pool_conf *c)
     return "the pool's last address is before its first";
   if (c->last - c->first >= FIP64_POOL_MAX)
     return "the pool has more than 4194304 addresses";
-  if (c->idle_timeout > OLDEST)
-    return "the idle timeout is longer than 12 days";
   return NULL;
 }
 
@@ -791,28 +803,36 @@ fip64_pool_new (const struct fip64_pool_conf *c, const char **why)
     return NULL;
   *why = "out of memory";
   struct fip64_pool *p = aligned_alloc (64, (sizeof *p + 63) / 64 * 64);
-  if (!p)
-    return NULL;
+  struct fip64_pool_book *k = calloc (1, sizeof *k);
+  if (!p || !k)
+    {
+      free (p);
+      free (k);
+      return NULL;
+    }
   memset (p, 0, sizeof *p);
   p->first = c->first;
   p->n_slots = c->last - c->first + 1;
   p->n_buckets = (p->n_slots + 3) / 4;
   p->hash_seed = c->hash_seed;
-  p->slots = reserve (slots_size (p));
-  p->heads = reserve (p->n_buckets * sizeof *p->heads);
-  p->book = calloc (1, sizeof *p->book);
-  struct fip64_pool_book *k = p->book;
-  if (!k || !p->slots || !p->heads || !(k->notes = reserve (p->n_slots * sizeof *k->notes))
-      || !fip64_bits_init (&k->vacant, p->n_slots) || !fip64_bits_init (&k->fixed, p->n_slots))
+  p->book = k;
+  k->idle_timeout = allowed_timeout (c->idle_timeout);
+  k->max_per_64 = c->max_per_64;
+  k->free_groups = ~0u;
+  for (k->index_mask = 1; k->index_mask < 2 * p->n_slots;)
+    k->index_mask = k->index_mask << 1 | 1;
+
+  k->memory_size = lay_out (p);
+  k->memory = reserve (k->memory_size);
+  lay_out (p);
+  if (k->memory && p->n_slots >= HUGE_PAGES_FROM)
+    madvise_huge (p->slots, (size_t) p->n_slots * sizeof *p->slots);
+  if (!k->memory || !fip64_bits_init (&k->vacant, p->n_slots, true)
+      || !fip64_bits_init (&k->fixed, p->n_slots, false))
     {
       fip64_pool_free (p);
       return NULL;
     }
-  k->idle_timeout = c->idle_timeout;
-  k->max_per_64 = c->max_per_64;
-  k->free_groups = ~0u;
-  for (uint32_t i = 0; i < p->n_slots; i++)
-    fip64_bits_set (&k->vacant, i);
   *why = NULL;
   return p;
 }

@@ -10,9 +10,10 @@
  * Readers take no lock: a slot's sequence number is odd while it is written, and a reader that saw it change looks
  * again. Whatever changes bindings takes the pool's lock, a spin lock that is held for microseconds. Time is in
  * milliseconds, counted from anything, modulo 2^32, and given by the caller. Between two calls of fip64_pool_expire it
- * may advance by at most 2^29 (six days). It may go back a little, as the clocks of several threads do.
+ * must not advance by more than 2^28 (three days). It may go back a little, as the clocks of several threads do.
  *
- * When no address is free the least recently used dynamic binding goes, exactly. A client /64 that reached its cap
+ * When no address is free the least recently used dynamic binding goes (exactly, unless more than 1,024 were used since
+ * the pool last looked at them: then one of the least recently used ones). A client /64 that reached its cap
  * gives up its own least recently used one. Static bindings never go by themselves.
  */
 #ifndef FIP64_POOL_H
@@ -41,7 +42,7 @@ struct fip64_pool_conf
 {
   uint32_t first, last;	  /* IPv4, host byte order, both included */
   uint64_t hash_seed;
-  uint32_t idle_timeout;  /* ms after which a dynamic binding goes; 0: never; below 2^31 */
+  uint32_t idle_timeout;  /* ms after which a dynamic binding goes; 0: never; more than 2^30 is 2^30 */
   uint32_t max_per_64;	  /* dynamic bindings of one client /64; 0: no cap */
 };
 
@@ -111,7 +112,7 @@ enum fip64_pool_result fip64_pool_bind_static (struct fip64_pool *p, const uint8
 /* Static or dynamic. */
 enum fip64_pool_result fip64_pool_unbind (struct fip64_pool *p, const uint8_t v6[16], struct fip64_pool_change *change);
 
-/* Remove up to `max` dynamic bindings that were idle for longer than the timeout, the longest idle first; returns how
+/* Remove up to `max` dynamic bindings that were idle for longer than the timeout, in any order; returns how
    many, each told to `gone` (may be NULL), outside of the lock. Looks at no more than max + 65536 bindings. Call it every
    second or so, also without a timeout: it keeps old last-use times from coming back as new ones. */
 typedef void fip64_pool_gone (void *arg, const uint8_t v6[16], uint32_t slot);

@@ -36,7 +36,8 @@ fip64_mulfold (uint64_t a, uint64_t b)
 FIP64_INLINE uint64_t
 fip64_pool_hash (uint64_t seed, const uint8_t v6[16])
 {
-  uint64_t h = fip64_mulfold (fip64_load64 (v6) ^ seed, fip64_load64 (v6 + 8) ^ (seed * 0xd6e8feb86659fd93u + 0x5851f42d4c957f2du));
+  uint64_t other = seed * 0xd6e8feb86659fd93u + 0x5851f42d4c957f2du;
+  uint64_t h = fip64_mulfold (fip64_load64 (v6) ^ seed, fip64_load64 (v6 + 8) ^ other);
   return fip64_mulfold (h ^ seed, 0x9e3779b97f4a7c15u);
 }
 
