@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import struct
+import time
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +44,13 @@ def tenant(table_id: int = 1, **changes: Any) -> dict[str, Any]:
     return {"table_id": table_id, "pool_first": POOL[0], "pool_last": POOL[1], "address4": "192.0.2.1",
             "address6": "2001:db8::1", "mtu4": 1500, "mtu6": 1500, "hash_seed": 7, "idle_timeout": 0,
             "max_per_64": 0, "tag": "", **changes}
+
+
+def until(condition: Callable[[], object], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def write_pcap(file: Path, frames: list[bytes]) -> None:

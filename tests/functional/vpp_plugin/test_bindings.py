@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from tests.functional.vpp_plugin.control import Binding, Control, binding, write_pcap
+from tests.functional.vpp_plugin.control import Binding, Control, binding, until, write_pcap
 
 MADE, EVICTED, EXPIRED, REMOVED = range(4)
 FIP = "2001:db8::a"
@@ -43,13 +43,6 @@ def counted(control: Control, table_id: int = 1) -> dict[str, int]:
     with control.vpp.stats() as stats:
         return {name: stats[f"/fip64/tenant/{name}"][:, index].sum() for name in (
             "bindings-made", "bindings-evicted", "bindings-expired", "bindings-removed", "bindings-refused")}
-
-
-def until(condition, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.fixture
