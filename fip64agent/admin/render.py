@@ -144,6 +144,8 @@ def trace(answer: dict[str, Any]) -> str:
 
 
 def _seen(answer: dict[str, Any]) -> Iterator[str]:
+    if answer["live_problem"]:
+        yield from ("", f"Real packets cannot be shown: {answer['live_problem']}")
     if answer["seen"] is None:
         return
     yield ""

@@ -13,7 +13,7 @@ from typing import Any
 
 from fip64agent.admin import ovstrace, packets, report
 from fip64agent.admin.state import States
-from fip64agent.exceptions import Fip64Error
+from fip64agent.exceptions import Fip64Error, NotReady
 from fip64agent.plan.desired import ACTIVE, Mapping64, Tenant, Uplink
 from fip64agent.reconcile.explain import (
     NOT_REACHED,
@@ -207,7 +207,7 @@ def trace(agent, fip_id: str, client: str | None = None, live: float | None = No
     """Walk a packet from `client` (an IPv6 address; by default one on the uplink's link) and back.
 
     `live`: seconds to wait for real packets as well. Raises: ValueError when `client` is no IPv6 unicast
-    address; NotReady when real packets are wanted and cannot be shown.
+    address.
     """
     address = None
     if client is not None:
@@ -219,10 +219,13 @@ def trace(agent, fip_id: str, client: str | None = None, live: float | None = No
             raise ValueError(f"client {client} is not an address that a client can have")
     walk = _Walk(agent, fip_id, address)
     steps = walk.run()
-    seen = None
+    seen = problem = None
     if live is not None and walk.journey is not None:
-        seen = [{"seconds": each.at, "lines": list(each.lines)}
-                for each in agent.rooms["translator"].watch(walk.journey, live)]
+        try:
+            seen = [{"seconds": each.at, "lines": list(each.lines)}
+                    for each in agent.rooms["translator"].watch(walk.journey, live)]
+        except NotReady as error:
+            problem = str(error)
     return {
         "fip": fip_id,
         "floating_ip_address": report.label(walk.states, Mapping64.kind, fip_id),
@@ -232,5 +235,6 @@ def trace(agent, fip_id: str, client: str | None = None, live: float | None = No
         "stops_at": next((step.name for step in steps if step.result == STOP), None),
         "steps": [dataclasses.asdict(step) for step in steps],
         "live_seconds": live,
+        "live_problem": problem,
         "seen": seen,
     }

@@ -13,7 +13,7 @@ def test_duration(seconds, text):
     assert render.duration(seconds) == text
 
 
-NOT_LIVE = {"live_seconds": None, "seen": None}
+NOT_LIVE = {"live_seconds": None, "live_problem": None, "seen": None}
 
 
 def step(name, result, looked_at="", detail=""):
@@ -47,7 +47,7 @@ def test_a_trace_that_arrives():
       "  0.250000 s  af-packet-input > ip6-fip64", "      ip6-fip64:", "        translated"])])
 def test_live_packets(seen, lines):
     text = render.trace({"client": None, "floating_ip_address": "2001:db8:f::10", "fixed_ip_address": None,
-                         "steps": [step("a", "ok")], "live_seconds": 5, "seen": seen})
+                         "steps": [step("a", "ok")], "live_seconds": 5, "live_problem": None, "seen": seen})
     assert text.splitlines()[6:] == lines
 
 

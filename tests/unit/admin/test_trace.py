@@ -116,6 +116,11 @@ def test_the_client_s_binding_is_what_the_walk_goes_on_with(agent):
     assert found.journey.pool_address == IPv4Address("100.64.0.9")
 
 
+def test_live_packets_that_cannot_be_shown(agent):
+    answer = trace(agent, "fip-vm-red", live=5)
+    assert answer["seen"] is None and answer["live_problem"] == "tayga shows no packets" and answer["steps"]
+
+
 def test_live_packets(agent):
     agent.rooms["translator"].seen = [Sighting(0.5, ("way", "told"))]
     assert trace(agent, "fip-vm-red", live=5)["seen"] == [{"seconds": 0.5, "lines": ["way", "told"]}]
