@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon's vpp driver with a stopwatch, beside a bare loop over vpp_papi of the very same messages.
+
+Run in a network namespace of its own: python -m bench.vpp_driver DIRECTORY FIPS ROUNDS. The loop of the agent
+with one room in it, the driver, gets plans as the daemon would; VPP is started by the driver, with the daemon's
+default options, anew for each turn. JSON on stdout, seconds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from bench import scale
+from bench.figures import WrongState
+from bench.planning import inputs
+from bench.vpp_wire import Wire
+from fip64agent.plan.desired import Desired
+from fip64agent.plan.inputs import Settings
+from fip64agent.plan.planner import plan
+from fip64agent.reconcile.loop import Loop
+from fip64agent.translator.vpp import client
+from fip64agent.translator.vpp.room import VppRoom
+from fip64agent.translator.vpp.startup import StartupOptions
+from lab import netns as namespaces
+from lab import vpp as lab_vpp
+
+WINDOW = 512
+"""Messages under way, as the driver's client has it unless told otherwise."""
+RECONCILES = 5
+_PATIENCE = 60
+
+
+def make_veths(desired: Desired) -> None:
+    """Make the veths that the links room would make."""
+    assert desired.host is not None
+    pairs = [(desired.host.downlink, desired.host.downlink_peer)]
+    pairs += [(uplink.veth, uplink.peer) for uplink in desired.uplinks.values()]
+    namespaces.ip(None, *(line for one, other in pairs for line in (
+        f"link add {one} type veth peer name {other}", f"link set {one} up", f"link set {other} up")))
+
+
+class Driver:
+    """The agent's loop with the driver as its only room, and a VPP. Use as a context manager."""
+
+    def __init__(self, run_path: Path) -> None:
+        found = lab_vpp.find()
+        assert found is not None and found.plugin is not None
+        self._room = VppRoom(StartupOptions(str(run_path)), self._changed, seed=b"bench",
+                             binary=str(found.binary), plugin_path=str(found.plugin.parent))
+        self.loop = Loop([self._room])
+        self.api_socket = self._room.supervisor.api_socket
+
+    def _changed(self) -> None:
+        self.loop.invalidate("translator")
+
+    def __enter__(self) -> Driver:
+        self._room.start()
+        return self
+
+    def __exit__(self, *_exc) -> None:
+        if daemons := [item for item in self._room.remains().values() if item.key[0] == "vpp"]:
+            self._room.prune(daemons)
+        self._room.close()
+
+    def bring_to(self, desired: Desired) -> None:
+        """Work until all is installed."""
+        self.loop.submit(desired)
+        deadline = time.monotonic() + _PATIENCE
+        while not self.loop.settled:
+            self.loop.step()
+            if self.loop.failures or time.monotonic() > deadline:
+                raise WrongState(f"the plan could not be installed: {self.loop.blocked}, "
+                                 f"{[str(failure) for failure in self.loop.failures[:3]]}")
+
+    def one_pass(self, what: str) -> float:
+        """Return the seconds of one pass, after which all must be installed."""
+        begun = time.perf_counter()
+        self.loop.step()
+        seconds = time.perf_counter() - begun
+        if not self.loop.settled or self.loop.failures:
+            raise WrongState(f"{what}: not installed after one pass: {self.loop.blocked}, "
+                             f"{[str(failure) for failure in self.loop.failures[:3]]}")
+        return seconds
+
+    @property
+    def changes(self) -> int:
+        return self.loop.applied + self.loop.pruned
+
+
+class Tap:
+    """Notes the requests that the driver's client sends."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, dict[str, Any]]] = []
+        self.messages: list[bytes] = []
+        self._pipeline, self._pack = client.VppClient.pipeline, client.VppClient.pack
+
+    def __enter__(self) -> Tap:
+        tap, pipeline, pack = self, self._pipeline, self._pack
+
+        def noted_pipeline(self, requests, **options):
+            tap.requests += requests
+            return pipeline(self, requests, **options)
+
+        def noted_pack(self, message, *args):
+            packed = pack(self, message, *args)
+            if message != "control_ping":  # a health probe
+                tap.messages.append(packed)
+            return packed
+
+        client.VppClient.pipeline, client.VppClient.pack = noted_pipeline, noted_pack
+        return self
+
+    def __exit__(self, *_exc) -> None:
+        client.VppClient.pipeline, client.VppClient.pack = self._pipeline, self._pack
+
+
+def _same(one: list[bytes], other: list[bytes]) -> bool:
+    """Whether messages are the same but for the client's index and the context."""
+    return [message[:2] + message[10:] for message in one] == [message[:2] + message[10:] for message in other]
+
+
+def _check(driver: Driver, wanted: set[tuple]) -> None:
+    with Wire(driver.api_socket) as wire:
+        found = {tuple(detail.mapping) for detail in wire.dump("fip64_mapping_dump", table_id=0xFFFFFFFF)}
+    if found != wanted:
+        raise WrongState(f"VPP has {len(found)} mappings, {len(found & wanted)} of the {len(wanted)} wanted")
+
+
+class Turns:
+    """What both sides have done, in seconds of each turn."""
+
+    def __init__(self, directory: Path, desired: Desired) -> None:
+        self._directory = directory
+        self._desired = desired
+        self._empty = dataclasses.replace(desired, mappings=MappingProxyType({}), _index=None)
+        self._wanted = {(mapping.floating_ip, mapping.fixed_ip, mapping.table, mapping.downlink_vlan)
+                        for mapping in desired.mappings.values()}
+        self.messages: list[bytes] = []
+        self.requests: list[tuple[str, dict[str, Any]]] = []
+        self.driver: list[float] = []
+        self.bare: list[float] = []
+        self.reconcile: list[float] = []
+
+    def _with_vpp(self, work: Callable[[Driver], None]) -> None:
+        """`work` with a VPP that has tenants and uplink, and no mapping."""
+        with Driver(self._directory / "vpp") as driver:
+            driver.bring_to(self._empty)
+            time.sleep(0.5)
+            work(driver)
+            _check(driver, self._wanted)
+
+    def noted(self) -> None:
+        """A turn that only finds out which messages are sent."""
+        def work(driver: Driver) -> None:
+            driver.loop.submit(self._desired)
+            with Tap() as tap:
+                driver.one_pass("mappings")
+            self.messages, self.requests = tap.messages, tap.requests
+
+        self._with_vpp(work)
+
+    def turn(self) -> None:
+        self._with_vpp(self._driver)
+        self._with_vpp(self._bare)
+
+    def _driver(self, driver: Driver) -> None:
+        driver.loop.submit(self._desired)
+        self.driver.append(driver.one_pass("mappings"))
+        before = driver.changes
+        for _ in range(RECONCILES):
+            driver.loop.invalidate("translator")
+            self.reconcile.append(driver.one_pass("reconcile"))
+        if driver.changes != before:
+            raise WrongState(f"reconciling changed {driver.changes - before} items of VPP that were right")
+
+    def _bare(self, driver: Driver) -> None:
+        with Wire(driver.api_socket) as wire:
+            begun = time.perf_counter()
+            answers = wire.pipeline(self.requests, WINDOW)
+            self.bare.append(time.perf_counter() - begun)
+            if any(answer.retval for answer in answers):
+                raise WrongState("VPP refused what the bare loop sent")
+            if not _same(self.messages, [wire.pack(*request) for request in self.requests]):
+                raise WrongState("the bare loop does not send the messages that the driver sends")
+
+
+def main() -> None:
+    directory, fips, rounds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    desired = plan(inputs(fips, Settings(translator="vpp")))
+    if len(desired.mappings) != fips or len(desired.tenants) != scale.TENANTS:
+        raise WrongState(f"{len(desired.mappings)} mappings of {len(desired.tenants)} tenants in the plan")
+    make_veths(desired)
+    turns = Turns(directory, desired)
+    turns.noted()
+    for _ in range(rounds):
+        turns.turn()
+    print(json.dumps({"driver": turns.driver, "bare": turns.bare, "reconcile": turns.reconcile,
+                      "messages": len(turns.messages), "octets": sum(map(len, turns.messages))}))
+
+
+if __name__ == "__main__":
+    main()
