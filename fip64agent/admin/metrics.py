@@ -11,8 +11,9 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, make_wsgi_app
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from fip64agent import hub
@@ -148,6 +149,16 @@ def _counts(name: str, whose: str, labels: list[str],
     yield octets
 
 
+class _Collected:
+    """What a registry gave: all that an encoder needs of one."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
 class MetricsServer:
     """Serves GET /metrics; port 0 serves nothing."""
 
@@ -162,7 +173,6 @@ class MetricsServer:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self.registry.register(AgentCollector(agent))
-        self._metrics_app = make_wsgi_app(self.registry)
 
     def start(self) -> None:
         """Listen and serve, or note why not."""
@@ -185,7 +195,12 @@ class MetricsServer:
             start_response("404 Not Found", [("Content-Type", "text/plain")])
             return [b"only /metrics is here\n"]
         try:
-            return self._metrics_app(environ, start_response)
+            encode, content_type = choose_encoder(environ.get("HTTP_ACCEPT", ""))
+            collected = _Collected(list(self.registry.collect()))
+            # Thousands of floating IPs take a while to write down: others work meanwhile.
+            text = hub.offload(encode, collected)
+            start_response("200 OK", [("Content-Type", content_type)])
+            return [text]
         except Exception:
             LOG.exception("metrics: a scrape failed")
             start_response("500 Internal Server Error", [("Content-Type", "text/plain")])

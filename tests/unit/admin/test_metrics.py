@@ -3,16 +3,18 @@
 
 import re
 import socket
+import threading
 import urllib.error
 import urllib.request
 from ipaddress import IPv6Address
 from pathlib import Path
 
 import pytest
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fip64agent import hub
-from fip64agent.admin import report
+from fip64agent.admin import metrics, report
 from fip64agent.admin.metrics import MetricsServer
 from fip64agent.exceptions import TopologyError
 from fip64agent.translator.base import TO_CLIENT, TO_VM, About, Count, Traffic
@@ -164,6 +166,18 @@ def test_counters_of_floating_ips_can_be_switched_off(server, counting):
     found = samples(server)
     assert ("fip64_tenant_packets_total", "6to4", "red") in found
     assert not [key for key in found if key[0].startswith("fip64_fip_")]
+
+
+def test_thousands_of_numbers_are_written_down_in_another_thread(server, monkeypatch):
+    threads = []
+
+    def encode(collected) -> bytes:
+        threads.append(threading.current_thread())
+        return generate_latest(collected)
+
+    monkeypatch.setattr(metrics, "choose_encoder", lambda accept: (encode, "text/plain"))
+    assert samples(server)["fip64_settled",] == 1
+    assert threads[0] is not threading.main_thread()
 
 
 def test_a_translator_that_is_down_is_told_and_its_counters_are_not_there(server, counting):
