@@ -15,6 +15,8 @@ from fip64agent.translator.vpp.stats import Counters, StatsReader
 ALL = 0xFFFFFFFF
 _GAUGES = ("bindings", "bindings-static")
 """Of the plugin's counters of a tenant, those that go back."""
+_TRANSLATED = "ok"
+"""The plugin's reason for what it just translated."""
 Fip = tuple[str, IPv6Address]
 Directions = Mapping[str, Count]
 
@@ -79,4 +81,4 @@ def _tenants(client: VppClient) -> Iterator[tuple[str, object]]:
 
 def _errors(counted: Counters) -> dict[tuple[str, str], int]:
     return {(node, reason): count for node, reasons in counted.errors.items()
-            for reason, count in reasons.items()}
+            for reason, count in reasons.items() if reason != _TRANSLATED}
