@@ -155,7 +155,7 @@ def _agent_problems(agent, states: States) -> Iterable[dict[str, Any]]:
         yield _problem(PENDING if first else ERROR, "room",
                        f"{room} cannot work now: {reason}; nothing is changed there until it can"
                        if not first else f"{room} waits for the first pass", reason, [room])
-    if trouble := agent.rooms["translator"].healthy():
+    if "translator" not in states.blocked and (trouble := agent.rooms["translator"].healthy()):
         yield _problem(ERROR, "translator", f"translator: {trouble}", trouble)
     if not agent.loop.alive:
         yield _problem(ERROR, "loop", "the reconcile loop shows no sign of life: restart the agent, "

@@ -54,6 +54,12 @@ def test_a_translator_that_is_not_healthy_is_told(agent):
     assert texts(agent) == ["error: translator: tayga of router red (pid 7) is stopped (state T)"]
 
 
+def test_a_translator_that_is_down_is_told_once(agent):
+    agent.rooms["translator"].down = agent.rooms["translator"].trouble = "VPP (pid 7) hung"
+    assert [text for text in texts(agent) if text.startswith("error")] == [
+        "error: translator cannot work now: VPP (pid 7) hung; nothing is changed there until it can"]
+
+
 def test_the_translator_s_program_and_why_it_is_this_one(agent):
     agent.choice = Choice("vpp", "vpp and its plugin are there")
     agent.rooms["translator"].program = About("managed", "26.06", 77, 3700.04, 2, 0.0004)
