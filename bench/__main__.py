@@ -26,6 +26,7 @@ BENCHMARKS = {
     "coldstart": "from nothing to everything programmed, beside ovs-ofctl",
     "onefip": "one floating IP more among 10,000",
     "resident": "memory, idle CPU and restart of the daemon with 10,000 floating IPs",
+    "vpp_mappings": "10,000 mappings into VPP and read back, beside vpp_papi",
     "vpp_clocks": "clocks per packet of the fip64 plugin, beside VPP's nat64 and map-t",
     "path": "ping and TCP through tayga, beside plain IPv6",
 }
