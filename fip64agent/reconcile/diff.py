@@ -29,8 +29,9 @@ def whole(wanted: Iterable[Item], actual: Mapping[Hashable, Item]) -> Difference
     result = Difference()
     seen = set()
     for item in wanted:
-        seen.add(item.key)
-        was = actual.get(item.key)
+        key = item.key
+        seen.add(key)
+        was = actual.get(key)
         if was is None or was != item:
             result.apply.append((was, item))
     result.prune = [item for key, item in actual.items() if key not in seen]
@@ -49,8 +50,9 @@ def partial(changes: Iterable[tuple[PlanObject | None, PlanObject | None]], expa
     for old, new in changes:
         if new is not None:
             for item in expand(new):
-                taken.add(item.key)
-                was = actual.get(item.key)
+                key = item.key
+                taken.add(key)
+                was = actual.get(key)
                 if was is None or was != item:
                     result.apply.append((was, item))
         if old is not None:

@@ -304,11 +304,12 @@ class Loop:
             self._block(place, str(error))
             return
         for _was, item in work.apply:
-            if reason := failed.get(item.key):
+            key = item.key
+            if reason := failed.get(key):
                 self._failed(place, item, reason, removing=False)
             else:
-                place.known[item.key] = item
-                place.failures.pop(item.key, None)
+                place.known[key] = item
+                place.failures.pop(key, None)
                 self.applied += 1
 
     def _prune(self, place: _Place, work: diff.Difference) -> None:
@@ -320,11 +321,12 @@ class Loop:
             self._block(place, str(error))
             return
         for item in work.prune:
-            if reason := failed.get(item.key):
+            key = item.key
+            if reason := failed.get(key):
                 self._failed(place, item, reason, removing=True)
             else:
-                place.known.pop(item.key, None)
-                place.failures.pop(item.key, None)
+                place.known.pop(key, None)
+                place.failures.pop(key, None)
                 self.pruned += 1
 
     def _failed(self, place: _Place, item: Item, reason: str, removing: bool) -> None:
