@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""10,000 mappings into an empty VPP by the driver, beside vpp_papi with the same messages; reading them back."""
+"""10,000 mappings into an empty VPP by the driver, beside vpp_papi; reading them back."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _FIRST = IPv6Address("2001:db8:f::1:0")
 
 def tenant(number: int) -> Tenant:
     pool = IPv4Network("100.64.0.0/24")
-    return Tenant(f"tenant-{number}", "vpp", "", "", number + 1, "ovs-dl", "vpp-dl", "", "02:f6:40:ff:ff:ff", pool,
-                  IPv6Address("2001:db8:f::1"), (), pool_first=pool[1], pool_last=pool[-2])
+    return Tenant(f"tenant-{number}", "vpp", "", "", number + 1, "ovs-dl", "vpp-dl", "",
+                  "02:f6:40:ff:ff:ff", pool, IPv6Address("2001:db8:f::1"), (), pool_first=pool[1], pool_last=pool[-2])
 
 
 def mappings(count: int) -> list[Mapping]:
@@ -117,6 +117,7 @@ def measure(quick: bool) -> Iterator[Figure]:
         bench.room.close()
     ratios = [one / other for one, other in zip(driver, bare, strict=True)]
     yield Figure("10,000 mappings into an empty VPP, vpp_papi = 1", median(ratios), "x", 1.5,
-                 peer=f"vpp_papi pipelined: {median(bare):.2f} s, driver: {median(driver):.2f} s", samples=ratios)
+                 peer=f"vpp_papi pipelined: {median(bare):.2f} s, driver: {median(driver):.2f} s",
+                 samples=ratios)
     yield Figure("reconcile of 10,000 unchanged mappings, p50", median(reading), "s", 1, samples=reading)
     yield Figure("one mapping among 10,000 changed in VPP, p50", median(single), "ms", samples=single)
