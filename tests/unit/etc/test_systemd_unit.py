@@ -36,6 +36,7 @@ def test_systemd_understands_it(tmp_path):
 
 def test_translators_outlive_the_agent(service):
     assert service["KillMode"] == "process"
+    assert service["OOMPolicy"] == "continue"
     assert service["RuntimeDirectoryPreserve"] == "yes"
 
 
