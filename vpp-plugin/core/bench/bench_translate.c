@@ -2,21 +2,9 @@
 /* Time-stamp counter ticks per packet of parse + translate, 64-byte UDP (IPv6: 84 bytes), both directions.
    Look-ups are an array access: endpoints of --clients N clients are visited in a scattered order. */
 #include <fip64/fast.h>
+#include "ticks.h"
 #include <stdio.h>
 #include <stdlib.h>
-#if defined(__x86_64__)
-#include <x86intrin.h>
-#define ticks() __rdtsc ()
-#else
-#include <time.h>
-static uint64_t
-ticks (void)
-{
-  struct timespec t;
-  clock_gettime (CLOCK_MONOTONIC, &t);
-  return (uint64_t) t.tv_sec * 1000000000u + (uint64_t) t.tv_nsec;
-}
-#endif
 
 enum
 {
@@ -27,13 +15,6 @@ enum
 
 static uint8_t mem[BATCH * STRIDE] __attribute__ ((aligned (64)));
 static uint8_t saved[BATCH * STRIDE];
-
-static int
-by_value (const void *a, const void *b)
-{
-  uint64_t x = *(const uint64_t *) a, y = *(const uint64_t *) b;
-  return x < y ? -1 : x > y;
-}
 
 static void
 make (int version, uint8_t *p, const struct fip64_endpoint *src, const struct fip64_endpoint *dst)

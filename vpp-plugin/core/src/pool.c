@@ -67,6 +67,7 @@ struct fip64_pool_book
   uint32_t n_groups, free_groups; /* ever used; first of the unused ones, or ~0 */
   uint32_t index_mask;
   size_t group_bytes; /* of their heaps */
+  size_t huge;	      /* so many bytes of the slots are in huge pages; fip64_pool_expire's, without the lock */
 
   /* Reserved for as many as there are addresses, like slots and heads: nothing is ever moved while others wait for the
      lock. */
@@ -534,6 +535,33 @@ fip64_pool_unbind (struct fip64_pool *p, const uint8_t v6[16], struct fip64_pool
   return slot != FIP64_NO_SLOT ? FIP64_POOL_OK : FIP64_POOL_NOT_FOUND;
 }
 
+/* -- huge pages -------------------------------------------------------------------------------------------------- */
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
+#define HUGE_PAGE (2u << 20)
+
+/* Look-ups go to random slots; in a large pool these are more pages of 4 KB than a TLB has entries. So once most of those
+   pages are in use anyway (two clients each on the average) they are made huge ones, some in each call: a pool with few
+   clients stays small. Who may not have huge pages goes on without. */
+static void
+use_huge_pages (struct fip64_pool *p)
+{
+  struct fip64_pool_book *k = p->book;
+  size_t size = p->n_slots * sizeof *p->slots, page = (size_t) sysconf (_SC_PAGESIZE);
+  if (size < 4 * HUGE_PAGE || k->huge >= size || fip64_pool_count (p) < p->n_slots / 64)
+    return;
+  uint8_t *start = (uint8_t *) p->slots + k->huge;
+  if (k->huge == 0)
+    start -= (uintptr_t) start % page;
+  size_t piece = 16 * HUGE_PAGE - (uintptr_t) start % HUGE_PAGE, left = (size_t) ((uint8_t *) p->slots + size - start);
+  piece = piece < left ? piece : left;
+  if (madvise (start, piece, MADV_HUGEPAGE) == 0)
+    (void) madvise (start, piece, MADV_COLLAPSE);
+  k->huge = (size_t) (start + piece - (uint8_t *) p->slots);
+}
+
 /* -- time ------------------------------------------------------------------------------------------------------- */
 
 struct expiry
@@ -584,6 +612,7 @@ fip64_pool_expire (struct fip64_pool *p, uint32_t now, uint32_t max, fip64_pool_
 {
   struct expiry x = { .done = false };
   uint32_t gone_n = 0;
+  use_huge_pages (p);
   uint64_t looks = (uint64_t) max + 65536;
   while (!x.done && gone_n < max && looks)
     {
@@ -696,18 +725,6 @@ fip64_pool_result_text (enum fip64_pool_result r)
 }
 
 /* -- memory ----------------------------------------------------------------------------------------------------- */
-
-/* Look-ups go to random slots. Beyond 8 MB these are more pages of 4 KB than a TLB has entries, and a look-up costs
-   half as much again (measured: 1,000,000 clients). The price: where one slot is touched, 2 MB are resident. */
-#define HUGE_PAGES_FROM (1u << 18)
-
-static void
-madvise_huge (void *start, size_t size)
-{
-  uintptr_t page = (uintptr_t) sysconf (_SC_PAGESIZE), from = (uintptr_t) start & ~(page - 1);
-  /* A kernel without them refuses: so be it. */
-  (void) madvise ((void *) from, (uintptr_t) start + size - from, MADV_HUGEPAGE);
-}
 
 static uint8_t *
 reserve (size_t size)
@@ -825,8 +842,6 @@ fip64_pool_new (const struct fip64_pool_conf *c, const char **why)
   k->memory_size = lay_out (p);
   k->memory = reserve (k->memory_size);
   lay_out (p);
-  if (k->memory && p->n_slots >= HUGE_PAGES_FROM)
-    madvise_huge (p->slots, (size_t) p->n_slots * sizeof *p->slots);
   if (!k->memory || !fip64_bits_init (&k->vacant, p->n_slots, true)
       || !fip64_bits_init (&k->fixed, p->n_slots, false))
     {

@@ -1,19 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What needs no packets built by others: sums, names, configuration, memory limits. Packets: test_*.py. */
 #include "../src/internal.h"
-#include <stdio.h>
-#include <stdlib.h>
-
-static int failures;
-
-#define EXPECT(x)                                                                                             \
-  do                                                                                                          \
-    if (!(x))                                                                                                 \
-      {                                                                                                       \
-	fprintf (stderr, "%s:%d: %s\n", __func__, __LINE__, #x);                                              \
-	failures++;                                                                                           \
-      }                                                                                                       \
-  while (0)
+#include "expect.h"
 
 static void
 test_fold (void)

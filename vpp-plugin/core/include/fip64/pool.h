@@ -114,7 +114,8 @@ enum fip64_pool_result fip64_pool_unbind (struct fip64_pool *p, const uint8_t v6
 
 /* Remove up to `max` dynamic bindings that were idle for longer than the timeout, in any order; returns how
    many, each told to `gone` (may be NULL), outside of the lock. Looks at no more than max + 65536 bindings. Call it every
-   second or so, also without a timeout: it keeps old last-use times from coming back as new ones. */
+   second or so, from one thread, also without a timeout: it keeps old last-use times from coming back as new ones, and
+   brings a pool with many clients into huge pages. */
 typedef void fip64_pool_gone (void *arg, const uint8_t v6[16], uint32_t slot);
 uint32_t fip64_pool_expire (struct fip64_pool *p, uint32_t now, uint32_t max, fip64_pool_gone *gone, void *arg);
 
