@@ -229,7 +229,7 @@ def _link(check: Check) -> Check:
 
 
 def _host(packed: bytes, field: str) -> None:
-    """Raise unless a host can have this address. Measured: others on interfaces break VPP 26.10's tables."""
+    """Raise unless a host can have this address. Others preceded crashes of VPP 26.10 in a fuzz run."""
     address = ipaddress.ip_address(packed)
     if address.is_unspecified or address.is_multicast or address == _BROADCAST:
         raise Invalid(f"{address} is no host's address").inside(field)
