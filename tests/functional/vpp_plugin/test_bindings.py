@@ -258,7 +258,7 @@ def test_a_client_that_does_not_read_costs_no_memory(one_tenant):
         wait.set()
 
 
-def test_forty_thousand_bindings_by_cursor(one_tenant):
+def test_twenty_thousand_bindings_by_cursor(one_tenant):
     """All of them, each once, no reply with more than 1,024, while others come and go."""
     control = one_tenant
     for table_id in (1, 2):
@@ -266,7 +266,7 @@ def test_forty_thousand_bindings_by_cursor(one_tenant):
     first = int(IPv4Address("100.64.0.0"))
     want: set[Binding] = set()
     for table_id in (1, 2):
-        for begin in range(0, 20_000, 1000):
+        for begin in range(0, 10_000, 1000):
             many = [(IPv6Address((0x20010db8 << 96) + n), IPv4Address(first + n * 5)) for n in
                     range(begin + 1, begin + 1001)]
             assert control.set_bindings(
@@ -274,9 +274,9 @@ def test_forty_thousand_bindings_by_cursor(one_tenant):
             want |= {Binding(client, address, table_id, True) for client, address in many}
     send(control, "2001:db8:c::1", 2000)
     found, calls = control.get_bindings()
-    assert len(found) == len(set(found)) == 42_000
+    assert len(found) == len(set(found)) == 22_000
     assert want <= set(found)
-    assert 42 <= calls <= 46
+    assert 22 <= calls <= 25
     assert control.bindings(2) == {one for one in want if one.table_id == 2}
     assert control.bindings(only_static=True) == want
     assert control.bindings(3) == set()

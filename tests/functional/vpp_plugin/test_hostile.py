@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -40,8 +41,9 @@ class Raw:
         return struct.unpack(">QII", self._read(16))[1]
 
     def _drain(self) -> None:
-        while self._socket.recv(65536):
-            pass
+        with contextlib.suppress(OSError):
+            while self._socket.recv(65536):
+                pass
 
     def packed(self, name: str, **fields) -> bytes:
         message = self._messages[name]
@@ -52,7 +54,8 @@ class Raw:
         self._socket.sendall(struct.pack(">QII", 0, len(data), 0) + data)
 
     def close(self) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._reader.join(10)
         self._socket.close()
 
