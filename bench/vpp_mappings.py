@@ -30,7 +30,8 @@ _FIRST = IPv6Address("2001:db8:f::1:0")
 def tenant(number: int) -> Tenant:
     pool = IPv4Network("100.64.0.0/24")
     return Tenant(f"tenant-{number}", "vpp", "", "", number + 1, "ovs-dl", "vpp-dl", "",
-                  "02:f6:40:ff:ff:ff", pool, IPv6Address("2001:db8:f::1"), (), pool_first=pool[1], pool_last=pool[-2])
+                  "02:f6:40:ff:ff:ff", pool, IPv6Address("2001:db8:f::1"), (), pool_first=pool[1],
+                  pool_last=pool[-2])
 
 
 def mappings(count: int) -> list[Mapping]:

@@ -121,6 +121,19 @@ class Contract(abc.ABC):
         assert both.install(blue=[FIP_A], green=[FIP_B]) == ({}, 0)
         assert both.room.actual() == before
 
+    def test_a_vm_calls_a_client_with_a_static_binding(self, site):
+        address = IPv4Address("100.64.7.9")
+        site.bindings["blue"] = ((IPv6Address(CLIENT), address),)
+        assert site.install(blue=[FIP_A])[0] == {}
+        assert site.vms["blue"].reaches(str(address), 5), "the VM is the first to speak"
+        assert site.client.http_get(FIP_A)["answer"]["you_are"] == str(address)
+        assert site.install(blue=[FIP_A]) == ({}, 0)
+        other = address + 1
+        site.bindings["blue"] = ((IPv6Address(CLIENT), other),)
+        assert site.install(blue=[FIP_A])[0] == {}
+        assert site.vms["blue"].reaches(str(other), 5)
+        assert site.client.http_get(FIP_A)["answer"]["you_are"] == str(other)
+
     # -- accidents ------------------------------------------------------------------------------
 
     def test_a_killed_driver_is_noticed_and_restored(self, both):

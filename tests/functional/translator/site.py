@@ -46,6 +46,8 @@ class Site:
         self.host: Host = planned.host(prefix, translator)
         self.uplink: Uplink = planned.uplink(prefix, translator=translator)
         self.nodes: dict[str, Node] = {}
+        self.bindings: dict[str, tuple] = {}
+        """By tenant: its static client bindings."""
 
     # -- the surroundings -----------------------------------------------------------------------
 
@@ -99,11 +101,11 @@ class Site:
         """A tenant whose only VM is `name`. A VM with several floating IPs would need several addresses."""
         maps = {VM: fips[0]} if fips else {}
         maps |= {f"10.0.0.{6 + number}": fip for number, fip in enumerate(fips[1:])}
+        changes: dict = {"bindings": self.bindings.get(name, ())}
         if self.kind == "vpp":
-            return planned.tenant(self.prefix, name, vlan, maps, translator="vpp", netns="", core_link="",
-                                  interface=self.host.downlink, peer=self.host.downlink_peer,
-                                  mac=self.host.downlink_mac)
-        return planned.tenant(self.prefix, name, vlan, maps)
+            changes |= {"translator": "vpp", "netns": "", "core_link": "", "interface": self.host.downlink,
+                        "peer": self.host.downlink_peer, "mac": self.host.downlink_mac}
+        return planned.tenant(self.prefix, name, vlan, maps, **changes)
 
     def mapping(self, tenant: Tenant, fip: str) -> Mapping64:
         return planned.mapping(tenant, fip, next(str(fixed) for fixed, of in tenant.maps if str(of) == fip))
