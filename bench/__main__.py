@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """``python -m bench [NAMES] [--json DIR] [--quick]``: one table, and DIR/<name>.json for each benchmark.
 
-Exit status: 0 measured, whatever the figures; 1 something was not installed as it should be, or broke.
+Exit status: 0 measured, whatever the figures, or skipped because there is no VPP; 1 something was not
+installed as it should be, or broke.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.figures import Figure, WrongState, table
+from lab import vpp
 
 BENCHMARKS = {
     "planning": "plan() and replan() of 10,000 floating IPs",
@@ -27,9 +29,14 @@ BENCHMARKS = {
     "onefip": "one floating IP more among 10,000",
     "resident": "memory, idle CPU and restart of the daemon with 10,000 floating IPs",
     "vpp_mappings": "10,000 mappings into VPP and read back, beside vpp_papi",
+    "push": "mappings into VPP by the driver, beside a bare loop over vpp_papi",
+    "vpp_agent": "one floating IP more with VPP, and a VPP that is killed",
+    "vpp_memory": "memory of VPP for each mapping and each client binding",
     "vpp_clocks": "clocks per packet of the fip64 plugin, beside VPP's nat64 and map-t",
-    "path": "ping and TCP through tayga, beside plain IPv6",
+    "path": "ping and TCP through vpp and tayga, beside plain IPv6",
 }
+NEED_VPP = frozenset({"push", "vpp_agent", "vpp_memory", "vpp_clocks"})
+"""Skipped, not failed, where there is no VPP with the fip64 plugin."""
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -40,6 +47,11 @@ def _first_line(*argv: str) -> str:
         return "?"
 
 
+def _vpp_version() -> str:
+    found = vpp.find()
+    return "" if found is None else " ".join(_first_line(str(found.binary), "--version").split()[:2])
+
+
 def machine() -> dict[str, Any]:
     """What the figures depend on."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -48,6 +60,7 @@ def machine() -> dict[str, Any]:
     return {"time": datetime.now(UTC).isoformat(timespec="seconds"), "processor": processor,
             "cpus": len(os.sched_getaffinity(0)), "kernel": platform.release(),
             "python": platform.python_version(), "ovs": _first_line("ovs-vswitchd", "--version"),
+            "vpp": _vpp_version(),
             "load_before": os.getloadavg()[0]}
 
 
@@ -89,7 +102,11 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("root is needed: network namespaces and Open vSwitch are set up")
     rows: list[Figure] = []
     wrong: dict[str, str] = {}
+    without_vpp = vpp.missing()
+    skipped = {name: without_vpp for name in options.names or BENCHMARKS if without_vpp and name in NEED_VPP}
     for name in options.names or BENCHMARKS:
+        if name in skipped:
+            continue
         figures, problem = run(name, options.quick, options.directory)
         rows += figures
         if problem:
@@ -97,6 +114,8 @@ def main(argv: list[str] | None = None) -> int:
     print(table(rows))
     missed = sum(figure.met is False for figure in rows)
     print(f"\n{len(rows)} figures, {missed} missed; JSON in {options.directory}")
+    for name, reason in skipped.items():
+        print(f"{name}: skipped, not measured: {reason}", file=sys.stderr)
     for name, problem in wrong.items():
         print(f"{name}: WRONG STATE: {problem}", file=sys.stderr)
     return 1 if wrong else 0

@@ -18,7 +18,7 @@ from typing import Any
 from bench import scale
 from bench.figures import WrongState
 from lab import netns as namespaces
-from lab import sweep
+from lab import sweep, vpp
 from lab.daemon import Daemon
 from lab.openvswitch import PrivateOvs
 from lab.shell import inside
@@ -60,14 +60,15 @@ class _Daemon(Daemon):
 
 
 class BenchHost:
-    """Use as a context manager. `fips`: see scale.document().
+    """Use as a context manager. `fips`: see scale.document(). `translator`: tayga or vpp.
 
-    `stand_ins`: rooms of the daemon that only count. With "links" among them, the veths are made here.
+    `stand_ins`: rooms of the daemon that only count. With "links" among them, tayga's veths are made here.
     """
 
-    def __init__(self, fips: int, stand_ins: tuple[str, ...] = ()) -> None:
+    def __init__(self, fips: int, stand_ins: tuple[str, ...] = (), translator: str = "tayga") -> None:
         self.fips = fips
         self.stand_ins = stand_ins
+        self.translator = translator
 
     def __enter__(self) -> BenchHost:
         self.directory = Path(tempfile.mkdtemp(prefix="f64-"))
@@ -107,10 +108,21 @@ class BenchHost:
             "DEFAULT": {"run_path": self.directory / "run", "state_path": self.directory / "state"},
             "topology": {"path": self.topology.path},
             "ovs": {"ovsdb_connection": self.ovs.db, "run_path": self.ovs.directory, "bridge": BRIDGE},
+            "fip64": {"translator": self.translator},
             "tayga": {"netns_prefix": f"{self.prefix}n-"},
             "admin": {"socket": self.directory / "admin.sock"},
             "metrics": {"port": 0}})
+        if self.translator == "vpp":
+            found = vpp.find()
+            assert found is not None
+            self.agent.config["vpp"] = {"binary": found.binary, "plugin_path": found.plugin_path,
+                                        "run_path": self.vpp_run_path}
         self.agent.stand_ins = self.stand_ins
+
+    @property
+    def vpp_run_path(self) -> Path:
+        """Directory of the daemon's VPP."""
+        return self.directory / "vpp"
 
     def _make_veths(self) -> None:
         from fip64agent.plan.inputs import Inputs, Interface
@@ -185,7 +197,7 @@ class BenchHost:
 
     def check_flows(self, fips: int) -> None:
         """Raises: WrongState when the switch does not have exactly the flows of so many floating IPs."""
-        count, wanted = self.flow_count(), scale.flow_count(fips)
+        count, wanted = self.flow_count(), scale.flow_count(fips, self.translator)
         if count != wanted:
             raise WrongState(f"{count} flows of the agent in the switch instead of {wanted}")
 

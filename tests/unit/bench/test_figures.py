@@ -11,7 +11,8 @@ from bench import __main__ as program
 from bench import scale
 from bench.figures import Figure, WrongState, median, percentile, shown, table
 from bench.page import page
-from fip64agent.plan.inputs import Inputs, Interface
+from bench.planning import inputs
+from fip64agent.plan.inputs import Inputs, Interface, Settings
 from fip64agent.plan.planner import plan
 from fip64agent.switch.flows import flows_of
 from fip64agent.topology.loader import parse
@@ -23,14 +24,9 @@ def interfaces():
     return {row.name: row for row in rows}
 
 
-@pytest.fixture(scope="module")
-def desired():
-    topology = parse(json.dumps(scale.document(2000)), "a document")
-    first = plan(Inputs(topology, interfaces()))
-    own = [uplink.veth for uplink in first.uplinks.values()]
-    own += [tenant.interface for tenant in first.tenants.values()]
-    opened = {name: Interface(name, 3000 + number) for number, name in enumerate(own)}
-    return plan(Inputs(topology, interfaces() | opened, allocations=first.allocations))
+@pytest.fixture(scope="module", params=["tayga", "vpp"])
+def desired(request):
+    return plan(inputs(2000, Settings(translator=request.param)))
 
 
 def test_every_floating_ip_of_the_document_is_planned(desired):
@@ -43,7 +39,7 @@ def test_every_floating_ip_of_the_document_is_planned(desired):
 def test_the_flows_that_are_counted_by_hand_are_those_of_the_plan(desired):
     flows = {(flow.table, flow.priority, flow.match) for obj in desired.objects() for flow in flows_of(obj)}
     flows.discard((0, 0, ()))  # NORMAL: a new bridge has it
-    assert len(flows) == scale.flow_count(2000)
+    assert len(flows) == scale.flow_count(2000, desired.host.translator)
 
 
 def test_what_is_added_goes_to_an_address_without_a_floating_ip(desired):
