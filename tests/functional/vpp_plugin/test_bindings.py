@@ -232,10 +232,10 @@ def test_events_beyond_the_queue_are_dropped_and_counted(one_tenant, listener):
         with control.vpp.stats() as stats:
             return [stats["/fip64/events"][:, n].sum() - before[n] for n in (0, 1)]
 
-    until(lambda: sum(sums()) == 40_000)
+    until(lambda: sum(sums()) == 40_000, 60)
     sent, dropped = sums()
     assert dropped > 0 and sent > 1000
-    until(lambda: listener.kinds()[MADE] == sent)
+    until(lambda: listener.kinds()[MADE] == sent, 60)
 
 
 def test_a_client_that_does_not_read_costs_no_memory(one_tenant):
