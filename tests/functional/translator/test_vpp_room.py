@@ -346,6 +346,8 @@ def test_a_table_goes_to_another_uplink(bench):
 
 @pytest.mark.parametrize("changes", [
     {"mtu": 1400}, {"mac": "fa:16:3e:99:99:99"}, {"table": 1500}, {"routes": ()},
+    {"routes": ((IPv6Network("::/0"), IPv6Address("fe80::1")),
+                (IPv6Network("2001:db8:5::/48"), IPv6Address("2001:db8:f::7")))},
     {"addresses": (IPv6Interface("2001:db8:f::1/48"),), "onlink": (IPv6Network("2001:db8:f::/48"),)},
     {"addresses": (IPv6Interface("2001:db8:f::1/64"), IPv6Interface("2001:db8:f::2/64"))}], ids=str)
 def test_an_uplink_changes(bench, changes):
