@@ -3,7 +3,8 @@
 #
 # Installs what a make target needs, and only what is missing:
 #   lab/prepare.sh system          Debian packages (as root): Open vSwitch, tayga, iproute2, Python
-#   lab/prepare.sh tests           the same, and what only tests call: ping, ethtool, ps, sysctl
+#   lab/prepare.sh tests           the same, and what only tests call: ping, ethtool, ps, sysctl,
+#                                  a C compiler and cmake
 #   lab/prepare.sh venv EXTRAS     .venv with this package and its EXTRAS ("test", "test,doc", ...)
 #
 # PYTHON=/path/to/python3.12 chooses the interpreter; else the newest that works, 3.11 at least.
@@ -88,6 +89,10 @@ tests() {
     have ping || missing="$missing iputils-ping"
     have ethtool || missing="$missing ethtool"
     have ps && have sysctl || missing="$missing procps"
+    # The VPP plugin's core is C.
+    have gcc || have clang || missing="$missing gcc libc6-dev"
+    have cmake && have ctest || missing="$missing cmake"
+    have make || have ninja || missing="$missing make"
     system "$missing"
 }
 
