@@ -150,6 +150,12 @@ class Control:
         assert reply.retval == next((one for one in reply.retvals if one), 0)
         return list(reply.retvals)
 
+    def heap_used(self) -> int:
+        """Bytes of VPP's main heap in use, as of now: VPP refreshes the figure every second."""
+        time.sleep(2.2)
+        with self.vpp.stats() as stats:
+            return sum(stats["/mem/main heap/used"])
+
     def remove_everything(self) -> None:
         for table_id in self.tenants():
             assert self.del_tenant(table_id) == 0

@@ -267,15 +267,10 @@ def test_ten_thousand_changes_against_a_model(control):
             assert control.del_tenant(table_id) == 0
         assert control.mappings() == set() and control.tenants() == {}
 
-    def used() -> int:
-        with control.vpp.stats() as stats:
-            return sum(value for thread in stats["/mem/main heap/used"] for value in (
-                thread if isinstance(thread, (list, tuple)) else [thread]))
-
     seed = random.randrange(2**32)
     run(seed)
     # VPP's own tables (FIB, load balances) never shrink, but the same again needs no more.
-    before = used()
+    before = control.heap_used()
     run(seed)
-    assert used() - before < 16 * 1024
+    assert control.heap_used() - before < 16 * 1024
     run(seed + 1)
