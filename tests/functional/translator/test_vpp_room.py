@@ -390,6 +390,27 @@ def test_an_item_that_vpp_refuses_does_not_stop_the_others(bench):
     assert [item.floating for item in there] == [good.floating_ip]
 
 
+def test_one_fip_among_1000_is_one_message(bench):
+    red = bench.tenant()
+    mappings = bench.mappings(red, 1000)
+    bench.settle(bench.host, bench.uplink, red, *mappings)
+    client, sent = bench.room.supervisor.client, []
+    transmit = client.transmit
+
+    def counted(messages, *rest) -> None:
+        sent.extend(messages)
+        transmit(messages, *rest)
+
+    client.transmit = counted
+    bench.room.supervisor._interval = 60  # no health probe now
+    hub.sleep(0.6)
+    was, = bench.room.expand(mappings[5])
+    item, = bench.room.expand(dataclasses.replace(mappings[5], fixed_ip=IPv4Address("10.9.9.9")))
+    sent.clear()
+    assert bench.room.apply([(was, item)]) == {} and len(sent) == 1
+    assert bench.room.prune([item]) == {} and len(sent) == 2
+
+
 def test_what_it_stands_on_is_missing(bench):
     red = bench.tenant()
     bench.settle(bench.host)
