@@ -168,6 +168,20 @@ def test_a_vpp_that_cannot_be_started_is_told_with_the_reason(bench, short_tmp):
         room.close()
 
 
+def test_a_vpp_without_the_plugin_is_told_with_the_reason(bench, short_tmp, monkeypatch):
+    monkeypatch.setattr("fip64agent.translator.vpp.room._COMING_UP", 2.0)
+    if (vpp_site.require_vpp().own_plugins / "fip64_plugin.so").exists():
+        pytest.skip("VPP has the plugin in its own plugin directory")
+    bench.room.close()
+    room = vpp_site.new_room(short_tmp, plugin_path="/nowhere")
+    try:
+        with pytest.raises(NotReady, match="runs without the fip64 plugin"):
+            room.apply([(None, item) for item in room.expand(bench.host)])
+        assert "runs without the fip64 plugin" in room.ready() and "runs without" in room.healthy()
+    finally:
+        room.close()
+
+
 def test_what_remains_for_the_clean_up_is_vpp_itself(bench):
     bench.settle(*bench.standard())
     bench.again()
