@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from typing import Any
 
 from bench.figures import Figure, WrongState, shown
 from bench.vpp_packets import Flows, count_frames, fixed_ip, floating_ip, turned_around
+from lab import cpus
 from lab import vpp as lab_vpp
 from lab.vpp import Vpp
 
@@ -192,8 +194,8 @@ class Bench:
     def pass_through(self, file: Path, source: str, out: str, captured: Path) -> None:
         """Send each packet of a file once, and write what comes out of `out`."""
         captured.unlink(missing_ok=True)
-        self.cli(f"packet-generator capture {out} pcap {captured} count 10000000")
         stream = self.add_stream(file, source)
+        self.cli(f"packet-generator capture {out} pcap {captured} count 10000000")
         self.run_once(stream)
         self.cli(f"packet-generator capture {out} disable")
         self.cli(f"packet-generator delete {stream}")
@@ -202,7 +204,7 @@ class Bench:
             raise WrongState(f"of {sent} packets into {source} {got} came out of {out}: "
                              f"{self.cli('show errors')}")
 
-    def clocks(self, stream: str, packets: int, thread: str = "") -> Sample:
+    def clocks(self, stream: str, packets: int) -> Sample:
         """Run a stream for `packets` and return clocks per packet of each node that saw all of them."""
         self.cli(f"packet-generator configure {stream} limit {packets}")
         self.cli("clear runtime")
@@ -217,11 +219,23 @@ class Bench:
         return Sample(nodes)
 
 
+    def rate(self, packets: int, *streams: str) -> float:
+        """Run streams of `packets` each at once; returns packets a second of all together."""
+        for stream in streams:  # start anew
+            self.cli(f"packet-generator configure {stream} limit {packets}")
+        begun = time.monotonic()
+        self.run_once(*streams)
+        return packets * len(streams) / (time.monotonic() - begun)
+
+
 def measure(quick: bool) -> Iterator[Figure]:
     if reason := lab_vpp.missing():
         raise WrongState(f"nothing measured: {reason}")
     with tempfile.TemporaryDirectory(prefix="f64b-") as directory:
-        yield from _one_core(Path(directory), quick)
+        for number, part in enumerate((_one_core, _two_workers)):
+            place = Path(directory) / str(number)
+            place.mkdir()
+            yield from part(place, quick)
 
 
 PEERS = {NAT64: "nat64_plugin.so", MAPT: "map_plugin.so"}
@@ -277,6 +291,7 @@ def _one_core(directory: Path, quick: bool) -> Iterator[Figure]:
         resident, heap = bench.add_mappings(max(floating))
         yield Figure(f"memory of VPP per mapping ({max(floating):,} of them), resident", resident, "bytes",
                      peer=f"of it heap: {heap:.0f}")
+        yield _binding_memory(bench, directory, max(clients))
         best: dict[tuple[int, int, int], float] = {}
         for n_clients in clients:
             for n_floating in floating:
@@ -292,6 +307,50 @@ def _one_core(directory: Path, quick: bool) -> Iterator[Figure]:
             most = best[version, max(clients), max(floating)]
             yield Figure(f"{words}: {max(clients):,} clients and {max(floating):,} floating IPs against one each",
                          most / one, "times", wanted=3.0)
+
+
+def _binding_memory(bench: Bench, directory: Path, clients: int) -> Figure:
+    """Memory that VPP takes while all clients send their first packet."""
+    flows = Flows(clients, 1)
+    file = directory / "first.pcap"
+    flows.write(file, FIP64, bench.macs["pg0"])
+    stream = bench.add_stream(file, "pg0")
+    before = bench.resident(), bench.heap()
+    bench.run_once(stream)
+    after = bench.resident(), bench.heap()
+    bench.cli(f"packet-generator delete {stream}")
+    return Figure(f"memory of VPP per binding ({clients:,} of them), resident", (after[0] - before[0]) / clients,
+                  "bytes", peer=f"of it heap: {(after[1] - before[1]) / clients:.0f}")
+
+
+def _two_workers(directory: Path, quick: bool) -> Iterator[Figure]:
+    """Packets a second of one worker and of two; the main thread sleeps."""
+    if reason := cpus.why_not():
+        print(f"  two workers: not measured: {reason}", file=sys.stderr)
+        return
+    installed = lab_vpp.find()
+    assert installed is not None
+    clients, floating, packets, rounds = (100, 10, 500_000, 2) if quick else (100_000, 10_000, 8_000_000, 5)
+    with started(directory, [FIP64], workers=2, installed=cpus.with_three_cpus(installed, directory)) as bench:
+        cpus.spread_workers(bench.vpp.pid)
+        bench.add_mappings(floating)
+        flows = Flows(clients, floating)
+        there, back, captured = (directory / f"{what}.pcap" for what in ("there", "back", "captured"))
+        flows.write(there, FIP64, bench.macs["pg0"])
+        bench.pass_through(there, "pg0", "pg1", captured)
+        turned_around(captured, back, bench.macs["pg1"])
+        for version, file, source in ((6, there, "pg0"), (4, back, "pg1")):
+            streams = [bench.add_stream(file, source, packets, f"worker {number}") for number in (0, 1)]
+            rates: dict[int, list[float]] = {1: [], 2: []}
+            for turn in range(rounds):
+                rates[1].append(bench.rate(packets, streams[turn % 2]))
+                rates[2].append(bench.rate(packets, *streams))
+            for stream in streams:
+                bench.cli(f"packet-generator delete {stream}")
+            one, two = max(rates[1]), max(rates[2])
+            yield Figure(f"{DIRECTIONS[version]}: two workers against one", two / one, "times", wanted=1.8,
+                         at_most=False, samples=rates[2],
+                         peer=f"whole graph: {one / 1e6:.2f} and {two / 1e6:.2f} million packets/s, best of {rounds}")
 
 
 def _figures(cases: dict[str, Case], clients: int, floating: int,

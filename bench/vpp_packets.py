@@ -37,13 +37,12 @@ class Flows:
 
     def __init__(self, clients: int, floating: int) -> None:
         count = max(clients, floating)
-        chance = random.Random(4)
         order = list(range(count))
-        chance.shuffle(order)
+        random.Random(4).shuffle(order)
         self._clients = [n % clients for n in order]
         self._floating = [n % floating for n in order]
-        # Ten bytes of each client's address behind the /48, by column.
-        self._columns = [chance.randbytes(clients) for _column in range(10)]
+        # Ten bytes of each client's address behind the /48, by column; the same for few clients and the first of many.
+        self._columns = [random.Random(column).randbytes(clients) for column in range(10)]
 
     def __len__(self) -> int:
         return len(self._clients)

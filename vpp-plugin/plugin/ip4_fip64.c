@@ -9,8 +9,8 @@
 
 enum
 {
-  AHEAD_HEADERS = 12,
-  AHEAD_HOSTS = 6,
+  AHEAD_HEADERS = 16,
+  AHEAD_HOSTS = 12,
 };
 
 static_always_inline void

@@ -2,16 +2,18 @@
 /*
  * From the FIB entry of a floating IP to the look-up in its tenant's IPv4 table.
  *
- * Four steps, each some packets ahead of the next, so that memory is there when it is read: buffer and headers; the
- * mapping; the pool's line in which the client is looked for; the translation.
+ * Five steps, each some packets ahead of the next, so that memory is there when it is read: buffer and headers; the
+ * mapping; the pool's line in which the client is looked for first; a look into it, and where to look next if the client
+ * is not there; the translation. A step takes about 40 clocks, a line from memory 300 and more.
  */
 #include "node.h"
 
 enum
 {
-  AHEAD_HEADERS = 16,
-  AHEAD_MAPPING = 12,
-  AHEAD_CLIENT = 6,
+  AHEAD_HEADERS = 28,
+  AHEAD_MAPPING = 22,
+  AHEAD_CLIENT = 14,
+  AHEAD_PEEK = 6,
 };
 
 static_always_inline void
@@ -41,12 +43,22 @@ prefetch_client (vlib_buffer_t *b)
   return home;
 }
 
+/* Which slot it seems to be. */
+static_always_inline u32
+peek_client (vlib_buffer_t *b, u32 home)
+{
+  const fip64_mapping_t *m = fip64_main.mappings + vnet_buffer (b)->ip.adj_index[VLIB_TX];
+  const u8 *p = vlib_buffer_get_current (b);
+  return fip64_pool_peek6 (fip64_main.tenants[m->tenant].pool, home, p + 8);
+}
+
 VLIB_NODE_FN (ip6_fip64_node) (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_frame_t *frame)
 {
   u32 *from = vlib_frame_vector_args (frame);
   u32 n = frame->n_vectors;
   vlib_buffer_t *bufs[VLIB_FRAME_SIZE + AHEAD_HEADERS];
   u32 homes[VLIB_FRAME_SIZE + AHEAD_CLIENT];
+  u32 slots[VLIB_FRAME_SIZE + AHEAD_PEEK];
   u16 nexts[VLIB_FRAME_SIZE];
   u32 sent = 0, n_translated = 0;
   u32 now = fip64_now (vm);
@@ -60,6 +72,10 @@ VLIB_NODE_FN (ip6_fip64_node) (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_
     prefetch_mapping (vm, bufs[i]);
   for (u32 i = 0; i < AHEAD_CLIENT && i < n; i++)
     homes[i] = prefetch_client (bufs[i]);
+  for (u32 i = n; i < AHEAD_CLIENT; i++)
+    homes[i] = homes[n - 1];
+  for (u32 i = 0; i < AHEAD_PEEK && i < n; i++)
+    slots[i] = peek_client (bufs[i], homes[i]);
 
   for (u32 i = 0; i < n; i++)
     {
@@ -67,6 +83,7 @@ VLIB_NODE_FN (ip6_fip64_node) (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_
       prefetch_headers (bufs[i + AHEAD_HEADERS]);
       prefetch_mapping (vm, bufs[i + AHEAD_MAPPING]);
       homes[i + AHEAD_CLIENT] = prefetch_client (bufs[i + AHEAD_CLIENT]);
+      slots[i + AHEAD_PEEK] = peek_client (bufs[i + AHEAD_PEEK], homes[i + AHEAD_PEEK]);
 
       u32 mapping = vnet_buffer (b)->ip.adj_index[VLIB_TX];
       const fip64_mapping_t *m = fip64_main.mappings + mapping;
@@ -74,9 +91,10 @@ VLIB_NODE_FN (ip6_fip64_node) (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_
       struct fip64_buf buf = fip64_buf_of (b);
       struct fip64_info info;
       struct fip64_endpoint client;
+      const u8 *src = buf.data + 8;
 
       if (PREDICT_TRUE (!(b->flags & FIP64_SLOW_FLAGS) && fip64_is_plain6 (&buf, &t->conf, &info) &&
-			fip64_pool_find6_at (t->pool, homes[i], buf.data + 8, now, &client) != FIP64_NO_SLOT))
+			fip64_pool_find6_peeked (t->pool, homes[i], slots[i], src, now, &client) != FIP64_NO_SLOT))
 	{
 	  struct fip64_addrs addrs = { .src = &client, .dst = &m->endpoint };
 	  u32 bytes = buf.total;

@@ -27,9 +27,9 @@ from scapy.layers.inet6 import (
 from scapy.layers.sctp import SCTP
 from scapy.packet import Raw
 
+from lab.cpus import spread_workers, why_not, with_three_cpus
 from lab.vpp import find
 from tests.functional.vpp_plugin.control import Control
-from tests.functional.vpp_plugin.cpus import spread_workers, why_not, with_three_cpus
 from tests.functional.vpp_plugin.graph import CLIENT, CLIENT4, FIP, FIXED, OWN4, OWN6, Graph
 
 HOP6, HOP4 = "2001:db8:ff::1", "10.0.0.1"  # routers that have no mapping of their own

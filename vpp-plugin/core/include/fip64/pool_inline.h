@@ -2,7 +2,8 @@
 /*
  * Look-ups in a pool without lock, inlined into the caller's packet loop.
  *
- * In a batch: home = fip64_pool_home6 () and fip64_pool_prefetch6 () some packets ahead, then fip64_pool_find6_at ().
+ * In a batch: home = fip64_pool_home6 () and fip64_pool_prefetch6 () some packets ahead, then fip64_pool_find6_at ();
+ * better, where there are many clients, with fip64_pool_peek6 () in between and fip64_pool_find6_peeked ().
  * A client that find6 does not know goes to fip64_pool_bind, which looks again under the lock.
  */
 #ifndef FIP64_POOL_INLINE_H
@@ -117,6 +118,32 @@ fip64_pool_find6_at (const struct fip64_pool *p, uint32_t home, const uint8_t v6
     if (fip64_likely (fip64_slot_read6 (p, home ^ k, hi, lo, e) > 0))
       return fip64_slot_used (p, home ^ k, now);
   return fip64_pool_find6_chain (p, home, v6, now, e);
+}
+
+/* Between prefetch and find: in which of the two slots that were prefetched the client seems to be, or FIP64_NO_SLOT;
+   then what the find reads next is prefetched. */
+FIP64_INLINE uint32_t
+fip64_pool_peek6 (const struct fip64_pool *p, uint32_t home, const uint8_t v6[16])
+{
+  uint64_t lo = fip64_load64 (v6 + 8);
+  if (fip64_likely (__atomic_load_n (&p->slots[home].v6[1], __ATOMIC_RELAXED) == lo))
+    return home;
+  if (__atomic_load_n (&p->slots[home ^ 1].v6[1], __ATOMIC_RELAXED) == lo)
+    return home ^ 1;
+  __builtin_prefetch (p->slots + (home ^ 2));
+  __builtin_prefetch (p->heads + (home >> 2));
+  return FIP64_NO_SLOT;
+}
+
+/* As fip64_pool_find6_at, after fip64_pool_peek6 said `slot`. */
+FIP64_INLINE uint32_t
+fip64_pool_find6_peeked (const struct fip64_pool *p, uint32_t home, uint32_t slot, const uint8_t v6[16], uint32_t now,
+			 struct fip64_endpoint *e)
+{
+  uint64_t hi = fip64_load64 (v6), lo = fip64_load64 (v6 + 8);
+  if (fip64_likely (slot != FIP64_NO_SLOT && (hi | lo) != 0 && fip64_slot_read6 (p, slot, hi, lo, e) > 0))
+    return fip64_slot_used (p, slot, now);
+  return fip64_pool_find6_at (p, home, v6, now, e);
 }
 
 FIP64_INLINE uint32_t
