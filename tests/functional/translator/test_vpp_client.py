@@ -139,6 +139,31 @@ def test_close_leaves_no_client_in_vpp(vpp):
     assert "short-lived" not in vpp.cli("show api clients")
 
 
+def cpu_seconds(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_clients_that_were_killed_do_not_keep_vpp_busy(short_tmp):
+    require_vpp(plugin=False)
+    with Vpp(short_tmp / "v", plugins=STOCK, poll_sleep=0) as vpp:
+        for _ in range(3):
+            killed = VppClient(str(vpp.api_socket), check=False)
+            killed.connect()
+            killed._transport.close()  # without the good-bye of close(), as the kernel does it
+        hub.sleep(0.2)
+        one = VppClient(str(vpp.api_socket), check=False)
+        one.connect()
+        try:
+            before, begun = cpu_seconds(vpp.pid), time.monotonic()
+            hub.sleep(2)
+            assert cpu_seconds(vpp.pid) - before < 0.2 * (time.monotonic() - begun)
+            named = one.call("cli_inband", cmd="show api clients").reply.splitlines()
+            assert sum("fip64agent" in line for line in named) == 1
+        finally:
+            one.close()
+
+
 def test_a_foreign_tag_that_is_not_ascii_does_not_spoil_the_dump(vpp, client):
     # VPP's own command line lets it through.
     index = client.call("create_loopback", mac_address="02:fe:00:00:00:02").sw_if_index
