@@ -232,5 +232,6 @@ class Installer:
             else:
                 state.tables.pop((item.version, item.number), None)
                 work.append((item, [requests.no_table(item.version, item.number)]))
-        return self._sender.run(work, _NOTHING_TO_REMOVE | (SYSCALL_ERRORS if kind is HostInterface
-                                                            else frozenset()))
+        if kind is HostInterface:
+            return self._sender.run(work, _NOTHING_TO_REMOVE | SYSCALL_ERRORS, one_by_one=True)
+        return self._sender.run(work, _NOTHING_TO_REMOVE)

@@ -41,7 +41,7 @@ class Interfaces:
             if item.tag in self._sender.state.links:
                 self._release(item.tag)
             make.append(item)
-        made = self._sender.send([requests.host_interface(item) for item in make])
+        made = self._sender.send([requests.host_interface(item) for item in make], one_by_one=True)
         for item, answer in zip(make, made, strict=True):
             if getattr(answer, "retval", None) == IF_ALREADY_EXISTS:
                 answer = self._take_over(item, answer.reply.sw_if_index)
