@@ -41,7 +41,7 @@ class Flows:
         random.Random(4).shuffle(order)
         self._clients = [n % clients for n in order]
         self._floating = [n % floating for n in order]
-        # Ten bytes of each client's address behind the /48, by column; the same for few clients and the first of many.
+        # Ten bytes of each client's address behind the /48, by column; few clients are the first of many.
         self._columns = [random.Random(column).randbytes(clients) for column in range(10)]
 
     def __len__(self) -> int:
@@ -52,7 +52,8 @@ class Flows:
         payload = 8 + _PAYLOAD
         frame = mac + b"\x02\0\0\0\0\x99\x86\xdd" + struct.pack(">IHBB", 6 << 28, payload, 17, 60)
         frame += (_MAPT_HOST if translator == "map-t" else IPv6Address("2001:db8:c::")).packed
-        frame += _PREFIXES[translator].packed + struct.pack(">HHHH", 40001, 40002, payload, 0xBEEF) + bytes(_PAYLOAD)
+        frame += _PREFIXES[translator].packed + struct.pack(">HHHH", 40001, 40002, payload, 0xBEEF)
+        frame += bytes(_PAYLOAD)
         record = struct.pack("=IIII", 0, 0, len(frame), len(frame)) + frame
         body = bytearray(record * len(self))
         size = len(record)
@@ -70,7 +71,7 @@ def _column(numbers: Iterable[int], first: int, shift: int) -> Iterable[int]:
 
 
 def _records(file: Path) -> tuple[bytearray, int]:
-    """The records of a file whose frames are all of the same length, and that length with its record header."""
+    """The records of a file whose frames are all of the same length, and that with its record header."""
     body = bytearray(file.read_bytes()[len(_HEAD):]) if file.exists() else bytearray()
     if not body:
         return body, 1
@@ -88,7 +89,7 @@ def count_frames(file: Path) -> int:
 
 
 def turned_around(captured: Path, file: Path, mac: bytes) -> None:
-    """Write the answers to UDP packets: addresses and ports exchanged, to `mac`. No checksum changes by that."""
+    """Write the answers to UDP packets, to `mac`: addresses and ports exchanged; no checksum changes."""
     body, size = _records(captured)
     version = body[_IP] >> 4
     width, addresses, ports = (16, _IP + 8, _IP + 40) if version == 6 else (4, _IP + 12, _IP + 20)

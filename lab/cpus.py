@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two workers on a machine with two processors.
 
-VPP wants one for its main thread too, although that mostly sleeps. Here it is shown three, in a mount namespace
-of its own, its threads are pinned nowhere, and told afterwards where to run.
+VPP wants one for its main thread too, although that mostly sleeps. Here it is shown three, in a mount
+namespace of its own, its threads are pinned nowhere, and told afterwards where to run.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def with_three_cpus(installed: Installed, directory: Path) -> Installed:
 
 
 def spread_workers(pid: int, cpus: Sequence[int] = ()) -> None:
-    """Let worker n run on the n-th of `cpus` (all that there are); the main thread runs where there is room."""
+    """Let worker n run on the n-th of `cpus` (all that there are); the main thread where there is room."""
     cpus = cpus or sorted(os.sched_getaffinity(0))
     workers = 0
     for task in sorted(Path(f"/proc/{pid}/task").iterdir(), key=lambda path: int(path.name)):

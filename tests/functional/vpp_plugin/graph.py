@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The plugin in VPP's graph: packets in on one side, by VPP's packet generator, and what comes out on both.
+"""The plugin in VPP's graph: packets in on one side, by VPP's packet generator; what comes out on both.
 
-pg0 is an uplink (IPv6 table 16), pg1 the interface of a tenant (IPv4 table 11). Everything else is as the agent
-would have it: default routes by static neighbours, a floating IP, a pool.
+pg0 is an uplink (IPv6 table 16), pg1 the interface of a tenant (IPv4 table 11). Everything else is as the
+agent would have it: default routes by static neighbours, a floating IP, a pool.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ class Graph:
         for name in captures:
             self.cli(f"packet-generator capture {name} disable")
         # VPP itself tells multicast groups (from link-local addresses) whenever it likes.
-        return {name: [frame.payload for frame in rdpcap(str(file)) if not frame.payload.src.startswith("fe80:")]
-                if file.exists() else [] for name, file in captures.items()}
+        return {name: [packet for packet in _packets(file) if not packet.src.startswith("fe80:")]
+                for name, file in captures.items()}
 
     def new_stream(self, name: str, interface: str, packets: Any, limit: int, options: str = "") -> None:
         """Packets that will come in on `interface`, over and over until there were `limit`."""
@@ -158,6 +158,10 @@ class Graph:
         self.cli(f"trace add {node} 50")
         send()
         return self.cli("show trace max 50")
+
+
+def _packets(file: Path) -> list[Any]:
+    return [frame.payload for frame in rdpcap(str(file))] if file.exists() else []
 
 
 def _sum(counter: Any) -> int:
