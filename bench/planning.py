@@ -18,10 +18,11 @@ from fip64agent.topology.loader import load
 from lab.topology import TopologyFile
 
 FIPS = 10_000
+TAYGA = Settings()
 
 
-def inputs(fips: int = FIPS, settings: Settings = Settings()) -> Inputs:
-    """Return the topology of the benchmarks as its file says it, all interfaces open, the daemon's own too."""
+def inputs(fips: int = FIPS, settings: Settings = TAYGA) -> Inputs:
+    """Return the topology of the benchmarks as its file says it; all interfaces open, the daemon's too."""
     with tempfile.TemporaryDirectory() as directory:
         file = TopologyFile(Path(directory, "topology.yaml"))
         file.data = scale.document(fips)

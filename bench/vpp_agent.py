@@ -28,7 +28,8 @@ def _vpp(host: BenchHost) -> int:
     """Return the pid of the daemon's VPP."""
     found = process.running(str(host.vpp_run_path))
     if len(found) != 1:
-        raise WrongState(f"{len(found)} VPPs run instead of one; the daemon's log:\n{host.agent.log_tail(15)}")
+        raise WrongState(f"{len(found)} VPPs run instead of one; the daemon's log:\n"
+                         f"{host.agent.log_tail(15)}")
     return found[0].pid
 
 
@@ -69,8 +70,8 @@ def _killed(rounds: int) -> Iterator[Figure]:
             host.agent.stop()
             host.start()
             host.wait_complete()
-        yield Figure(f"VPP killed (SIGKILL) until all {KILLED:,} FIPs are installed again", median(seconds), "s",
-                     5, samples=seconds)
+        yield Figure(f"VPP killed (SIGKILL) until all {KILLED:,} FIPs are installed again", median(seconds),
+                     "s", 5, samples=seconds)
         yield Figure(f"the same, slowest of {rounds}", max(seconds), "s", 5)
 
 
@@ -86,9 +87,9 @@ def _kill(host: BenchHost) -> float:
         except (OSError, KeyError):  # not there yet
             continue
         if count == KILLED:
-            seconds = time.monotonic() - begun
-            host.wait("all settled again", lambda line: (
-                line["event"] == "pass" and line["time"] > begun + seconds and line["settled"]), _PATIENCE)
-            return seconds
+            installed = time.monotonic()
+            host.wait("all settled again", lambda line, since=installed: (
+                line["event"] == "pass" and line["time"] > since and line["settled"]), _PATIENCE)
+            return installed - begun
     raise WrongState(f"VPP does not have {KILLED} mappings {_PATIENCE} s after a kill; the daemon's log:\n"
                      f"{host.agent.log_tail(15)}")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The daemon's vpp driver with a stopwatch, beside a bare loop over vpp_papi of the very same messages.
 
-Run in a network namespace of its own: python -m bench.vpp_driver DIRECTORY FIPS ROUNDS. The loop of the agent
-with one room in it, the driver, gets plans as the daemon would; VPP is started by the driver, with the daemon's
+Run in a network namespace of its own: python -m bench.vpp_driver DIRECTORY FIPS ROUNDS. The agent's loop with
+one room in it, the driver, gets plans as in the daemon; VPP is started by the driver, with the daemon's
 default options, anew for each turn. JSON on stdout, seconds.
 """
 
@@ -124,7 +124,10 @@ class Tap:
 
 def _same(one: list[bytes], other: list[bytes]) -> bool:
     """Whether messages are the same but for the client's index and the context."""
-    return [message[:2] + message[10:] for message in one] == [message[:2] + message[10:] for message in other]
+    def told(messages: list[bytes]) -> list[bytes]:
+        return [message[:2] + message[10:] for message in messages]
+
+    return told(one) == told(other)
 
 
 def _check(driver: Driver, wanted: set[tuple]) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """VPP's binary API with nothing around it: vpp_papi packs and unpacks, a blocking socket carries it.
 
-What the agent's driver is compared with, and what the benchmarks look into VPP with from outside. Quicker than
-vpp_papi's own client, which has a reader thread and a queue between the socket and its caller.
+What the agent's driver is compared with, and what the benchmarks look into VPP with from outside. Quicker
+than vpp_papi's own client, which has a reader thread and a queue between the socket and its caller.
 """
 
 from __future__ import annotations
@@ -61,7 +61,12 @@ class Wire:
         return self
 
     def __exit__(self, *_exc) -> None:
-        self._sock.close()
+        try:  # else VPP may not see the end, and look for it all the time
+            self.call("sockclnt_delete", index=self._index)
+        except OSError:
+            pass  # VPP is gone
+        finally:
+            self._sock.close()
 
     # One at a time
 

@@ -148,9 +148,9 @@ class VppClient:
     def _bury_the_dead(self) -> None:
         """Let VPP see the end of clients that were killed, an agent before this one for instance.
 
-        At an end of file VPP 26.06 and 26.10 look at errno, which read(2) has not set. Is it still EAGAIN from
-        before, they keep the client and look at its socket again and again: that takes a whole CPU. After
-        another error they let the client go.
+        At an end of file VPP 26.06 and 26.10 look at errno, which read(2) has not set. If that still is EAGAIN
+        from before, they keep the client and look at its socket again and again, which takes a whole CPU.
+        After another error they let the client go.
         """
         if "cli_inband" in self._numbers:
             self._call("cli_inband", {"cmd": _NOWHERE}, self.timeout)
