@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packets through the lab: to a VM by way of tayga, beside plain IPv6 over the same uplink and bridge."""
+"""Packets through the lab: to a VM by way of vpp and of tayga, beside plain IPv6 over such an uplink and bridge."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
 
 from bench.figures import Figure, WrongState, median, percentile
+from lab import vpp
 from lab.daemon import wait_for
 from lab.host import FIP_A, Lab
 from lab.node import REPOSITORY, Node
@@ -31,38 +33,77 @@ def _run(node: Node, *argv: object) -> dict:
     return json.loads(output)
 
 
+class Way:
+    """One of the ways that packets can take, and what was measured of it."""
+
+    def __init__(self, name: str, client: Node, address: str) -> None:
+        self.name = name
+        self._client = client
+        self._address = address
+        self.rtts: list[float] = []
+        """Milliseconds."""
+        self.rates: list[float] = []
+        """Mbit/s."""
+
+    def turn(self, pings: int, seconds: float) -> None:
+        result = _run(self._client, "ping", self._address, pings, 0.005)
+        sent, answered = result["sent"], len(result["rtts"])
+        if answered != sent:
+            raise WrongState(f"{answered} of {sent} pings of {self._address} by way of {self.name} answered")
+        self.rtts += result["rtts"]
+        result = _run(self._client, "send", self._address, seconds)
+        self.rates.append(8 * result["bytes"] / result["seconds"] / 1e6)
+
+
+@contextlib.contextmanager
+def _serving(lab: Lab) -> Iterator[None]:
+    """A machine with IPv6 beside the VM, and servers on both."""
+    servers: list[subprocess.Popen] = []
+    try:
+        peer = lab.add_bridge_host("plain", f"{PLAIN}/64")
+        peer.ip("route add default via 2001:db8:200::1")
+        lab.upstream.ip("addr add 2001:db8:200::1/64 dev uplink nodad")
+        for node, bind in ((lab["vm-a"], "0.0.0.0"), (peer, "::")):
+            servers.append(_start(node, "serve", bind))
+            servers[-1].stdout.readline()
+        lab.wait_reachable(FIP_A)
+        wait_for(lambda: lab.client.reaches(PLAIN), 10, f"an answer from {PLAIN}")
+        yield
+    finally:
+        for server in servers:
+            server.kill()
+            server.communicate()
+
+
 def measure(quick: bool) -> Iterator[Figure]:
     count, rounds, seconds = (200, 2, 1) if quick else (2000, 7, 3)
-    servers: list[subprocess.Popen] = []
-    # Only what is for floating IPs goes to the translator; so the rest of IPv6 can be the peer.
-    with Lab(agent=True, config={"ovs": {"redirect": "external-networks"}}) as lab:
-        try:
-            peer = lab.add_bridge_host("plain", f"{PLAIN}/64")
-            peer.ip("route add default via 2001:db8:200::1")
-            lab.upstream.ip("addr add 2001:db8:200::1/64 dev uplink nodad")
-            for node, bind in ((lab["vm-a"], "0.0.0.0"), (peer, "::")):
-                servers.append(_start(node, "serve", bind))
-                servers[-1].stdout.readline()
-            lab.wait_reachable(FIP_A)
-            wait_for(lambda: lab.client.reaches(PLAIN), 10, f"an answer from {PLAIN}")
-            rtts: dict[str, list[float]] = {FIP_A: [], PLAIN: []}
-            rates: dict[str, list[float]] = {FIP_A: [], PLAIN: []}
-            for _ in range(rounds):
-                for address in (FIP_A, PLAIN):
-                    result = _run(lab.client, "ping", address, count // rounds, 0.005)
-                    sent, answered = result["sent"], len(result["rtts"])
-                    if answered != sent:
-                        raise WrongState(f"{answered} of {sent} pings of {address} answered")
-                    rtts[address] += result["rtts"]
-                    result = _run(lab.client, "send", address, seconds)
-                    rates[address].append(8 * result["bytes"] / result["seconds"] / 1e6)
-        finally:
-            for server in servers:
-                server.kill()
-                server.communicate()
+    ways: dict[str, Way] = {}
+    missing = vpp.missing()
+    if missing:
+        print(f"  path: nothing is sent through vpp: {missing}", file=sys.stderr)
+    with contextlib.ExitStack() as stack:
+        for translator in ("tayga",) if missing else ("tayga", "vpp"):
+            # Only what is for floating IPs goes to the translator; so the rest of IPv6 can be the peer.
+            lab = stack.enter_context(Lab(agent=True, translator=translator,
+                                          config={"ovs": {"redirect": "external-networks"}}))
+            stack.enter_context(_serving(lab))
+            ways[translator] = Way(translator, lab.client, FIP_A)
+            ways.setdefault("plain", Way("plain IPv6", lab.client, PLAIN))
+        for _ in range(rounds):
+            for way in ways.values():
+                way.turn(count // rounds, seconds)
+    yield from _figures(ways)
+
+
+def _figures(ways: dict[str, Way]) -> Iterator[Figure]:
+    tayga, plain = ways.pop("tayga"), ways.pop("plain")
     for share in (0.5, 0.99):
-        plain = percentile(rtts[PLAIN], share)
-        yield Figure(f"ping through tayga, p{share * 100:g}", percentile(rtts[FIP_A], share), "ms",
-                     peer=f"plain IPv6 over the same bridge: {plain:.2f} ms", samples=rtts[FIP_A])
-    yield Figure("TCP through tayga", median(rates[FIP_A]), "Mbit/s", samples=rates[FIP_A],
-                 peer=f"plain IPv6 over the same bridge: {median(rates[PLAIN]):.0f} Mbit/s")
+        beside = f"plain IPv6 over the same bridge: {percentile(plain.rtts, share):.2f} ms"
+        for way in (tayga, *ways.values()):
+            yield Figure(f"ping through {way.name}, p{share * 100:g}", percentile(way.rtts, share), "ms",
+                         peer=beside, samples=way.rtts)
+            beside = f"tayga: {percentile(tayga.rtts, share):.2f} ms; plain IPv6: {beside.rpartition(': ')[2]}"
+    beside = f"plain IPv6 over the same bridge: {median(plain.rates):.0f} Mbit/s"
+    for way in (tayga, *ways.values()):
+        yield Figure(f"TCP through {way.name}", median(way.rates), "Mbit/s", peer=beside, samples=way.rates)
+        beside = f"tayga: {median(tayga.rates):.0f} Mbit/s; plain IPv6: {beside.rpartition(': ')[2]}"
