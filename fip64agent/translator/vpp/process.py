@@ -27,7 +27,7 @@ _LARGEST_LOG = 4 << 20
 _KEPT = 1 << 20
 _WORDS = 400
 """Characters of VPP's last words in an error."""
-_NOISE = re.compile(r"^\s*$|vat-plug/load|\[notice\]|^Code: |^ +from /")
+_NOISE = re.compile(r"^\s*$|vat-plug/load|vnet_feature_arc_init|\[notice\]|^Code: |^ +from /")
 _FRAME = re.compile(r"^#\d+ +0x[0-9a-f]+(?: (\w+))?")
 _FRAMES = 4
 """Functions of a backtrace that are told."""

@@ -105,6 +105,7 @@ def test_outcome_of_what_ended_by_itself(options, tmp_path):
 SAID = """fip64-agent starts VPP: /usr/bin/vpp -c /run/a
 an old complaint
 fip64-agent starts VPP: /usr/bin/vpp -c /run/b
+0: vnet_feature_arc_init:271: feature node 'ip4-punt-policer' not found (arc 'ip4-punt')
 ip6/dad               [notice]: IPv6 DAD initialized (disabled by default)
 vat-plug/load         [error ]: vat_plugin_register: tracedump plugin not loaded...
 received signal SIGSEGV, PC 0x7f3b53e49503, faulting address 0x7373
