@@ -23,8 +23,6 @@ PENDING = "pending"
 ERROR = "error"
 ACTIVE = "active"
 
-_NO_ADDRESS = IPv4Address(0)
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Problem:
@@ -121,9 +119,9 @@ class Tenant:
     """(fixed IPv4, floating IPv6) of all its mappings; sorted."""
     interface_ofport: int | None = None
     """OpenFlow port of `interface`; None until OVS has opened it."""
-    pool_first: IPv4Address = _NO_ADDRESS
-    """First address of the part of `pool` that this host gives to clients."""
-    pool_last: IPv4Address = _NO_ADDRESS
+    pool_first: IPv4Address | None = None
+    """First address of the part of `pool` that this host gives to clients; None: all of `pool`."""
+    pool_last: IPv4Address | None = None
     """The last one."""
     bindings: tuple[tuple[IPv6Address, IPv4Address], ...] = ()
     """Static ones, (client, pool address), between pool_first and pool_last; sorted."""

@@ -49,7 +49,9 @@ def instance_name(router_id: str) -> str:
 def instance(tenant: Tenant, state_path: str) -> Instance:
     """Return what should run for a tenant. Its client bindings live below `state_path`."""
     name = instance_name(tenant.router_id)
-    pool = as_prefix(tenant.pool_first, tenant.pool_last)
+    pool = tenant.pool
+    if tenant.pool_first is not None and tenant.pool_last is not None:
+        pool = as_prefix(tenant.pool_first, tenant.pool_last)
     own = pool[1]  # tayga keeps the pool's first address free itself
     lines = [
         f"tun-device {TUN}",

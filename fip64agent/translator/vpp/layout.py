@@ -90,7 +90,8 @@ def _tenant(site: Site, tenant: Tenant) -> Iterator[Item]:
     yield Address(tag, IPv4Interface((ADDRESS4, 32)), key)
     yield Neighbour(tag, TO_VMS, TO_VMS_MAC, key)
     yield Route(table, DEFAULT4, tag, TO_VMS, key)
-    yield Tenant64(table, tag, tenant.pool_first, tenant.pool_last, ADDRESS4, tenant.address6, tenant.mtu4,
+    first, last = tenant.pool_first or tenant.pool[1], tenant.pool_last or tenant.pool[-2]
+    yield Tenant64(table, tag, first, last, ADDRESS4, tenant.address6, tenant.mtu4,
                    max(tenant.mtu, SMALLEST_MTU6), hash_seed(site.seed, tenant.router_id),
                    tenant.idle_timeout, tenant.max_per_64, key)
     for client, address in tenant.bindings:

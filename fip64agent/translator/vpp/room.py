@@ -8,6 +8,7 @@ came back is empty, which the next read-back finds.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import itertools
 import logging
@@ -63,6 +64,7 @@ class VppRoom:
                  seed: bytes | None = None, **supervision) -> None:
         self._on_change = on_change
         self._run_path = os.path.abspath(options.run_path)
+        options = dataclasses.replace(options, run_path=self._run_path)
         self.supervisor = Supervisor(options, on_up=self._is_up, on_down=self._is_down, **supervision)
         self._site = layout.Site(machine_seed() if seed is None else seed,
                                  self._run_path if self.supervisor.managed else "")
