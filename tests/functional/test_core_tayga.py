@@ -411,6 +411,16 @@ def bad_header(case: Case) -> bool:
     return case.version == 4 and ones_complement(case.packet[:4 * (case.packet[0] & 15)]) != 0xFFFF
 
 
+def hard_to_translate(quoted: bytes) -> bool:
+    """A quoted packet without a whole transport header, UDP without checksum, or an echo reply."""
+    protocol, rest = transport_of(quoted)
+    if quoted[0] >> 4 == 6 and protocol == 44:
+        protocol, rest = rest[0], rest[8:]
+    if protocol in (1, 58) and rest[:1] in (b"\0", b"\x81"):
+        return True
+    return len(rest) < {6: 20}.get(protocol, 8) or (protocol == 17 and rest[6:8] == b"\0\0")
+
+
 DIFFERENCES: dict[str, Callable[[Case], bool]] = {
     "damaged-header": lambda c: bad_header(c) and c.theirs == "drop",
     "dont-fragment": lambda c: c.version == 6 and both_translate(c),
@@ -430,7 +440,13 @@ DIFFERENCES: dict[str, Callable[[Case], bool]] = {
     "udp-without-checksum": lambda c: c.protocol == 17 and c.payload[6:8] == b"\0\0" and only_ours(c),
     "damaged-icmp": lambda c: c.icmp and only_ours(c) and bad_checksum(c),
     "parameter-problem": lambda c: c.is_error and c.payload[0] in (4, 12) and only_ours(c),
-    "icmp-error-dropped": lambda c: c.is_error and only_ours(c),
+    "address-unreachable": lambda c: (c.version == 6 and c.is_error and c.payload[:2] == b"\1\3"
+                                      and only_ours(c)),
+    "too-big-without-mtu": lambda c: (c.version == 6 and c.is_error and c.payload[0] == 2
+                                      and c.payload[4:8] == bytes(4) and only_ours(c)),
+    "nonsense-length": lambda c: (c.is_error and only_ours(c)
+                                  and (0 < c.claimed < 128 or c.claimed > len(c.payload) - 8)),
+    "quoted-transport": lambda c: c.is_error and only_ours(c) and hard_to_translate(c.payload[8:]),
     "time-exceeded-about-echo": lambda c: (c.reason == "ttl-exceeded" and c.icmp and not c.is_error
                                            and c.ours.startswith("error") and c.theirs == "drop"),
     "ttl-zero": lambda c: c.ttl == 0 and c.ours.startswith("error") and c.theirs == "drop",
