@@ -338,7 +338,8 @@ def _two_workers(directory: Path, quick: bool) -> Iterator[Figure]:
     installed = lab_vpp.find()
     assert installed is not None
     clients, floating, packets, rounds = (100, 10, 500_000, 2) if quick else (100_000, 10_000, 8_000_000, 5)
-    installed = cpus.with_three_cpus(installed, directory)
+    (directory / "cpus").mkdir()
+    installed = cpus.with_three_cpus(installed, directory / "cpus")
     with started(directory, [FIP64], workers=2, installed=installed) as bench:
         cpus.spread_workers(bench.vpp.pid)
         bench.add_mappings(floating)

@@ -2,8 +2,9 @@
 /*
  * From the FIB entries of a tenant's pool to the look-up in the IPv6 table of the sender's mapping.
  *
- * Three steps, each some packets ahead of the next, so that memory is there when it is read: buffer and headers; the
- * sender's entry among the fixed addresses, and the client's place in the pool; the translation.
+ * Four steps, each some packets ahead of the next, so that memory is there when it is read: buffer and headers; the
+ * sender's entry among the fixed addresses, and the client's place in the pool; the sender, and its mapping's counter;
+ * the translation.
  */
 #include "node.h"
 
@@ -11,6 +12,7 @@ enum
 {
   AHEAD_HEADERS = 16,
   AHEAD_HOSTS = 12,
+  AHEAD_SENDER = 5,
 };
 
 static_always_inline void
@@ -30,6 +32,16 @@ prefetch_hosts (vlib_buffer_t *b)
   fip64_pool_prefetch4 (fip64_main.tenants[tenant].pool, fip64_load32 (p + 16));
 }
 
+static_always_inline const fip64_fixed_t *
+find_sender (vlib_main_t *vm, vlib_buffer_t *b)
+{
+  const u8 *p = vlib_buffer_get_current (b);
+  const fip64_fixed_t *f = fip64_fixed_find (vnet_buffer (b)->ip.adj_index[VLIB_TX], fip64_load32 (p + 12));
+  if (PREDICT_TRUE (f != NULL))
+    vlib_prefetch_combined_counter (&fip64_main.count_4to6, vm->thread_index, f->mapping);
+  return f;
+}
+
 /* Short packets may have been padded for the wire: this one is as long as its header says. */
 static_always_inline struct fip64_buf
 trimmed (struct fip64_buf buf)
@@ -44,6 +56,7 @@ VLIB_NODE_FN (ip4_fip64_node) (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_
   u32 *from = vlib_frame_vector_args (frame);
   u32 n = frame->n_vectors;
   vlib_buffer_t *bufs[VLIB_FRAME_SIZE + AHEAD_HEADERS];
+  const fip64_fixed_t *senders[VLIB_FRAME_SIZE + AHEAD_SENDER];
   u16 nexts[VLIB_FRAME_SIZE];
   u32 sent = 0, n_translated = 0;
   u32 now = fip64_now (vm);
@@ -54,21 +67,24 @@ VLIB_NODE_FN (ip4_fip64_node) (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_
     bufs[n + i] = bufs[n - 1];
   for (u32 i = 0; i < AHEAD_HOSTS && i < n; i++)
     prefetch_hosts (bufs[i]);
+  for (u32 i = 0; i < AHEAD_SENDER && i < n; i++)
+    senders[i] = find_sender (vm, bufs[i]);
 
   for (u32 i = 0; i < n; i++)
     {
       vlib_buffer_t *b = bufs[i];
       prefetch_headers (bufs[i + AHEAD_HEADERS]);
       prefetch_hosts (bufs[i + AHEAD_HOSTS]);
+      senders[i + AHEAD_SENDER] = find_sender (vm, bufs[i + AHEAD_SENDER]);
 
       const fip64_tenant_t *t = fip64_main.tenants + vnet_buffer (b)->ip.adj_index[VLIB_TX];
       struct fip64_buf buf = trimmed (fip64_buf_of (b));
       struct fip64_info info;
       struct fip64_endpoint client;
-      const fip64_fixed_t *f;
+      const fip64_fixed_t *f = senders[i];
 
       if (PREDICT_TRUE (!(b->flags & FIP64_SLOW_FLAGS) && fip64_is_plain4 (&buf, &t->conf, &info) &&
-			(f = fip64_fixed_find (t->index, fip64_load32 (buf.data + 12))) != NULL &&
+			f != NULL &&
 			fip64_pool_find4 (t->pool, fip64_load32 (buf.data + 16), now, &client) != FIP64_NO_SLOT))
 	{
 	  struct fip64_addrs addrs = { .src = &f->endpoint, .dst = &client };
