@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes doc/source/reference/measurements.rst from the JSON of a run: ``python -m bench.page [DIR]``."""
+"""Writes doc/source/reference/measurements.rst from the JSON of runs: ``python -m bench.page [DIR ...]``.
+
+A benchmark that several directories have is taken from the last of them.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +29,13 @@ be does: flows are counted after each step, in the switch and not by what the ag
 
 {machine}
 
-Except in `Packets through the lab`_, the host has 100 tenants with the same IPv4 subnet, one uplink and
-1,000 VM ports, 10 of each tenant. With 10,000 floating IPs each VM port has ten, on ten fixed IPs: Open
-vSwitch itself is slow with more ports (with 10,000, to add one more takes it over 30 s). Open vSwitch is
-real, with the userspace datapath; VM ports are its dummy devices, as nothing is sent. The daemon is a
-process of its own with its real topology file. In "links and translator counted" two of its rooms only
-count what they are asked for: what is left is the cost of plan, loop and switch. "All real" has all 101
-network namespaces of the agent, their links and routes, and 100 tayga processes.
+Where nothing is sent, the host has 100 tenants with the same IPv4 subnet, one uplink and 1,000 VM ports, 10
+of each tenant. With 10,000 floating IPs each VM port has ten, on ten fixed IPs: Open vSwitch itself is slow
+with more ports (with 10,000, to add one more takes it over 30 s). Open vSwitch is real, with the userspace
+datapath; VM ports are its dummy devices. The daemon is a process of its own with its real topology file. In
+"links and translator counted" two of its rooms only count what they are asked for: what is left is the cost
+of plan, loop and switch. "All real" has all 101 network namespaces of the agent, their links and routes, and
+100 tayga processes; or, where it says vpp, one VPP with the options that the daemon gives it by default.
 
 "p50" and "p99" are values that were seen: 50 and 99 of 100 were not slower. Figures without these are
 medians of all rounds, or single values where it says how long was measured. In JSON, ``samples`` has all.
@@ -60,20 +63,53 @@ The daemon with 10,000 floating IPs: memory 5 s after all was installed, CPU tim
 probes, then over 90 s with one full audit in it (there is one in 300 s unless configured otherwise). Then it
 is killed (SIGKILL) and started again: flows and their ages, links, routes and tayga processes are compared
 from outside."""),
+    "push": ("Mappings into VPP", """\
+The daemon's vpp driver, in the agent's loop and nothing else in it, gets a plan with 10,000 floating IPs of
+100 tenants. VPP is new, and has tenants and uplink, but no mapping yet. The time is that of the pass: what is
+to be done is found out, checked, packed and sent, and VPP has confirmed all. Beside it, in turns, each with a
+VPP of its own: a loop that has the same messages as Python values at hand, packs them with vpp_papi, sends
+them over a blocking socket with as many of them ahead of the answers, and unpacks the answers. That the
+bytes on the wire are the same is checked. And the same messages with vpp_papi's own client, which has a
+thread and a queue between it and the socket. "Reconcile" is a pass in which all is read back from VPP and
+compared. VPP's mappings are read back over another connection after each turn. VPP shares the two CPUs with
+all of them."""),
+    "vpp_agent": ("The daemon with VPP", """\
+All real, VPP for tayga. One floating IP is added to 10,000 as above. Then VPP is killed (SIGKILL) under a
+daemon with 1,000 floating IPs, again and again: until another one, which the daemon starts, has tenants,
+uplink and all mappings. The mappings are counted from outside, over a connection of its own to VPP, every 20
+ms. Idle means that nothing is sent; VPP's packet interfaces wake it, it does not poll them then."""),
+    "vpp_memory": ("Memory of VPP", """\
+What VPP has afterwards, less what it had before, for each. Resident memory here is VPP's own (RssAnon) and
+its counters, without packet buffers and files. Most of a tenant is VPP's IPv4 table. A binding is made by the
+first packet of a client with a random address: so few of them in a large pool touch a page each, and
+what is measured is a pool in which they are as many as it says."""),
+    "vpp_clocks": ("Clocks per packet", """\
+VPP's packet generator sends UDP, frames of 64 bytes on the IPv4 side, through the plugin, and in turns
+through nat64 and map-t of the same VPP, on one core. Flows come in random order, so that the processor's
+caches help as little as with many users. Clocks are those that VPP counts for each packet in the nodes that
+translate; "whole graph" is all from the generator to the interface that sends. The reassembly feature that
+map-t and nat64 need, and the plugin does not, is told beside, not counted. The least of all rounds is
+shown."""),
     "path": ("Packets through the lab", """\
-An IPv6 client behind an upstream router, the bridge, and a VM: through tayga to a floating IP, beside plain
-IPv6 over the same router, uplink and bridge to a machine with IPv6. Pings of 56 bytes each 5 ms, and one TCP
-connection for 3 s at a time, in turns. All of it shares the machine's CPUs: clients, router, Open vSwitch's
-userspace datapath, tayga, VM."""),
+An IPv6 client behind an upstream router, the bridge, and a VM: through the translator to a floating IP,
+beside plain IPv6 over the same router, uplink and bridge to a machine with IPv6. vpp and tayga have a lab
+each; both stand at the same time. Pings of 56 bytes each 5 ms, and one TCP connection for 3 s at a time, in
+turns. All of it shares the machine's CPUs: clients, router, Open vSwitch's userspace datapath, translator,
+VM. VPP, as the daemon configures it, waits for packets, and polls only under load."""),
 }
 
 
 def _machine(results: dict[str, dict[str, Any]]) -> str:
-    where = next(iter(results.values()))["machine"]
-    loads = sorted(result["machine"]["load_before"] for result in results.values())
-    return (f"Measured on {where['time'][:10]}: {where['processor']}, {where['cpus']} CPUs; Linux\n"
-            f"{where['kernel']}, {where['ovs']}, Python {where['python']}.\n"
-            f"Load average before each benchmark: {loads[0]:.1f} to {loads[-1]:.1f}.")
+    where = max((result["machine"] for result in results.values()), key=lambda machine: machine["time"])
+    vpp = f", {where['vpp'].replace('vpp v', 'VPP ')}" if where.get("vpp") else ""
+    return (f"{where['processor']}, {where['cpus']} CPUs; Linux {where['kernel']}, Python\n"
+            f"{where['python']}; {where['ovs']}{vpp}. Not all benchmarks are from the same run: each says when it was run,\n"
+            "and the machine's load average just before.")
+
+
+def _run(result: dict[str, Any]) -> str:
+    machine = result["machine"]
+    return f"Run of {machine['time'][:16].replace('T', ' ')} UTC, load average {machine['load_before']:.1f}."
 
 
 def _table(figures: list[dict[str, Any]]) -> list[str]:
@@ -99,14 +135,18 @@ def page(results: dict[str, dict[str, Any]]) -> str:
     lines = [INTRODUCTION.format(machine=_machine(results))]
     for name, (title, words) in SECTIONS.items():
         if name in results:
-            lines += [title, "=" * len(title), "", words, "", *_table(results[name]["figures"]), ""]
+            lines += [title, "=" * len(title), "", words, "", _run(results[name]), "",
+                      *_table(results[name]["figures"]), ""]
     return "\n".join(lines)
 
 
 def main() -> None:
-    directory = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("results")
-    results = {name: json.loads((directory / f"{name}.json").read_text()) for name in SECTIONS}
-    PAGE.write_text(page(results))
+    directories = [Path(argument) for argument in sys.argv[1:]] or [Path(__file__).with_name("results")]
+    files = {name: file for name in SECTIONS for directory in directories
+             if (file := directory / f"{name}.json").exists()}
+    PAGE.write_text(page({name: json.loads(file.read_text()) for name, file in files.items()}))
+    if missing := SECTIONS.keys() - files.keys():
+        print(f"not on the page, they were not run: {', '.join(sorted(missing))}", file=sys.stderr)
     print(PAGE)
 
 

@@ -20,12 +20,14 @@ FIPS = 10_000
 
 def measure(quick: bool) -> Iterator[Figure]:
     turns = _turns(1000 if quick else FIPS, 2 if quick else 9)
-    driver, bare, reconcile = (turns[name] for name in ("driver", "bare", "reconcile"))
+    driver, bare, papi, reconcile = (turns[name] for name in ("driver", "bare", "papi", "reconcile"))
     fips = f"{turns['fips']:,} mappings"
     beside = f"bare loop: {median(bare):.3f} s"
     what = f"{fips}, {turns['messages']} messages, pushed"
     yield Figure(f"{what} by the driver", median(driver), "s", peer=beside, samples=driver)
     yield Figure(f"{what} by a bare loop over vpp_papi", median(bare), "s", samples=bare)
+    yield Figure(f"{what} by vpp_papi's own client, all before the first answer", median(papi), "s",
+                 samples=papi)
     yield Figure(f"{what}: driver against bare loop", median(driver) / median(bare), "times", 1.5,
                  samples=[one / other for one, other in zip(driver, bare, strict=True)])
     yield Figure(f"reconcile of {fips} that are as they should be", median(reconcile), "s", 1,

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from vpp_papi import VPPApiClient
+
 from bench import scale
 from bench.figures import WrongState
 from bench.planning import inputs
@@ -150,6 +152,7 @@ class Turns:
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.driver: list[float] = []
         self.bare: list[float] = []
+        self.papi: list[float] = []
         self.reconcile: list[float] = []
 
     def _with_vpp(self, work: Callable[[Driver], None]) -> None:
@@ -173,6 +176,7 @@ class Turns:
     def turn(self) -> None:
         self._with_vpp(self._driver)
         self._with_vpp(self._bare)
+        self._with_vpp(self._papi)
 
     def _driver(self, driver: Driver) -> None:
         driver.loop.submit(self._desired)
@@ -195,6 +199,24 @@ class Turns:
                 raise WrongState("the bare loop does not send the messages that the driver sends")
 
 
+    def _papi(self, driver: Driver) -> None:
+        """The same with vpp_papi's own client: all is sent before the first answer is read."""
+        api = VPPApiClient(server_address=driver.api_socket, bootstrapapi=True, read_timeout=_PATIENCE)
+        api.connect("bench")
+        try:
+            begun = time.perf_counter()
+            for name, fields in self.requests:
+                message = api.messages[name]
+                number = api.transport.get_msg_index(f"{name}_{message.crc[2:]}")
+                api._call_vpp_async(number, message, **fields)
+            answers = [api.read_blocking(timeout=_PATIENCE) for _ in self.requests]
+            self.papi.append(time.perf_counter() - begun)
+        finally:
+            api.disconnect()
+        if any(answer is None or answer.retval for answer in answers):
+            raise WrongState("VPP refused what vpp_papi's client sent")
+
+
 def main() -> None:
     directory, fips, rounds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     desired = plan(inputs(fips, Settings(translator="vpp")))
@@ -205,8 +227,8 @@ def main() -> None:
     turns.noted()
     for _ in range(rounds):
         turns.turn()
-    print(json.dumps({"driver": turns.driver, "bare": turns.bare, "reconcile": turns.reconcile,
-                      "messages": len(turns.messages), "octets": sum(map(len, turns.messages))}))
+    print(json.dumps({"driver": turns.driver, "bare": turns.bare, "papi": turns.papi,
+                      "reconcile": turns.reconcile, "messages": len(turns.messages), "octets": sum(map(len, turns.messages))}))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory of VPP for mappings, tenants and client bindings: what it has afterwards, less what it had before."""
+"""Memory of VPP for mappings, tenants and client bindings: what it has after, less what it had before."""
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from ipaddress import IPv4Network
@@ -29,16 +30,12 @@ class Scale:
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
-        self._stats = self._counters()
 
     def _counters(self) -> int:
         """Bytes that the stats segment has used of its pages."""
-        lines = Path(f"/proc/{self.bench.vpp.pid}/smaps").read_text().splitlines()
-        inside = 0
-        for number, line in enumerate(lines):
-            if "stat segment" in line or "stat_segment" in line:
-                inside += next(int(field.split()[1]) * 1024 for field in lines[number:] if field.startswith("Rss:"))
-        return inside
+        text = Path(f"/proc/{self.bench.vpp.pid}/smaps").read_text()
+        found = re.findall(r"/memfd:stat segment .*?^Rss: +(\d+) kB", text, re.DOTALL | re.MULTILINE)
+        return sum(int(kib) * 1024 for kib in found)
 
     def weigh(self) -> tuple[int, int]:
         return self.bench.resident() + self._counters(), self.bench.heap()

@@ -10,7 +10,7 @@ import pytest
 from bench import __main__ as program
 from bench import scale
 from bench.figures import Figure, WrongState, median, percentile, shown, table
-from bench.page import page
+from bench.page import SECTIONS, page
 from bench.planning import inputs
 from fip64agent.plan.inputs import Inputs, Interface, Settings
 from fip64agent.plan.planner import plan
@@ -138,6 +138,33 @@ def test_the_page_shows_each_figure_and_what_was_missed():
     text = page({"path": _result(figures)})
     assert "   * - ping\n     - 0.234 ms\n     -\n     -\n     - plain: 0.1 ms\n" in text
     assert "   * - x\n     - 6 s\n     - ≤ 5\n     - **missed**\n     -\n" in text
+
+
+def test_each_section_says_which_run_it_is_from():
+    old, new = program.machine(), program.machine()
+    old |= {"time": "2026-01-02T03:04:05+00:00", "load_before": 0.5, "ovs": "the old one"}
+    new |= {"time": "2026-02-03T04:05:06+00:00", "load_before": 1.5, "ovs": "the new one", "vpp": "vpp v9"}
+    text = page({"planning": _result([], machine=old), "push": _result([], machine=new)})
+    assert "the new one, VPP 9." in text
+    assert "the old one" not in text
+    assert text.index("Run of 2026-01-02 03:04 UTC, load average 0.5.") < text.index(
+        "Run of 2026-02-03 04:05 UTC, load average 1.5.")
+
+
+def test_benchmarks_that_need_vpp_are_skipped_without_it(monkeypatch, tmp_path, capsys):
+    def measure(quick):
+        yield Figure("a", 1, "s")
+
+    _benchmark(monkeypatch, measure)
+    monkeypatch.setattr(program.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(program.vpp, "missing", lambda: "no VPP in PATH")
+    assert program.main(["push", "planning", "--json", str(tmp_path)]) == 0
+    assert "push: skipped, not measured: no VPP in PATH" in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["planning.json"]
+
+
+def test_every_benchmark_has_its_section_on_the_page():
+    assert SECTIONS.keys() == program.BENCHMARKS.keys() > program.NEED_VPP
 
 
 @pytest.mark.parametrize("values", [{"quick": True}, {"wrong": "7 flows are missing"}])
