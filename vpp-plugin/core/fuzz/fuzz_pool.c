@@ -319,8 +319,12 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
 	case 14:
 	  if (arg & 1)
 	    {
-	      now += 1u << (arg >> 3) % 29;
-	      do_expire (CLIENTS);
+	      /* A moment, or weeks. */
+	      for (uint32_t steps = arg & 2 ? (arg >> 2) % 16 : 1; steps; steps--)
+		{
+		  now += arg & 2 ? 1u << 28 : 1u << (arg >> 3) % 29;
+		  do_expire (CLIENTS);
+		}
 	    }
 	  else
 	    now++;
