@@ -148,8 +148,8 @@ class VppClient:
     def _bury_the_dead(self) -> None:
         """Let VPP see the end of clients that were killed, an agent before this one for instance.
 
-        At an end of file VPP 26.06 and 26.10 look at errno, which read(2) has not set. If that still is EAGAIN
-        from before, they keep the client and look at its socket again and again, which takes a whole CPU.
+        At an end of file VPP 26.06 and 26.10 look at errno, which read(2) has not set. If that still is
+        EAGAIN from before, they keep the client and look at its socket again and again, which takes a CPU.
         After another error they let the client go.
         """
         if "cli_inband" in self._numbers:
