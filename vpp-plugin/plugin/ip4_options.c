@@ -92,7 +92,7 @@ VLIB_REGISTER_NODE (ip4_fip64_options_node) = {
 VNET_FEATURE_INIT (ip4_fip64_options_feature, static) = {
   .arc_name = "ip4-punt",
   .node_name = "ip4-fip64-options",
-  .runs_before = VNET_FEATURES ("ip4-punt-policer", "ip4-punt-redirect", "error-punt"),
+  .runs_before = VNET_FEATURES ("ip4-punt-redirect", "error-punt"),
 };
 
 static clib_error_t *
