@@ -289,7 +289,7 @@ def _case(bench: Bench, directory: Path, translators: list[str], flows: Flows, r
 
 def _one_core(directory: Path, quick: bool) -> Iterator[Figure]:
     clients, floating = (QUICK_CLIENTS, QUICK_FLOATING) if quick else (CLIENTS, FLOATING)
-    rounds = 3 if quick else 9
+    rounds = 3 if quick else 7
     sides = _sides()
     with started(directory, sides) as bench:
         resident, heap = bench.add_mappings(max(floating))
