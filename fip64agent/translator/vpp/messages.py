@@ -103,7 +103,7 @@ vl_api_address_with_prefix_t: vl_api_prefix_t
 vl_api_if_status_flags_t: IF_STATUS_API_FLAG_ADMIN_UP=1, IF_STATUS_API_FLAG_LINK_UP=2
 vl_api_sub_if_flags_t: SUB_IF_API_FLAG_ONE_TAG=2, SUB_IF_API_FLAG_EXACT_MATCH=16
 vl_api_af_packet_mode_t: AF_PACKET_API_MODE_ETHERNET=1
-vl_api_af_packet_flags_t: AF_PACKET_API_FLAG_QDISC_BYPASS=1
+vl_api_af_packet_flags_t: AF_PACKET_API_FLAG_QDISC_BYPASS=1, AF_PACKET_API_FLAG_VERSION_2=8
 vl_api_address_family_t: ADDRESS_IP4=0, ADDRESS_IP6=1
 vl_api_address_union_t: vl_api_ip4_address_t ip4, vl_api_ip6_address_t ip6
 vl_api_address_t: vl_api_address_family_t af, vl_api_address_union_t un
