@@ -103,8 +103,9 @@ def _machine(results: dict[str, dict[str, Any]]) -> str:
     where = max((result["machine"] for result in results.values()), key=lambda machine: machine["time"])
     vpp = f", {where['vpp'].replace('vpp v', 'VPP ')}" if where.get("vpp") else ""
     return (f"{where['processor']}, {where['cpus']} CPUs; Linux {where['kernel']}, Python\n"
-            f"{where['python']}; {where['ovs']}{vpp}. Not all benchmarks are from the same run: each says when it was run,\n"
-            "and the machine's load average just before.")
+            f"{where['python']}; {where['ovs']}{vpp}.\n"
+            "Not all benchmarks are from the same run: each says when it was run, and the machine's load\n"
+            "average just before.")
 
 
 def _run(result: dict[str, Any]) -> str:

@@ -228,7 +228,8 @@ def main() -> None:
     for _ in range(rounds):
         turns.turn()
     print(json.dumps({"driver": turns.driver, "bare": turns.bare, "papi": turns.papi,
-                      "reconcile": turns.reconcile, "messages": len(turns.messages), "octets": sum(map(len, turns.messages))}))
+                      "reconcile": turns.reconcile, "messages": len(turns.messages),
+                      "octets": sum(map(len, turns.messages))}))
 
 
 if __name__ == "__main__":
