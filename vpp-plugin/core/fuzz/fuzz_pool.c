@@ -217,6 +217,9 @@ do_find (uint32_t c, bool by_v4)
     return;
   check_endpoint (c, &e);
   clients[c].used = now;
+  uint32_t home = fip64_pool_home6 (pool, v6), seems = fip64_pool_peek6 (pool, home, v6);
+  CHECK (fip64_pool_find6_peeked (pool, home, seems, v6, now, &e) == slot);
+  check_endpoint (c, &e);
 }
 
 static void

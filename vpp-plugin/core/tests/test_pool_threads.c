@@ -57,7 +57,11 @@ work (void *arg)
       uint32_t now = __atomic_add_fetch (&clock_ms, n % 64 == 0, __ATOMIC_RELAXED);
       address (c, v6);
       /* What workers do. */
-      slot = fip64_pool_find6 (pool, v6, now, &e);
+      uint32_t home = fip64_pool_home6 (pool, v6);
+      if (role < 3)
+	slot = fip64_pool_find6_at (pool, home, v6, now, &e);
+      else
+	slot = fip64_pool_find6_peeked (pool, home, fip64_pool_peek6 (pool, home, v6), v6, now, &e);
       if (slot != FIP64_NO_SLOT)
 	{
 	  if (memcmp (e.v6, v6, 16))
