@@ -309,10 +309,13 @@ def _one_core(directory: Path, quick: bool) -> Iterator[Figure]:
                 cases = _case(bench, directory, translators, flows, rounds, packets)
                 yield from _figures(cases, n_clients, n_floating, best)
         for version, words in DIRECTIONS.items():
-            one = best[version, 1, 1]
+            for n_floating in (min(floating), max(floating)):
+                one, most = best[version, 1, n_floating], best[version, max(clients), n_floating]
+                yield Figure(f"{words}, {n_floating:,} floating IPs: {max(clients):,} clients against one",
+                             most / one, "times", wanted=3.0)
             most = best[version, max(clients), max(floating)]
-            yield Figure(f"{words}: {max(clients):,} clients and {max(floating):,} floating IPs "
-                         "against one each", most / one, "times", wanted=3.0)
+            yield Figure(f"{words}: {max(clients):,} clients and {max(floating):,} floating IPs against one each",
+                         most / best[version, 1, 1], "times")
 
 
 def _binding_memory(bench: Bench, directory: Path, clients: int) -> Figure:
