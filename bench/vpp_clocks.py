@@ -314,8 +314,8 @@ def _one_core(directory: Path, quick: bool) -> Iterator[Figure]:
                 yield Figure(f"{words}, {n_floating:,} floating IPs: {max(clients):,} clients against one",
                              most / one, "times", wanted=3.0)
             most = best[version, max(clients), max(floating)]
-            yield Figure(f"{words}: {max(clients):,} clients and {max(floating):,} floating IPs against one each",
-                         most / best[version, 1, 1], "times")
+            yield Figure(f"{words}: {max(clients):,} clients and {max(floating):,} floating IPs against "
+                         "one each", most / best[version, 1, 1], "times")
 
 
 def _binding_memory(bench: Bench, directory: Path, clients: int) -> Figure:
