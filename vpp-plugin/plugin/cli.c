@@ -5,6 +5,7 @@
 #include <vnet/ip/ip.h>
 
 #include "control.h"
+#include "node.h"
 
 /* Bindings shown unless asked for more. */
 #define SHOWN 100
@@ -211,6 +212,48 @@ VLIB_CLI_COMMAND (clear_fip64_counters_command, static) = {
   .function = clear_command,
 };
 
+/* RFC 7915, sections 4.4 and 5.4: whether ICMP errors are sent, and how many, is the operator's choice. */
+static clib_error_t *
+parse_error_rate (unformat_input_t *input)
+{
+  u32 rate;
+
+  if (!unformat (input, "icmp-errors-per-second %u", &rate))
+    return clib_error_return (0, "fip64: expected icmp-errors-per-second <n>, found `%U'", format_unformat_error, input);
+  fip64_nodes.errors_per_second = rate;
+  return NULL;
+}
+
+/* In the startup file: fip64 { icmp-errors-per-second <n> } */
+static clib_error_t *
+fip64_config (vlib_main_t *vm, unformat_input_t *input)
+{
+  clib_error_t *error = NULL;
+
+  while (!error && unformat_check_input (input) != UNFORMAT_END_OF_INPUT)
+    error = parse_error_rate (input);
+  return error;
+}
+
+VLIB_CONFIG_FUNCTION (fip64_config, "fip64");
+
+static clib_error_t *
+error_rate_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
+{
+  u32 rate;
+
+  if (!unformat (input, "%u", &rate) || unformat_check_input (input) != UNFORMAT_END_OF_INPUT)
+    return usage (cmd, "one number is needed");
+  fip64_nodes.errors_per_second = rate;
+  return NULL;
+}
+
+VLIB_CLI_COMMAND (fip64_error_rate_command, static) = {
+  .path = "fip64 icmp-errors-per-second",
+  .short_help = "fip64 icmp-errors-per-second <n>",
+  .function = error_rate_command,
+};
+
 /* Show */
 
 static u64
@@ -363,6 +406,7 @@ show_summary (vlib_main_t *vm)
 		   pool_elts (fm->mappings), bindings, statics);
   vlib_cli_output (vm, "memory of bindings %U, of the table of fixed addresses %U", format_memory_size, bytes,
 		   format_memory_size, (uword) vec_len (fm->fixed.slots) * sizeof (fip64_fixed_t));
+  vlib_cli_output (vm, "ICMP errors of our own: at most %u a second from each worker", fip64_nodes.errors_per_second);
   vlib_cli_output (vm, "clients of events %u, events sent %lu, dropped %lu", fm->n_event_clients,
 		   vlib_get_simple_counter (&fm->count_events, FIP64_EVENTS_SENT),
 		   vlib_get_simple_counter (&fm->count_events, FIP64_EVENTS_DROPPED));

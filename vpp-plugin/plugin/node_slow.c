@@ -277,8 +277,7 @@ find_hosts4 (job_t *j)
 	return drop (j, FIP64_ERROR_INNER_UNKNOWN);
       if (!f)
 	{
-	  if (fip64_martian4 (src))
-	    return drop (j, FIP64_R_MARTIAN);
+	  /* Some router; an illegal source is translated too, for the purpose of troubleshooting (section 4.1). */
 	  fip64_endpoint_init (&j->hosts[SRC], j->tenant->address6.as_u8, src);
 	  f = inner;
 	}

@@ -268,9 +268,11 @@ class TestIcmp:
         out, back = graph.from_client(six(ICMPv6TimeExceeded() / quoted))
         assert not out and not back and graph.errors()["ip6-fip64", "inner-unknown-address"] == 1
 
-    def test_error_from_a_router_beside_the_vm(self, graph):
+    @pytest.mark.parametrize("router", [HOP4, "127.0.0.1"])
+    def test_error_from_a_router_beside_the_vm(self, graph, router):
+        """An illegal source is translated too (RFC 7915, section 4.1)."""
         quoted = IP(src=CLIENT4, dst=FIXED, ttl=1) / UDP(sport=5, dport=6) / b"quoted"
-        out, back = graph.from_vm(IP(src=HOP4, dst=CLIENT4) / ICMP(type=11) / quoted)
+        out, back = graph.from_vm(IP(src=router, dst=CLIENT4) / ICMP(type=11) / quoted)
         packet = one(out)
         assert (packet.src, packet.dst) == (OWN6, CLIENT) and ICMPv6TimeExceeded in packet
         inner = packet[ICMPv6TimeExceeded].payload
@@ -351,6 +353,14 @@ class TestErrorsOfOurOwn:
         assert not out and len(back) == sent and 1000 <= sent < 1500
         assert counted["ip6-fip64", "icmp-errors-held-back"] == 3000 - sent
         assert counted["ip6-fip64", "ttl-exceeded"] == 3000
+
+    def test_errors_can_be_switched_off(self, graph):
+        graph.vpp.cli("fip64 icmp-errors-per-second 0", check=True)
+        try:
+            out, back = graph.from_client(six(UDP(sport=1, dport=2), hlim=1))
+            assert not out and not back and graph.errors()["ip6-fip64", "icmp-errors-held-back"] == 1
+        finally:
+            graph.vpp.cli("fip64 icmp-errors-per-second 1000", check=True)
 
 
 class TestFragments:
