@@ -10,6 +10,7 @@ wanted any more goes in the reverse order, flows first.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import logging
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -200,6 +201,16 @@ class Loop:
         desired = self._desired
         if desired is None:  # no complete topology yet: nothing is known to be stale
             return
+        # Items come by the thousand, none in a cycle: to look for cycles among them costs a tenth of a pass.
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            self._pass(desired)
+        finally:
+            if collecting:
+                gc.enable()
+
+    def _pass(self, desired: Desired) -> None:
         begun = self._clock()
         audit = begun >= self._audit_at
         if audit:
