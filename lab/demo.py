@@ -364,7 +364,8 @@ def main() -> int:
     if traces := standing(directory):
         show_standing(screen, traces)
         return 1
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT too: a shell that starts us in the background has it ignored.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     without_vpp = vpp.missing()
     if options.translator == "vpp" and without_vpp:
