@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -61,6 +62,9 @@ def addition(route: Route, link: Link) -> Request:
 
 
 def removal(route: Route) -> Request:
+    # Without a metric the kernel would take away the one with the lowest.
+    if route.destination.version == 6 and not route.metric:
+        route = dataclasses.replace(route, metric=_METRIC6)
     return _DELETE, 0, _request(route, route.kind, _NOWHERE if route.destination.version == 4 else 0, 0, b"")
 
 

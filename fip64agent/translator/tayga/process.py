@@ -115,8 +115,12 @@ def _age(started: str) -> float:
 
 def attached(pid: int) -> bool:
     """Whether a process holds a TUN device that still exists. Raises: OSError."""
-    return any(line.startswith("iff:") and line.split()[1:] for info in os.scandir(f"/proc/{pid}/fdinfo")
-               for line in _read(info.path).splitlines())
+    for info in os.scandir(f"/proc/{pid}/fdinfo"):
+        # One that logs opens and closes a socket each time: files come and go while we look.
+        with contextlib.suppress(FileNotFoundError):
+            if any(line.startswith("iff:") and line.split()[1:] for line in _read(info.path).splitlines()):
+                return True
+    return False
 
 
 # -- starting -------------------------------------------------------------------------------------

@@ -70,15 +70,18 @@ EVERY_FORM = [
 ]
 
 
-def test_every_form_of_route_is_read_back_as_it_was_set(door):
-    wanted = {route(door, destination, **values) for destination, values in EVERY_FORM}
+@pytest.mark.parametrize("order", [1, -1], ids=["in order", "backwards"])
+def test_every_form_of_route_is_read_back_as_it_was_set(door, order):
+    forms = [route(door, destination, **values) for destination, values in EVERY_FORM[::order]]
+    wanted = set(forms)
     assert put(door, *wanted) == [None] * len(wanted)
     assert read(door) == wanted
     assert put(door, *wanted) == [None] * len(wanted)
     assert read(door) == wanted
-    assert routes.change(door.bulk, [[routes.removal(item)] for item in wanted]) == [None] * len(wanted)
-    assert read(door) == set()
-    assert routes.change(door.bulk, [[routes.removal(item)] for item in wanted]) == [None] * len(wanted)
+    for count, item in enumerate(forms, 1):
+        assert routes.change(door.bulk, [[routes.removal(item)]]) == [None]
+        assert read(door) == set(forms[count:])
+    assert routes.change(door.bulk, [[routes.removal(item)] for item in forms]) == [None] * len(forms)
 
 
 def test_routes_are_set_as_ip_shows_them(door):

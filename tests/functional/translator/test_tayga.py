@@ -194,7 +194,8 @@ def test_one_that_lost_its_tun_device_is_replaced(bench):
     hub.sleep(1.1)  # younger ones get time to open it
     run("ip", "-n", red.netns, "link", "del", "nat64")
     bench.make_tun("red")  # the links room does that
-    assert "has lost its TUN device" in bench.rooms[0].healthy()
+    # tayga spins now, and opens and closes the system log's socket: that must not hide it.
+    assert all("has lost its TUN device" in (bench.rooms[0].healthy() or "") for _ in range(100))
     assert bench.converge(red) == {}
     assert bench.pids()["red"] != before["red"] and bench.rooms[0].healthy() is None
 
