@@ -91,7 +91,7 @@ def test_a_translator_that_does_not_work_makes_it_fail_with_the_reason(a_demo, t
     broken = tmp_path / "tayga"
     broken.write_text("#!/bin/sh\necho 'tayga: no luck today' >&2\nexit 1\n")
     broken.chmod(0o755)
-    status, output = a_demo.run(path=str(tmp_path))
+    status, output = a_demo.run("--translator", "tayga", path=str(tmp_path))
     assert status == 1, output
     assert "The demo failed" in output and "What the agent says" in output
     assert "tayga" in output.partition("What the agent says")[2]
