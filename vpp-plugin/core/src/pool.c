@@ -165,9 +165,19 @@ heap_remove (struct fip64_pool_book *k, int which, struct heap *h, uint32_t slot
     heap_place (k, which, h, i, h->nodes[h->n]);
 }
 
+/* When a slot was used, as seen now, in both its heaps: in one of them alone it would get too old to be compared. */
+static void
+see (struct fip64_pool *p, uint32_t slot, uint32_t used)
+{
+  struct fip64_pool_book *k = p->book;
+  const struct note *note = k->notes + slot;
+  heap_place (k, LRU, &k->lru, note->at[LRU], (struct node){ used, slot });
+  heap_place (k, GROUP, &k->groups[note->group].heap, note->at[GROUP], (struct node){ used, slot });
+}
+
 /* The first, once what is seen of it is true. */
 static uint32_t
-heap_oldest (struct fip64_pool *p, int which, struct heap *h)
+heap_oldest (struct fip64_pool *p, const struct heap *h)
 {
   struct node oldest = { 0, FIP64_NO_SLOT };
   for (int looks = 0; looks < MOST_LOOKS; looks++)
@@ -177,7 +187,7 @@ heap_oldest (struct fip64_pool *p, int which, struct heap *h)
 	return slot;
       if (oldest.slot == FIP64_NO_SLOT || before (used, oldest.key))
 	oldest = (struct node){ used, slot };
-      heap_place (p->book, which, h, 0, (struct node){ used, slot });
+      see (p, slot, used);
     }
   return oldest.slot;
 }
@@ -428,13 +438,13 @@ bind_dynamic (struct fip64_pool *p, const uint8_t v6[16], uint32_t now, struct f
   uint64_t prefix = fip64_load64 (v6);
   for (struct group *g; k->max_per_64 && change->n_evicted < 2 && (g = group_find (p, prefix))
 			&& g->heap.n >= k->max_per_64;)
-    vacate (p, heap_oldest (p, GROUP, &g->heap), change);
+    vacate (p, heap_oldest (p, &g->heap), change);
   slot = vacant_slot (p, home);
   if (slot == FIP64_NO_SLOT)
     {
       if (k->lru.n == 0)
 	return FIP64_POOL_FULL;
-      slot = heap_oldest (p, LRU, &k->lru);
+      slot = heap_oldest (p, &k->lru);
       vacate (p, slot, change);
     }
   struct group *g = group_get (p, prefix);
@@ -600,10 +610,7 @@ expire_some (struct fip64_pool *p, uint32_t now, uint32_t looks, struct expiry *
 	  used = now - OLDEST;
 	  __atomic_store_n (&p->slots[first.slot].last_used, used, __ATOMIC_RELAXED);
 	}
-      struct note *note = k->notes + first.slot;
-      struct heap *group = &k->groups[note->group].heap;
-      heap_place (k, LRU, &k->lru, 0, (struct node){ used, first.slot });
-      heap_place (k, GROUP, group, note->at[GROUP], (struct node){ used, first.slot });
+      see (p, first.slot, used);
     }
 }
 

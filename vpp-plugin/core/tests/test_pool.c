@@ -270,6 +270,31 @@ test_old_times_do_not_come_back (void)
   fip64_pool_free (p);
 }
 
+/* A client that is used all the time is never the oldest of its /64, though evictions elsewhere move it on in the order of
+   all clients for longer than last-use times can be compared. */
+static void
+test_the_order_within_a_64_gets_old_too (void)
+{
+  for (uint32_t days = 0; days <= 7; days += 7)
+    {
+      struct fip64_pool *p = make (48, days * 86400 * 1000, 2);
+      struct fip64_pool_change ch;
+      uint32_t now = 77, others = 2;
+      bind_at (p, client (1, 1), now);
+      for (int hour = 0; hour < 25 * 24; hour++)
+	{
+	  now += 3600 * 1000u;
+	  find (p, client (1, 1), now);
+	  EXPECT (fip64_pool_expire (p, now, 100, NULL, NULL) == 0);
+	  bind_at (p, hour == 590 ? client (1, 2) : client (others++, 1), now);
+	}
+      EXPECT (fip64_pool_bind (p, client (1, 3), now + 1, &ch) == FIP64_POOL_OK && ch.n_evicted == 1);
+      EXPECT (memcmp (ch.evicted[0].v6, client (1, 2), 16) == 0);
+      EXPECT (find (p, client (1, 1), now + 4) != FIP64_NO_SLOT);
+      fip64_pool_free (p);
+    }
+}
+
 static void
 test_clock_goes_back_a_little (void)
 {
@@ -421,6 +446,7 @@ main (void)
   test_cap_of_a_64 ();
   test_idle_timeout ();
   test_old_times_do_not_come_back ();
+  test_the_order_within_a_64_gets_old_too ();
   test_clock_goes_back_a_little ();
   test_static ();
   test_walk ();
