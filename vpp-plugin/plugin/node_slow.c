@@ -185,7 +185,11 @@ fill_long_udp_checksum (job_t *j)
   if (!(j->b->flags & VLIB_BUFFER_NEXT_PRESENT) || j->tenant->conf.udp_zero_drop || ip->protocol != IP_PROTOCOL_UDP ||
       ip4_is_fragment (ip) || j->buf.contig < header + sizeof (*udp) || udp->checksum != 0)
     return false;
-  udp->checksum = ip4_tcp_udp_compute_checksum (j->vm, j->b, ip);
+  /* It covers the datagram, behind which the packet may go on. The core has found the length to be possible. */
+  u32 length = clib_net_to_host_u16 (udp->length);
+  ip_csum_t sum = clib_host_to_net_u32 (length + (IP_PROTOCOL_UDP << 16));
+  sum = ip_csum_with_carry (sum, clib_mem_unaligned (&ip->src_address, u64)); /* and dst_address */
+  udp->checksum = ip_calculate_l4_checksum (j->vm, j->b, sum, length, (u8 *) ip, header, NULL);
   if (udp->checksum == 0)
     udp->checksum = 0xffff;
   return true;

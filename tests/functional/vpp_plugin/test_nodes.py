@@ -472,6 +472,16 @@ class TestBuffers:
         out, _ = graph.from_vm(four(UDP(sport=1, dport=2, chksum=0) / payload))
         assert bytes(one(out)[UDP].payload) == payload and good(out[0])
 
+    @pytest.mark.parametrize("size", [300, 601, 1000])
+    def test_udp_without_checksum_shorter_than_the_packet(self, graph, size):
+        """The datagram's own length counts, for its checksum and in the pseudo-header."""
+        data = bytes(range(1, 256)) * 4
+        out, _ = graph.from_vm(four(UDP(sport=1, dport=2, chksum=0, len=size) / data))
+        payload = bytes(one(out).payload)
+        assert payload[8:] == data and payload[6:8] != b"\0\0"
+        pseudo = bytes(out[0])[8:40] + size.to_bytes(4, "big") + bytes([0, 0, 0, 17])
+        assert checksum(pseudo + payload[:size]) == 0
+
     def test_an_error_about_a_chain(self, graph):
         """It quotes the first buffer."""
         out, back = graph.from_client(six(UDP(sport=1, dport=2) / bytes(1000), hlim=1))
