@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 _CHUNK = 64 << 10
 """Bytes of a pipeline that are handed to the socket in one go."""
 
+_TURN = 0.01
+"""Seconds for what has arrived and was not read yet: an agent that was held up itself, by other work or since
+its machine stood still, finds VPP late by the clock before it has looked at the socket."""
+
 Requests = Sequence[tuple[str, Mapping[str, Any]]]
 
 
@@ -41,10 +45,11 @@ class Progress:
         """
         self._last = time.monotonic()
         while not self._event.is_set():
-            left = self._last + timeout - time.monotonic()
-            if left <= 0:
+            last = self._last
+            left = last + timeout - time.monotonic()
+            if left <= 0 and not self._event.wait(_TURN) and self._last == last:
                 raise VppTimeout(f"VPP did not answer {message} within {timeout:g} s")
-            self._event.wait(left)
+            self._event.wait(max(left, 0))
         if isinstance(self._value, Exception):
             raise self._value
         return self._value
@@ -121,8 +126,9 @@ class Pipeline:
         self._last = time.monotonic()
         while len(self._under_way) > low:
             self._drained.clear()
-            left = self._last + self._timeout - time.monotonic()
-            if left <= 0:
+            last = self._last
+            left = last + self._timeout - time.monotonic()
+            if left <= 0 and not self._drained.wait(_TURN) and self._last == last:
                 for context, place in self._under_way.items():
                     self._client.waiting.pop(context, None)
                     message = self._requests[place][0]
@@ -130,4 +136,4 @@ class Pipeline:
                         f"VPP did not answer {message} within {self._timeout:g} s")
                 self._under_way.clear()
                 return
-            self._drained.wait(left)
+            self._drained.wait(max(left, 0))

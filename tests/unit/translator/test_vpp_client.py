@@ -2,6 +2,7 @@
 """The client of VPP's API against a stand-in that hangs, lies and dies on command."""
 
 import os
+import socket
 import struct
 import threading
 import time
@@ -264,6 +265,31 @@ def test_a_vpp_that_does_not_read_holds_up_nobody(connect):
     assert len(results) == 500 and all(isinstance(result, (VppTimeout, VppGone)) for result in results)
     assert "has not read" in client.lost and not client.waiting
     awake.set()
+
+
+@pytest.mark.parametrize("ask", [
+    lambda client: [client.call("control_ping", _timeout=0.5)],
+    lambda client: client.pipeline([("control_ping", {})] * 3, timeout=0.5),
+    lambda client: client.dump("thing_dump", _timeout=0.5) or [None]], ids=["call", "pipeline", "dump"])
+def test_an_agent_that_was_held_up_itself_does_not_blame_vpp(connect, ask):
+    """VPP has answered in time, but nobody looked at the socket: a healthy VPP would be killed as hung."""
+    def in_time(fake, request):
+        time.sleep(0.1)
+        fake.send("control_ping_reply", context=request.context, vpe_pid=1)
+
+    _, client = connect(control_ping=in_time, thing_dump=lambda fake, request: None)
+    near, far = socket.socketpair()
+    with near, far:
+
+        def hold_up() -> None:  # woken by what it reads: the hub then looks at its clock before its sockets
+            hub.wait_readable(far.fileno())
+            time.sleep(1.0)
+
+        holding = hub.spawn(hold_up)
+        hub.sleep(0)
+        hub.spawn(near.send, b"x")
+        assert not any(isinstance(answer, Exception) for answer in ask(client))
+        holding.wait()
 
 
 def test_pipelines_of_two_greenthreads_do_not_mix(connect):
