@@ -35,7 +35,8 @@ class Interfaces:
         for was, item in pairs:
             index = self._sender.state.interfaces.get(item.tag)
             if index is not None and was is not None and \
-                    (was.link, was.mac, was.table) == (item.link, item.mac, item.table):
+                    (was.link, was.mac, was.table) == (item.link, item.mac, item.table) and \
+                    requests.slot(was.mtu) >= requests.slot(item.mtu):
                 settle.append((item, requests.mtu_and_flags(item, index)))
                 continue
             if item.tag in self._sender.state.links:

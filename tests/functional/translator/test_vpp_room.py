@@ -370,6 +370,19 @@ def test_an_uplink_changes(bench, changes):
     bench.settle(bench.host, bench.uplink)
 
 
+def test_packets_of_a_larger_mtu_fit_when_an_uplink_gets_it(bench):
+    """The rings of a host-interface have slots of a size: what does not fit, VPP drops as partial."""
+    link = bench.uplink.veth
+    bench.settle(bench.host, bench.uplink)
+    run("ip", "address", "add", "2001:db8:f::99/64", "dev", link, "nodad")
+    for mtu in (8950, 1500, 8950):
+        bench.uplink = dataclasses.replace(bench.uplink, mtu=mtu)
+        bench.settle(bench.host, bench.uplink)
+        ping = ("ping", "-6", "-c1", "-W1", "-Mdo", f"-s{mtu - 48}", "2001:db8:f::1")
+        until(lambda ping=ping: hub.offload(run, *ping, check=False).returncode == 0, 8,
+              f"an answer to a ping of {mtu} bytes")
+
+
 def test_a_tenants_pool_and_options_change(bench):
     red = bench.tenant()
     objects = [bench.host, bench.uplink, *bench.mappings(red, 2)]
