@@ -33,11 +33,23 @@ class Installation:
                     "install the package vpp-plugin-fip64, or set [vpp] plugin_path")
         return None
 
+    def files(self) -> dict[str, tuple[int, int]]:
+        """Return inode and time of change (ns) of the plugin and the program, by path. Raises: OSError."""
+        found = {}
+        for path in filter(None, (self.plugin, os.path.realpath(self.binary))):
+            stat = os.stat(path)
+            found[path] = stat.st_ino, stat.st_ctime_ns
+        return found
+
+    def changed_since(self, files: dict[str, tuple[int, int]]) -> str | None:
+        """Return the program or the plugin if it is not what files() told. Raises: OSError."""
+        return next((path for path, what in self.files().items() if files.get(path) != what), None)
+
     def changed_within(self, seconds: float) -> str | None:
         """Return the program or the plugin if it was installed in the last `seconds`. Raises: OSError."""
         now = time.time()
-        return next((file for file in (self.plugin, os.path.realpath(self.binary))
-                     if file is not None and now - seconds < os.stat(file).st_ctime <= now), None)
+        return next((path for path, (_, changed) in self.files().items()
+                     if now - seconds < changed / 1e9 <= now), None)
 
 
 def find(binary: str, plugin_path: str = "") -> Installation:

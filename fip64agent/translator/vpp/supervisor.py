@@ -75,6 +75,8 @@ class Supervisor:
         """How often it was lost."""
         self.probe_seconds: float | None = None
         """How long the answer to the last health probe took."""
+        self._files: dict[str, tuple[int, int]] = {}
+        """Program and plugin as they were just before that process was started or adopted."""
         self._outdated: str | None = None
         self._socket_gone: str | None = None
         self._options = options
@@ -190,7 +192,8 @@ class Supervisor:
         """The options with this machine's plugin directories. Raises: EnvironmentMissing."""
         try:
             there = installation.find(self._binary, self._plugin_path)
-        except EnvironmentMissing:
+            self._files = there.files()
+        except (EnvironmentMissing, OSError):
             self._died()
             raise
         options = dataclasses.replace(self._options, plugin_directories=there.plugin_directories)
@@ -275,9 +278,11 @@ class Supervisor:
         self._died()
 
     def _installed_since(self, found: Process) -> str | None:
-        """Return the file of VPP's that is younger than the process, if there is one."""
+        """Return the file of VPP's that is not what the process was started with, if there is one."""
         try:
-            return installation.find(self._binary, self._plugin_path).changed_within(found.age - _UNSURE)
+            there = installation.find(self._binary, self._plugin_path)
+            # Of one that was adopted only its age tells which files it was started with.
+            return there.changed_since(self._files) or there.changed_within(found.age - _UNSURE)
         except (EnvironmentMissing, OSError):  # in the middle of an upgrade
             return None
 
