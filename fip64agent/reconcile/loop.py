@@ -244,6 +244,7 @@ class Loop:
             yield from place.room.expand(obj)
 
     def _difference(self, place: _Place, desired: Desired, changes, suspect: bool) -> diff.Difference | None:
+        suspect = suspect or self._wanted_again(place, changes)
         if place.known is None or suspect:
             if place.known is None and self._clock() < place.retry_at and not suspect:
                 return None
@@ -259,6 +260,13 @@ class Loop:
             self._forget_unwanted(place, work)
             return work
         return self._retries(place, desired, diff.partial(changes, place.room.expand, place.known))
+
+    @staticmethod
+    def _wanted_again(place: _Place, changes) -> bool:
+        """Whether a changed object needs what could not be removed: what is left of that has to be seen."""
+        removing = {key for key, failure in place.failures.items() if failure.removing}
+        return bool(removing) and any(item.key in removing for _, new in changes if new is not None
+                                      for item in place.room.expand(new))
 
     def _read_back(self, place: _Place) -> dict[Hashable, Item] | None:
         try:
@@ -302,6 +310,8 @@ class Loop:
             item = next((i for i in place.room.expand(owner) if i.key == key), None) if owner else None
             if item is None:
                 del place.failures[key]
+                if key not in place.known:  # it may be there by half: only a read-back tells
+                    self.invalidate(place.name)
             elif failure.due <= now:
                 work.apply.append((place.known.get(key), item))
         return work

@@ -297,3 +297,32 @@ def test_damage_in_one_room_makes_the_others_be_read_back(loop, rooms, journal):
         loop.step()
     assert journal == [("+", "links/a"), ("+", "switch/a")]
     assert loop.settled
+
+
+def test_what_could_not_be_removed_and_is_wanted_again_stays(loop, rooms, clock):
+    loop.submit(desired(a="1"))
+    loop.step()
+    rooms[0].refuses["links/a"] = "busy"
+    loop.submit(desired())
+    loop.step()
+    rooms[0].refuses.clear()
+    loop.submit(desired(a="1"))
+    loop.step()
+    clock.now = 100
+    loop.step()
+    assert rooms[0].installed.keys() == {"links/a"}
+    assert not loop.failures
+
+
+def test_what_was_made_by_half_goes_with_its_object(loop, rooms, clock):
+    rooms[0].refuses["links/a"] = "its far end is missing"
+    loop.submit(desired(a="1"))
+    loop.step()
+    rooms[0].installed["links/a"] = Thing("links/a", "half")
+    loop.submit(desired())
+    loop.step()
+    rooms[0].refuses.clear()
+    loop.step()
+    assert not rooms[0].installed and not loop.failures
+    loop.step()
+    assert loop.settled
