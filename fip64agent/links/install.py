@@ -106,9 +106,10 @@ class Installer:
 
     @_install.register
     def _(self, item: Namespace, was) -> None:
+        if namespaces.is_dead(item.name):
+            self._name(namespaces.delete, item.name, made=False)
         if namespaces.inode(item.name) is None:
-            self._doors.own_names[item.name, True] += 1
-            namespaces.create(item.name)
+            self._name(namespaces.create, item.name, made=True)
         door = self._doors[item.name]
         found = readback.links(door)
         loopback = next(link for link in found if link.name == "lo")
@@ -125,8 +126,16 @@ class Installer:
     def _(self, item: Namespace) -> None:
         self._doors.shut(item.name)
         if namespaces.inode(item.name) is not None:
-            self._doors.own_names[item.name, False] += 1
-            namespaces.delete(item.name)
+            self._name(namespaces.delete, item.name, made=False)
+
+    def _name(self, call: Callable[[str], None], name: str, made: bool) -> None:
+        """Make a namespace's name or take it away, so that the monitor knows whose doing that is."""
+        self._doors.own_names[name, made] += 1
+        try:
+            call(name)
+        except BaseException:
+            self._doors.own_names[name, made] -= 1
+            raise
 
     # -- links ------------------------------------------------------------------------------------
 
@@ -231,9 +240,15 @@ class Installer:
 
     @_install.register
     def _(self, item: Address, was) -> None:
-        self._route(item.netns).addr("replace", index=self._index(item.netns, item.link),
-                                     address=str(item.address.ip), prefixlen=item.address.network.prefixlen,
-                                     **({"flags": _NODAD} if item.address.version == 6 else {}))
+        route, index = self._route(item.netns), self._index(item.netns, item.link)
+        address, length = str(item.address.ip), item.address.network.prefixlen
+        for found in readback.dump(route.get_addr, index=index, address=address):
+            # The kernel takes it for the same address, and would leave its prefix as it is.
+            if found["index"] == index and found["prefixlen"] != length:
+                self._gone_is_fine(route.addr, "del", index=index, address=address,
+                                   prefixlen=found["prefixlen"])
+        route.addr("replace", index=index, address=address, prefixlen=length,
+                   **({"flags": _NODAD} if item.address.version == 6 else {}))
 
     @remove.register
     def _(self, item: Address) -> None:

@@ -90,13 +90,15 @@ def _routing(uplink: Uplink) -> Iterator[LinkItem]:
     for prefix in uplink.onlink:
         yield Route(core, uplink.table, prefix, link, owner=key)
     for destination, via in uplink.routes:
-        yield Route(core, uplink.table, destination, link, via, owner=key)
+        if destination not in uplink.onlink:  # what is on the link is reached there, whatever a route says
+            yield Route(core, uplink.table, destination, link, via, owner=key)
     for prefix in uplink.routed:
         # An address of these that nobody has must not bounce between upstream and us. The metric keeps
         # it apart from that of another uplink which serves the same prefix.
         yield Route(core, FIPS, prefix, kind=BLACKHOLE, metric=ABOVE_DEFAULT + uplink.table, owner=key)
     for prefix in (*uplink.onlink, *uplink.routed):
-        yield Rule(core, 6, BY_SOURCE, uplink.table, prefix, owner=key)
+        if prefix.prefixlen:  # "from all" is what the last rule is
+            yield Rule(core, 6, BY_SOURCE, uplink.table, prefix, owner=key)
     yield Rule(core, 6, LAST, uplink.table, owner=key)
 
 

@@ -68,6 +68,17 @@ def inode(name: str) -> int | None:
     return None
 
 
+def is_dead(name: str) -> bool:
+    """Whether a name has a file and no namespace is behind it: ``ip netns add`` was stopped in between,
+    or the mount has gone (a container that was restarted)."""
+    path = DIRECTORY / name
+    try:
+        # A namespace's file is on nsfs: another file system than the directory's.
+        return os.stat(path).st_dev == os.stat(DIRECTORY).st_dev and path.is_file() and not path.stat().st_size
+    except OSError:
+        return False
+
+
 def exists(name: str) -> bool:
     """Whether there is such a namespace ("": the one we are in)."""
     return not name or inode(name) is not None

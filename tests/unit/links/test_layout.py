@@ -69,6 +69,18 @@ def test_uplink_with_tayga():
         Rule(CORE, 6, 200, 1007, prefix), Rule(CORE, 6, 200, 1007, routed), Rule(CORE, 6, 300, 1007)]
 
 
+def test_a_route_to_what_is_on_the_link_is_the_links():
+    onlink = UPLINK.onlink[0]
+    routed = dataclasses.replace(UPLINK, routes=((onlink, IPv6Address("2001:db8:ffff::1")),))
+    assert [item for item in items(routed) if isinstance(item, Route) and item.destination == onlink] == [
+        Route(CORE, 1007, onlink, "vpp-12345678")]
+
+
+def test_what_comes_from_anywhere_needs_no_rule_by_source():
+    found = items(dataclasses.replace(UPLINK, onlink=(ip_network("::/0"),), routed=(ip_network("::/0"),)))
+    assert [item for item in found if isinstance(item, Rule)] == [Rule(CORE, 6, 300, 1007)]
+
+
 def test_uplink_with_vpp_is_a_veth_in_the_agents_namespace():
     assert items(vpp(UPLINK)) == [Veth("", "ovs-12345678", "", "vpp-12345678",
                                        "fip64agent fip64- uplink up table 1007", 9000, "06:16:00:00:00:01",
