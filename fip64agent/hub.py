@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import logging
 import os
 import socket as native_socket
 import threading
@@ -29,6 +30,8 @@ with warnings.catch_warnings():
     import eventlet.tpool
     import eventlet.wsgi
     from eventlet.green import socket
+
+LOG = logging.getLogger(__name__)
 
 Semaphore = eventlet.semaphore.Semaphore
 Timeout = eventlet.Timeout
@@ -119,7 +122,10 @@ class Notifier:
     def _run(self) -> None:
         green = socket.socket(fileno=os.dup(self._reader.fileno()))
         while green.recv(4096):
-            self._callback()
+            try:
+                self._callback()
+            except Exception:  # else no later notification would be heard
+                LOG.exception("what should follow a notification failed")
 
     def close(self) -> None:
         self._thread.kill()
@@ -129,6 +135,8 @@ class Notifier:
 
 def wait_readable(fileno: int, timeout: float | None = None) -> bool:
     """Wait until the file descriptor (a pidfd, inotify, a pipe) is readable; False on timeout."""
+    # A native thread may have closed what had this number before, unseen by the greenthread that waits for it.
+    eventlet.hubs.notify_opened(fileno)
     try:
         eventlet.hubs.trampoline(fileno, read=True, timeout=timeout)
     except Timeout:
@@ -137,10 +145,14 @@ def wait_readable(fileno: int, timeout: float | None = None) -> bool:
 
 
 def connect_unix(path: str):
-    """Return a green stream socket connected to the unix socket `path`. Raises: OSError."""
+    """Return a green stream socket connected to the unix socket `path`.
+
+    Raises: OSError; BlockingIOError when the listener's queue is full. It cannot be waited for: the
+    socket counts as writable meanwhile, and eventlet would try again without a pause.
+    """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.connect(path)
+        sock.fd.connect(path)
     except OSError:
         sock.close()
         raise
