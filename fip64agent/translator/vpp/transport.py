@@ -16,11 +16,16 @@ from fip64agent import hub
 from fip64agent.translator.vpp.errors import VppGone, VppTimeout, VppUnavailable
 
 _HEADER = struct.Struct(">QII")
+_CREDENTIALS = struct.Struct("3i")
+"""Of SO_PEERCRED, see unix(7): process, user, group."""
 _SHORTEST = 2
 """Bytes of a message that has only its number."""
 LONGEST_FRAME = 64 << 20
 """Bytes. VPP's longest answer, its API as JSON, has 5 MB with all plugins."""
 _READ = 256 << 10
+_TURN = 200
+"""Messages that are handed on before other greenthreads get their turn."""
+_RETRY = 0.05
 
 
 class FramingError(ValueError):
@@ -128,8 +133,12 @@ class Transport:
         reason = "VPP closed the connection"
         try:
             while (data := sock.recv(_READ)) and self._sock is sock:
-                for message in frames.feed(data):
+                for count, message in enumerate(frames.feed(data), 1):
                     self._on_message(message)
+                    if count % _TURN == 0:  # thousands of replies come at once when VPP is quicker than we
+                        hub.sleep(0)
+                        if self._sock is not sock:
+                            break
         except OSError as error:
             reason = f"reading failed: {_reason(error)}"
         except FramingError as error:

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frames of VPP's API socket, in any pieces."""
 
+import itertools
+import socket
 import struct
+import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fip64agent.translator.vpp.transport import FrameReader, FramingError, frame
+from fip64agent import hub
+from fip64agent.translator.vpp.transport import FrameReader, FramingError, Transport, frame
 
 MESSAGES = st.lists(st.binary(min_size=2, max_size=300), max_size=20)
 
@@ -47,3 +51,31 @@ def test_a_length_that_cannot_be_is_refused_before_the_message_is_there(length):
 def test_what_else_is_in_the_header_does_not_count():
     # VPP leaves a pointer and a timestamp of its own there.
     assert FrameReader().feed(struct.pack(">QII", 1 << 60, 2, 12345) + b"ok") == [b"ok"]
+
+
+def test_others_get_their_turn_while_thousands_of_messages_arrive_at_once(short_tmp):
+    path = str(short_tmp / "api.sock")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+    got, ended, turns = [], hub.Event(), [0]
+    transport = Transport(path, got.append, lambda reason: ended.set())
+
+    def serve():
+        peer, _ = listener.accept()
+        with peer:
+            peer.sendall(frame(b"ok") * 10000)
+
+    server = threading.Thread(target=serve)
+    server.start()
+    try:
+        transport.connect(5)
+        while not ended.is_set():
+            turns.append(len(got))
+            hub.sleep(0)
+    finally:
+        server.join(5)
+        listener.close()
+    turns.append(len(got))
+    assert turns[-1] == 10000
+    assert max(after - before for before, after in itertools.pairwise(turns)) <= 1000
