@@ -17,6 +17,9 @@ class Systemd:
 
     def __init__(self) -> None:
         self._notifier = sdnotify.SystemdNotifier()
+        if self._notifier.socket is not None:
+            # A systemd that is busy takes no more than ten messages: the agent must not wait for it.
+            self._notifier.socket.setblocking(False)
 
     def ready(self, status: str) -> None:
         self._notifier.notify(f"READY=1\nSTATUS={status}")
