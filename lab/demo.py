@@ -103,6 +103,8 @@ def show_ping(screen: Screen, lab: Lab, path: Path64) -> None:
         path.ping = lab.client.ping(path.fip, count=PINGS)
         step.result = str(path.ping)
         expect(path.ping.ok, f"{len(path.ping.lost)} of {PINGS} pings to {path.fip} got no answer")
+        with contextlib.suppress(RuntimeError):
+            path.vm.wait_seen("ping")
         seen = path.vm.seen("ping")
         expect(seen, f"pings to {path.fip} were answered, but {path.vm.name} saw none")
         step.notes.append(f"{path.vm.name} saw echo requests {pool_address(path, 'a ping', seen[-1]['peer'])}"

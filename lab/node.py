@@ -107,14 +107,14 @@ class Node:
         return self.finish(self.start_traffic(*argv), timeout)
 
     def ping(self, destination: str, count: int = 10, interval: float = 0.01, size: int = 56,
-             wait: float = 1.0) -> Ping:
+             wait: float = 5.0) -> Ping:
         """Send `count` echo requests, one each `interval` s; wait up to `wait` s for the last answers."""
         return Ping(**self.traffic("ping", destination, "--count", count, "--interval", interval,
                                    "--size", size, "--wait", wait,
                                    timeout=count * interval + wait + 30))
 
-    def start_ping(self, destination: str, interval: float = 0.01, wait: float = 1.0) -> RunningPing:
-        """Ping until stop() is called on what this returns."""
+    def start_ping(self, destination: str, interval: float = 0.01, wait: float = 5.0) -> RunningPing:
+        """Ping until stop() is called on what this returns, and up to `wait` s for the last answers."""
         process = self.start_traffic("ping", destination, "--interval", interval, "--wait", wait)
         if "started" not in process.stdout.readline():
             self.finish(process)
@@ -189,6 +189,18 @@ class Node:
             return [entry for entry in map(json.loads, complete.splitlines())
                     if "what" in entry and what in (None, entry["what"]) and peer in (None, entry["peer"])]
         return []
+
+    def wait_seen(self, what: str, count: int = 1, seconds: float = 10) -> list[dict[str, Any]]:
+        """As seen(), once there are `count` at least: a server may tell after the client has its answer.
+
+        Raises: RuntimeError.
+        """
+        deadline = time.monotonic() + seconds
+        while len(found := self.seen(what)) < count:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.name} saw {len(found)} {what} within {seconds:g} s, not {count}")
+            time.sleep(0.01)
+        return found
 
     def forget_seen(self) -> None:
         """Start over: seen() is empty, and the servers run anew."""

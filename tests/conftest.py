@@ -6,6 +6,8 @@ Without root, or without a component, tests that need it are skipped with the re
 for VPP, which no package registry has.
 
 End-to-end tests, and those of fip64ctl with the daemon, run once for each translator.
+
+Hypothesis tries the same examples in every run. To look for others: FIP64_HYPOTHESIS=random.
 """
 
 from __future__ import annotations
@@ -18,12 +20,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from lab import host, vpp
 from lab.host import Lab
 
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 TRANSLATORS = ("tayga", "vpp")
+# A machine that is slow or busy fails no test.
+settings.register_profile("same", deadline=None, derandomize=True,
+                          suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("random", settings.get_profile("same"), derandomize=False)
 _LAB_PROGRAMS = ("ip", "nsenter", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovs-ofctl", "ovsdb-tool")
 
 
@@ -33,6 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile(os.environ.get("FIP64_HYPOTHESIS", "same"))
     config.addinivalue_line("markers", "root: needs root")
     config.addinivalue_line("markers", "needs(program, ...): needs these programs")
     config.addinivalue_line("markers", "only(translator): a test of what only this translator has")

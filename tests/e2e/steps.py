@@ -43,11 +43,11 @@ def wait_settled(lab: Lab, seconds: float = 15) -> None:
     def settled():
         written = lab.topology.path.stat().st_mtime
         status = lab.agent.get("/status")
-        # Told in whole seconds, and not at all for a file that changes nothing: after a second all
+        # Told in whole seconds, and not at all for a file that changes nothing: after two seconds all
         # that was written has been read.
         loaded = status["topology"]["loaded_at"]
         known = ((loaded and datetime.fromisoformat(loaded).timestamp() >= written)
-                 or time.time() - written > 1)
+                 or time.time() - written > 2)
         return known and status["settled"] and not lab.agent.get("/diff")["changes"]
 
     wait_for(settled, seconds, "the agent settles")

@@ -65,7 +65,7 @@ def test_a_change_made_while_the_agent_was_away_is_carried_out_at_its_start(lab)
     steps.wait_settled(lab)
     assert lab.client.ping(FIP_B, count=3, wait=0.3).received == 0
     lab.topology.add_fip(FIP_B, "vm-b")
-    lab.wait_reachable(FIP_B, seconds=3)
+    lab.wait_reachable(FIP_B, seconds=5)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -53,7 +53,7 @@ def test_32_kb_of_udp_in_fragments_both_ways(lab):
 def test_two_concurrent_tcp_clients_of_100_lines(lab):
     results = lab.client.lines(FIP_A, names=("one", "two"), count=100)
     assert [result["equal"] for result in results] == [100, 100]
-    seen = {entry["port"]: entry["lines"] for entry in lab["vm-a"].seen("lines")}
+    seen = {entry["port"]: entry["lines"] for entry in lab["vm-a"].wait_seen("lines", 2)}
     for name, result in zip(("one", "two"), results, strict=True):
         assert seen[result["port"]] == [f"{name} {number}" for number in range(100)]
 

@@ -27,7 +27,7 @@ def test_becomes_active_and_inactive(lab):
     assert uplinks(lab) == [] and steps.links(lab) == []
     lab.bind("uplink")
     wait_uplinks(lab, 1)
-    assert lab.client.reaches(lab.uplinks["uplink"]["address"], 2)
+    assert lab.client.reaches(lab.uplinks["uplink"]["address"], 5)
     assert any("ipv6" in flow for flow in steps.owned_flows(lab))
     lab.bind("vm-a", "vm-b")
     lab.wait_reachable(FIP_A, FIP_B, seconds=5)
@@ -58,7 +58,7 @@ def test_port_changes_its_ipv6_address(lab):
     assert lab.client.reaches(old, 5)
     new = "2001:db8:100::22"
     lab.topology.set_port_addresses("uplink", {"uplink-subnet": new})
-    assert lab.client.reaches(new, 3)
+    assert lab.client.reaches(new, 5)
     assert not lab.client.reaches(old)
     wait_uplinks(lab, 1)
 
@@ -115,7 +115,7 @@ def test_on_link_floating_ip_is_answered_by_flows_and_announced(lab):
     lab.add_vm("vm-d", "d", "10.4.0.9")
     assert not lab.client.reaches(address)
     lab.topology.add_fip(address, "vm-d")
-    assert lab.client.reaches(address, 2)
+    assert lab.client.reaches(address, 5)
     neighbour = lab.upstream.run("ip", "-6", "neigh", "show", address).stdout
     assert lab.uplinks["uplink"]["mac"] in neighbour
     assert "REACHABLE" in neighbour or "DELAY" in neighbour or "STALE" in neighbour
@@ -137,7 +137,7 @@ def test_dual_stack_external_network(make_lab, redirect):
     lab.wait_reachable(FIP_A, FIP_B, seconds=10)
     lab.upstream.ip("addr add 192.0.2.1/24 dev uplink")
     neighbour = lab.add_bridge_host("legacy", "192.0.2.77/24", "2001:db8:100::77/64")
-    assert lab.upstream.reaches("192.0.2.77", 2)
-    assert lab.upstream.reaches("2001:db8:100::77", 2) == (redirect == "external-networks")
+    assert lab.upstream.reaches("192.0.2.77", 5)
+    assert lab.upstream.reaches("2001:db8:100::77", 5) == (redirect == "external-networks")
     assert neighbour.reaches("192.0.2.1")
     assert lab.client.ping(FIP_A, count=5).ok

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -36,13 +37,13 @@ def test_a_ping_that_nobody_answers_is_lost_with_its_sequence_numbers(lab):
 
 
 def test_ping_counts_what_is_lost_in_between(lab):
-    ping = lab.client.start_ping("2001:db8:100::1", wait=0.3)
-    time.sleep(0.2)
+    ping = lab.client.start_ping("2001:db8:100::1", wait=2)
+    time.sleep(0.5)
     # Not by taking a link down: the kernel would keep the packets until the neighbour is resolved again.
     lab.upstream.ip(f"route add blackhole {lab.client.address6}/128 metric 1")
-    time.sleep(0.3)
+    time.sleep(1)
     lab.upstream.ip(f"route delete blackhole {lab.client.address6}/128 metric 1")
-    time.sleep(0.2)
+    time.sleep(0.5)
     result = ping.stop()
     assert 10 <= len(result.lost) < result.sent
     assert result.lost == list(range(result.lost[0], result.lost[-1] + 1)), "one gap"
@@ -51,7 +52,7 @@ def test_ping_counts_what_is_lost_in_between(lab):
 
 def test_vms_of_one_tenant_talk_over_the_bridge(lab):
     assert lab["vm-a"].ping("10.0.0.6", count=5).ok
-    assert [seen["peer"] for seen in lab["vm-a2"].seen("ping")] == ["10.0.0.5"]
+    assert [seen["peer"] for seen in lab["vm-a2"].wait_seen("ping")] == ["10.0.0.5"]
 
 
 def test_tenants_with_the_same_address_are_apart(lab):
@@ -87,7 +88,7 @@ def test_udp_of_32_kb_goes_in_fragments_both_ways(lab):
 def test_two_clients_at_once_get_their_own_lines_back(lab):
     one, two = lab["vm-a"].lines("10.0.0.6", names=("one", "two"), count=100)
     assert one["equal"] == two["equal"] == 100
-    lines = [seen["lines"] for seen in lab["vm-a2"].seen("lines")[-2:]]
+    lines = [seen["lines"] for seen in lab["vm-a2"].wait_seen("lines", 2)[-2:]]
     assert sorted(lines) == [[f"{name} {number}" for number in range(100)] for name in ("one", "two")]
 
 
@@ -158,7 +159,8 @@ def test_stop_leaves_nothing(make_lab):
     stray = subprocess.Popen(  # stands in for a translator that outlives the daemon
         inside(lab.host, ["bash", "-c", f"exec -a tayga sleep 100 {lab.directory}/run/tayga/x.conf"]),
         stderr=subprocess.DEVNULL)
-    stray.poll()
+    cmdline = Path(f"/proc/{stray.pid}/cmdline")
+    lab.wait_for(lambda: cmdline.read_bytes().startswith(b"tayga"), 10, "it passes for tayga")
     lab["vm-a"].serve()
     assert len(lab.leftovers()) > 5
     lab.stop()
