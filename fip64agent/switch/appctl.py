@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from pathlib import Path
 
 import ovs.jsonrpc
+import ovs.poller
 import ovs.stream
 
 from fip64agent.exceptions import Fip64Error, NotReady
+
+TIMEOUT = 5.0
+"""Seconds until ovs-vswitchd has to have answered."""
 
 
 class AppctlError(Fip64Error):
@@ -29,6 +35,28 @@ def control_socket(run_path: str) -> Path:
     raise NotReady(f"no control socket of ovs-vswitchd in {run_path}: does it run?")
 
 
+def _transact(rpc: ovs.jsonrpc.Connection, request: ovs.jsonrpc.Message) -> tuple[int, ovs.jsonrpc.Message]:
+    """As rpc.transact_block(), which waits for ever: an ovs-vswitchd that hangs would keep our threads."""
+    deadline = time.monotonic() + TIMEOUT
+    error, reply = rpc.send(request), None
+    while not error:
+        rpc.run()
+        error, reply = rpc.recv()
+        if error == errno.EAGAIN:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return errno.ETIMEDOUT, reply
+            error = 0
+            poller = ovs.poller.Poller()
+            rpc.wait(poller)
+            rpc.recv_wait(poller)
+            poller.timer_wait(left * 1000)
+            poller.block()
+        elif reply is not None and reply.id == request.id:
+            break
+    return error, reply
+
+
 def call(run_path: str, command: str, *arguments: str) -> str:
     """Run a command of ovs-vswitchd and return its output. Blocks: use hub.offload().
 
@@ -40,7 +68,7 @@ def call(run_path: str, command: str, *arguments: str) -> str:
         raise NotReady(f"cannot reach ovs-vswitchd on {path}: {os.strerror(error)}")
     rpc = ovs.jsonrpc.Connection(stream)
     try:
-        error, reply = rpc.transact_block(ovs.jsonrpc.Message.create_request(command, list(arguments)))
+        error, reply = _transact(rpc, ovs.jsonrpc.Message.create_request(command, list(arguments)))
     finally:
         rpc.close()
     if error:

@@ -65,6 +65,11 @@ def _device_error(opened: int, present: int | None) -> str | None:
     return f"the device was made anew (ifindex {opened} became {present}); OVS still has the old one"
 
 
+def _number(text: str) -> int:
+    """Anybody can write into external_ids: what is no number was not written by us."""
+    return int(text) if text.isascii() and text.isdigit() else 0
+
+
 class _Rows:
     """The relevant rows as values, kept row by row in the replica's thread."""
 
@@ -101,7 +106,7 @@ class _Rows:
         ofport = row.ofport[0] if row.ofport else None
         ifindex = row.ifindex[0] if row.ifindex else None
         if OWNER in ids and error is None:
-            error = _device_error(int(ids.get(IFINDEX, 0)), ifindex)
+            error = _device_error(_number(ids.get(IFINDEX, "")), ifindex)
         if error is not None or (ofport is not None and ofport < 0):
             ofport = None
         self._interfaces[row.uuid] = Interface(row.name, ofport, ids.get("iface-id"), error)

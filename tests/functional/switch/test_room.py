@@ -3,18 +3,19 @@
 
 import dataclasses
 import os
+import signal
 
 import pytest
 
 from fip64agent import hub
 from fip64agent.exceptions import EnvironmentMissing, NotReady
 from fip64agent.reconcile import diff
-from fip64agent.switch import bundle, codec
+from fip64agent.switch import appctl, bundle, codec
 from fip64agent.switch.codec import FlowItem
 from fip64agent.switch.document import GATEWAY, HOST, MAPPING, TENANT, UPLINK
 from fip64agent.switch.room import PortItem, SwitchRoom
 from lab.shell import run
-from tests.functional.switch.conftest import BRIDGE, until
+from tests.functional.switch.conftest import BRIDGE, PORTS, until
 
 FLOW_OBJECTS = (HOST, MAPPING, GATEWAY)
 """Objects without ports: a dummy datapath has no system devices."""
@@ -211,6 +212,27 @@ def test_a_hung_ovs_vswitchd_is_noticed(bench):
         os.kill(pid, 18)
     until(lambda: room.ready() is None)
     assert room.count() == 0
+
+
+def test_a_question_to_a_hung_ovs_vswitchd_ends(bench, monkeypatch):
+    """Each that did not would keep a native thread, and there are but 20."""
+    monkeypatch.setattr(appctl, "TIMEOUT", 0.5, raising=False)
+    room = bench.room()
+    assert "drop" in room.trace("vm", bytes(60))
+    pid = int((bench.ovs.directory / "ovs-vswitchd.pid").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with hub.Timeout(5), pytest.raises(NotReady, match="did not answer"):
+            room.trace("vm", bytes(60))
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_what_somebody_wrote_in_place_of_our_numbers_hides_no_interface(bench):
+    bench.ovs.vsctl("set", "interface", "vm", "external_ids:fip64-owner=vm", "external_ids:fip64-ifindex=many")
+    bench.room()
+    until(lambda: bench.interfaces)
+    assert {*PORTS} <= {*bench.interfaces[-1]}
 
 
 def test_ovsdb_server_restarts(bench):
