@@ -214,6 +214,8 @@ def stop(process: Process, seconds: float = 2) -> None:
         pidfd = os.pidfd_open(process.pid)
     except ProcessLookupError:
         return
+    ended = select.poll()  # not select(): that takes no descriptor above 1023
+    ended.register(pidfd, select.POLLIN)
     try:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             state, started = status(process.pid)
@@ -223,7 +225,7 @@ def stop(process: Process, seconds: float = 2) -> None:
             numbers = (signal.SIGKILL,) if state in "Tt" else (signal.SIGTERM, signal.SIGKILL)
             for number in numbers:
                 signal.pidfd_send_signal(pidfd, number)
-                if select.select([pidfd], [], [], seconds)[0]:
+                if ended.poll(seconds * 1000):
                     return
             raise TimeoutError(f"tayga (pid {process.pid}) does not end, not even by SIGKILL")
     finally:

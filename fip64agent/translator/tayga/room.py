@@ -238,6 +238,7 @@ class TaygaRoom:
             pass  # it was quicker
         except OSError as error:
             LOG.warning("tayga of router %s (pid %d) is not watched: %s", found.name, found.pid, error)
+            self._watchers.pop(key, None)  # the next look tries again
             return
         else:
             try:

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -164,6 +165,25 @@ def test_100_tenants_are_started_together(bench):
     begun = time.monotonic()
     assert bench.converge(changed, *tenants[1:]) == {}
     print(f"one of them changed, with a full look: {(time.monotonic() - begun) * 1000:.0f} ms")
+
+
+def test_one_is_ended_although_more_than_1024_files_are_open(bench):
+    """As with 150 tenants: select(2) takes no descriptor above 1023."""
+    tenant = bench.tenant("red")
+    assert not bench.converge(tenant)
+    (pid,) = bench.pids().values()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    files = []
+    try:
+        while not files or files[-1] < 1100:
+            files.append(os.open("/dev/null", os.O_RDONLY))
+        assert not bench.converge()
+    finally:
+        for file in files:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not os.path.exists(f"/proc/{pid}")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
