@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -69,14 +70,16 @@ def inode(name: str) -> int | None:
 
 
 def is_dead(name: str) -> bool:
-    """Whether a name has a file and no namespace is behind it: ``ip netns add`` was stopped in between,
-    or the mount has gone (a container that was restarted)."""
-    path = DIRECTORY / name
+    """Whether a name has an empty file and no namespace behind it.
+
+    So it is when ``ip netns add`` was killed half-way, or a container with the mounts was restarted.
+    """
     try:
-        # A namespace's file is on nsfs: another file system than the directory's.
-        return os.stat(path).st_dev == os.stat(DIRECTORY).st_dev and path.is_file() and not path.stat().st_size
+        found, directory = os.stat(DIRECTORY / name), os.stat(DIRECTORY)
     except OSError:
         return False
+    # A namespace is on a file system of its own.
+    return found.st_dev == directory.st_dev and stat.S_ISREG(found.st_mode) and not found.st_size
 
 
 def exists(name: str) -> bool:
