@@ -18,13 +18,7 @@ from fip64agent import hub
 from fip64agent.exceptions import EnvironmentMissing, Fip64Error
 from fip64agent.translator.vpp import installation, process, startup
 from fip64agent.translator.vpp.client import VppClient
-from fip64agent.translator.vpp.errors import (
-    VppError,
-    VppGone,
-    VppIncompatible,
-    VppTimeout,
-    VppUnavailable,
-)
+from fip64agent.translator.vpp.errors import VppError, VppGone, VppIncompatible, VppTimeout, VppUnavailable
 from fip64agent.translator.vpp.process import Process
 from fip64agent.translator.vpp.startup import StartupOptions
 
@@ -39,6 +33,8 @@ _RETRY = 1.0
 """Seconds between attempts to connect to an external VPP, or to one that speaks other messages."""
 _ABORT = 1.0
 """Seconds that a hung VPP gets to write down where it hangs."""
+_LAST_BREATH = 10.0
+"""Seconds that the kernel may take to end a VPP that was killed; process.ending() says why."""
 _UNSURE = 0.5
 """Seconds by which the age of a process may be wrong, at most."""
 _HOUSEKEEPING = 30.0
@@ -91,10 +87,8 @@ class Supervisor:
         self._reason: str | None = "VPP is not started yet"
         self._wake = hub.Event()
         self._death: str | None = None
-        self._watcher = None
-        self._thread = None
-        self._deaths, self._not_before, self._up_since = 0, 0.0, 0.0
-        self._housekeeping = 0.0
+        self._watcher = self._thread = None
+        self._deaths, self._not_before, self._up_since, self._housekeeping = 0, 0.0, 0.0, 0.0
 
     # -- for others -------------------------------------------------------------------------------
 
@@ -109,7 +103,7 @@ class Supervisor:
         for thread in (self._thread, self._watcher):
             if thread is not None:
                 thread.kill()
-        self._thread = self._watcher = None
+        self._thread = self._watcher = self.process = None
         client, self.client = self.client, None
         if client is not None:
             client.close()
@@ -182,8 +176,8 @@ class Supervisor:
             return self._connected()
         options = self._complete()
         found = hub.offload(process.running, options.run_path)
-        if len(found) > 1:
-            self._end_others(found)
+        for old in found[:-1]:  # it cannot be reached, since a younger one has taken its sockets
+            self._end(old, f"VPP (pid {old.pid}) is a second one: pid {found[-1].pid} has its sockets")
         if found:
             return self._adopt(found[-1], options)
         return self._launch(options)
@@ -257,11 +251,6 @@ class Supervisor:
         client.connect()
         return client
 
-    def _end_others(self, found: list[Process]) -> None:
-        """Two VPPs of ours: the older cannot be reached, since the younger has taken its sockets."""
-        for old in found[:-1]:
-            self._end(old, f"VPP (pid {old.pid}) is a second one: pid {found[-1].pid} has its sockets")
-
     def _wait_for_another(self) -> None:
         """VPP speaks other messages. Only another VPP, or other files, can help."""
         found = self.process
@@ -304,13 +293,21 @@ class Supervisor:
             if self._death is None and not client.connected and self.process is not None:
                 self._wake.clear()
                 self._wake.wait(0.2)  # the connection ends a moment before the process
-            if self._death is not None:
-                return self._death
+            if (death := self._ended()) is not None:
+                return death
             if not client.connected:
                 return f"VPP's API connection was lost: {client.lost}"
             if (hung := self._probe(client)) is not None:
                 return hung
             self._look_after()
+
+    def _ended(self) -> str | None:
+        """Return how the managed VPP ended; waits for the end of one that is about to."""
+        found, last = self.process, self._clock() + _LAST_BREATH
+        while self._death is None and found is not None and process.ending(found) and self._clock() < last:
+            self._wake.clear()
+            self._wake.wait(0.2)
+        return self._death
 
     def _probe(self, client: VppClient) -> str | None:
         """Return None if VPP answers; one that is busy with others' requests answers something."""
@@ -322,7 +319,7 @@ class Supervisor:
                 return None
             except VppTimeout:
                 if client.last_heard < begun:
-                    return self._hung()
+                    return self._ended() or self._hung()
                 begun = time.monotonic()
             except (VppGone, VppError):
                 return None  # seen in the next turn
@@ -360,8 +357,7 @@ class Supervisor:
         LOG.error("VPP is down: %s", reason)
         self._reason = reason
         _tell(self._on_down, reason)
-        if not self.managed:
-            hub.sleep(0.1)
+        hub.sleep(0 if self.managed else 0.1)
 
     def _watch_death(self, found: Process) -> None:
         if self._watcher is not None:

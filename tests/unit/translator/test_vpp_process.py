@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The managed VPP's files, and processes that are or are not a VPP of ours (stand-ins for it)."""
 
+import dataclasses
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -88,6 +90,32 @@ def test_stop_of_a_stopped_one_does_not_wait_for_it(options, started):
     process.stop(started)
     assert time.monotonic() - begun < 2
     assert process.outcome(started.pid) == "was killed by signal 9 (SIGKILL)"
+
+
+def test_stop_works_when_the_agent_has_many_files_open(options, started):
+    """Its systemd unit lets it have 65536."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], min(4096, limits[1])), limits[1]))
+    near, far = os.pipe()
+    taken = [near, far]
+    try:
+        while taken[-1] < 1100:
+            taken.append(os.dup(near))
+        process.stop(started)
+        assert process.outcome(started.pid) == "was killed by signal 15 (SIGTERM)"
+    finally:
+        for each in taken:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_ending_is_one_that_has_ended_and_one_that_only_has_its_pid(options, started):
+    assert not process.ending(started)
+    assert process.ending(dataclasses.replace(started, started="1"))
+    os.kill(started.pid, signal.SIGKILL)
+    assert until(lambda: process.ending(started))
+    process.outcome(started.pid)
+    assert process.ending(started)
 
 
 def test_outcome_of_what_ended_by_itself(options, tmp_path):
