@@ -58,6 +58,8 @@ class VppClient:
         self.on_lost = on_lost
         self.pid: int | None = None
         """VPP's process id, as it says itself."""
+        self.local_pid: int | None = None
+        """VPP's process id as the agent sees it: another one when VPP runs in a container. None: not seen."""
         self.version = ""
         """VPP's version, as it says itself."""
         self.dropped_events = 0
@@ -98,6 +100,7 @@ class VppClient:
         transport = Transport(self.socket_path, self._received, self._closed)
         transport.connect(self.timeout)
         self._transport = transport
+        self.local_pid = transport.peer
         try:
             self._introduce()
         except VppIncompatible:

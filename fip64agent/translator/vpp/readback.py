@@ -140,7 +140,7 @@ class _Reader:
     def _interfaces(self) -> list[Item]:
         details = [detail for detail in interfaces(self._client) if tags.is_ours(detail.tag)]
         links = {detail.sw_if_index: detail.host_if_name for detail in self._client.dump("af_packet_dump")}
-        works = alive(self._client.pid, links.values())
+        works = alive(self._client.local_pid, links.values())
         parents, items = {}, []
         for detail in details:
             link = links.get(detail.sw_if_index)
@@ -252,7 +252,7 @@ def alive(pid: int | None, links: Iterable[str]) -> dict[str, bool]:
     """Return which links VPP's host-interfaces are still bound to.
 
     One that was deleted, and made again under the same name, is another link: VPP's socket is bound to none
-    then, and VPP does not notice. Where VPP's sockets cannot be told (it runs in another container), a link
+    then, and VPP does not notice. Where VPP's sockets cannot be told (its process cannot be seen), a link
     that is there counts.
     """
     names = {}

@@ -268,13 +268,14 @@ class VppRoom:
     def about(self) -> About:
         supervisor = self.supervisor
         client, found = supervisor.client, supervisor.process
-        uptime = None
+        uptime, pid = None, found.pid if found is not None else None
         if found is not None:
             with contextlib.suppress(OSError):
                 uptime = found.age
+        if client is not None:
+            pid = client.local_pid or client.pid
         return About("managed" if supervisor.managed else "external", client.version if client else None,
-                     client.pid if client else found.pid if found else None, uptime, supervisor.restarts,
-                     supervisor.probe_seconds)
+                     pid, uptime, supervisor.restarts, supervisor.probe_seconds)
 
     def clients(self, router_id: str) -> list[ClientBinding]:
         tag = tags.tenant(router_id)

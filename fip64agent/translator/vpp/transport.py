@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import struct
 from collections.abc import Callable, Iterable
 
@@ -81,6 +82,8 @@ class Transport:
         self.path = path
         self._on_message = on_message
         self._on_closed = on_closed
+        self.peer: int | None = None
+        """Process id of who listens, as it is known here; None when its process cannot be seen from here."""
         self._sock = None
         self._ended = "closed by the agent"
         self._writing = hub.Semaphore(1)
@@ -89,9 +92,16 @@ class Transport:
         """Raises: VppUnavailable naming the socket and the reason."""
         try:
             with hub.Timeout(timeout, TimeoutError(f"no connection within {timeout:g} s")):
-                self._sock = hub.connect_unix(self.path)
+                while self._sock is None:
+                    try:
+                        self._sock = hub.connect_unix(self.path)
+                    except BlockingIOError:  # as many as can wait for VPP do
+                        hub.sleep(_RETRY)
         except OSError as error:  # TimeoutError is one
             raise VppUnavailable(f"VPP's API socket {self.path}: {_reason(error)}") from error
+        pid, _, _ = _CREDENTIALS.unpack(
+            self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        self.peer = pid or None
         hub.spawn(self._read, self._sock)
 
     def send(self, messages: Iterable[bytes], timeout: float) -> None:
@@ -119,6 +129,9 @@ class Transport:
                 hub.sleep(0.01)  # what was received last says more
                 self._closed(sock, f"sending failed: {_reason(error)}")
                 raise VppGone(f"VPP's API socket {self.path}: {self._ended}") from error
+            except BaseException:  # it was ended itself: VPP waits for the rest of its message
+                self._closed(sock, "a sender was ended in the middle of a message")
+                raise
         finally:
             self._writing.release()
 

@@ -142,6 +142,8 @@ def test_the_last_uplink_takes_vpp_away_and_the_next_one_brings_it_back(bench):
     bench.install()
     assert process.running(str(bench.directory / "vpp")) == [] and bench.room.actual() == {}
     assert not os.path.exists(bench.room.supervisor.api_socket)
+    about = bench.room.about()
+    assert (about.pid, about.uptime) == (None, None), "there is none any more"
     bench.settle(*bench.standard())
     assert bench.pid != first
 
@@ -202,6 +204,23 @@ def test_a_vpp_that_dies_or_hangs_is_replaced_and_filled_again(bench, number):
     assert bench.pid != pid
     assert bench.install(*objects)[0] == {}
     bench.settle(*objects)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_vpp_with_many_uplinks_that_was_killed_has_not_hung(bench, number, caplog):
+    """The kernel takes longer to close its packet sockets than a health probe waits."""
+    uplinks = [planned.uplink(bench.prefix, f"{number:08x}-0000-4000-8000-000000000001", number, "vpp",
+                              addresses=(IPv6Interface(f"2001:db8:{number:x}::1/64"),), routes=(),
+                              onlink=(IPv6Network(f"2001:db8:{number:x}::/64"),), routed=())
+               for number in range(1, 50)]
+    bench.settle(bench.host, *uplinks)
+    old, supervisor = bench.pid, bench.room.supervisor
+    os.kill(old, number)
+    until(lambda: supervisor.client is not None and supervisor.client.pid != old, 20, "another VPP")
+    downs = [record.getMessage() for record in caplog.records if "is down" in record.getMessage()]
+    assert len(downs) == 1 and f"VPP (pid {old}) was killed by signal" in downs[0]
+    assert not os.path.exists(f"/proc/{old}"), "it is reaped"
+    bench.settle(bench.host, *uplinks)
 
 
 def test_killed_while_1000_mappings_are_pushed(bench):
@@ -541,6 +560,31 @@ def test_all_of_ours_goes_and_nothing_else(foreign):
     assert bench.room.remains() == {} and picture(vpp) == before
     assert "fip64" not in vpp.cli("show ip6 fib summary") + vpp.cli("show ip fib summary")
     assert vpp.running
+
+
+def test_an_external_vpp_in_a_container_is_told_by_its_own_process_id(short_tmp):
+    """There it is process 1, which is another one here."""
+    require_root()
+    require_programs("ip", "unshare")
+    found = vpp_site.require_vpp()
+    binary = short_tmp / "contained"
+    binary.write_text("#!/bin/sh\nexec unshare --pid --fork --mount-proc --kill-child=KILL "
+                      f'{found.binary} "$@"\n')
+    binary.chmod(0o755)
+    with agents_namespace() as prefix, \
+            Vpp(short_tmp / "f", installed=dataclasses.replace(found, binary=binary)) as vpp:
+        made = Bench(prefix, short_tmp, lambda on_change: vpp_site.new_room(
+            short_tmp, on_change, launch="external", api_socket=str(vpp.api_socket),
+            stats_socket=str(vpp.stats_socket)))
+        try:
+            until(lambda: made.room.ready() is None, 5, "the connection")
+            assert made.room.supervisor.client.pid == 1 != made.room.about().pid
+            made.settle(made.host, made.uplink)  # its host-interfaces work
+            run("ip", "link", "delete", made.uplink.veth)
+            assert made.install(made.host, made.uplink)[0] == {}
+            made.settle(made.host, made.uplink)
+        finally:
+            made.close()
 
 
 def test_an_external_vpp_that_is_restarted_is_filled_again(foreign):

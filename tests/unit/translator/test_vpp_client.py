@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The client of VPP's API against a stand-in that hangs, lies and dies on command."""
 
+import contextlib
 import os
 import socket
 import struct
@@ -71,6 +72,23 @@ def test_a_socket_that_nobody_listens_on(tmp_path):
     sock.close()
     with pytest.raises(VppUnavailable, match="Connection refused"):
         VppClient(str(tmp_path / "api.sock")).connect()
+
+
+def test_a_socket_where_too_many_wait_already_gets_patience(tmp_path):
+    path = str(tmp_path / "api.sock")
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(path)
+        listener.listen(1)
+        with pytest.raises(BlockingIOError):
+            for _ in range(9):
+                other = stack.enter_context(socket.socket(socket.AF_UNIX))
+                other.setblocking(False)
+                other.connect(path)
+        begun, busy = time.monotonic(), time.process_time()
+        with pytest.raises(VppUnavailable, match=r"no connection within 0\.5 s"):
+            VppClient(path, timeout=0.5).connect()
+        assert time.monotonic() - begun >= 0.5 and time.process_time() - busy < 0.2
 
 
 def test_a_vpp_that_hangs_before_the_handshake(connect):
@@ -265,6 +283,20 @@ def test_a_vpp_that_does_not_read_holds_up_nobody(connect):
     assert len(results) == 500 and all(isinstance(result, (VppTimeout, VppGone)) for result in results)
     assert "has not read" in client.lost and not client.waiting
     awake.set()
+
+
+def test_what_follows_half_a_message_is_not_taken_for_its_rest(connect):
+    """The sender is ended while VPP does not read."""
+    awake = threading.Event()
+    _, client = connect(things_add_del=lambda fake, request: awake.wait(10))
+    sender = hub.spawn(client.pipeline, [("things_add_del", {"things": [THING] * 200})] * 500)
+    hub.sleep(0.1)
+    sender.kill()
+    with pytest.raises(VppGone, match="in the middle of a message"):
+        client.call("control_ping", _timeout=0.3)
+    awake.set()
+    client.connect()
+    assert client.call("control_ping").vpe_pid == os.getpid()
 
 
 @pytest.mark.parametrize("ask", [
