@@ -27,6 +27,8 @@ BLOCKED_RETRY = 0.5
 """Seconds until a room whose component is down is asked again (it also calls on_change)."""
 STUCK = 60
 """A pass that gives no sign of life for so many seconds hangs; systemd's watchdog then acts."""
+REPAIRS = 20
+"""Repairs in a row after which what still does not stay as it should has to wait."""
 BREATH = 500
 """Objects expanded before other greenthreads get a turn."""
 
@@ -87,6 +89,7 @@ class Loop:
         self._due = hub.Event()
         self._audit_at = clock() + audit_interval
         self._suspects: set[str] = set()
+        self._repairs = 0
         self.passes = 0
         self.last_pass_seconds = 0.0
         self.applied = 0
@@ -191,8 +194,9 @@ class Loop:
         now = self._clock()
         times = [self._audit_at, now + 5]  # a beat at least every 5 s, for the watchdog
         for place in self._places:
-            times += [failure.due for failure in place.failures.values()]
-            if place.known is None and self._desired is not None:
+            if place.known is not None:
+                times += [failure.due for failure in place.failures.values()]
+            elif self._desired is not None:  # its failures have to wait until it can be read back
                 times.append(place.retry_at)
         return max(0.0, min(times) - now)
 
@@ -227,14 +231,32 @@ class Loop:
         for place, difference in reversed(work):
             self._prune(place, difference)
         if repairs and self.applied + self.pruned > before:
-            # What was lost in one room may have taken something of another with it, and more may
-            # have been lost while we worked: look until nothing is found.
-            self.invalidate_all()
+            self._look_again(work)
+        else:
+            self._repairs = 0
         self._done = desired
         self.passes += 1
         self.last_pass_seconds = self._clock() - begun
         self.beat = self._clock()
         self._on_pass()
+
+    def _look_again(self, work: Sequence[tuple[_Place, diff.Difference]]) -> None:
+        """Have everything read back, as `work` was a repair, but not for ever.
+
+        What was lost in one room may have taken something of another with it, and more may have been
+        lost while we worked.
+        """
+        self._repairs += 1
+        if self._repairs % REPAIRS:
+            self.invalidate_all()
+            return
+        wait = self._backoff[1]
+        self._audit_at = min(self._audit_at, self._clock() + wait)
+        for place, difference in work:
+            items = [item for _, item in difference.apply] + difference.prune
+            more = f" and {len(items) - 1} more" if len(items) > 1 else ""
+            LOG.warning("%s: repaired %d times in a row, and amiss again each time: %s%s (next look in %g s)",
+                        place.name, self._repairs, items[0], more, wait)
 
     def _wanted(self, place: _Place, desired: Desired) -> Iterator[Item]:
         for number, obj in enumerate(desired.objects()):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import NOTHING, Desired, Gateway
 from fip64agent.plan.inputs import Allocations
-from fip64agent.reconcile.loop import Loop
+from fip64agent.reconcile.loop import BLOCKED_RETRY, Loop
 
 
 @dataclasses.dataclass(frozen=True)
@@ -326,3 +326,41 @@ def test_what_was_made_by_half_goes_with_its_object(loop, rooms, clock):
     assert not rooms[0].installed and not loop.failures
     loop.step()
     assert loop.settled
+
+
+def test_no_busy_wait_while_a_room_with_a_failure_is_down(loop, rooms, clock):
+    rooms[1].refuses["switch/a"] = "no such port"
+    loop.submit(desired(a="1"))
+    loop.step()
+    rooms[1].down = "Open vSwitch does not run"
+    loop.invalidate("switch")
+    loop.step()
+    for clock.now in (10, 20):  # the failure is due since long
+        loop.step()
+        assert loop._seconds_to_next() == BLOCKED_RETRY
+
+
+class Forgetful(DictRoom):
+    """Says that all went well; nothing is there then."""
+
+    def apply(self, items):
+        self.journal += [("+", item.key) for _, item in items]
+        return {}
+
+
+def test_what_never_stays_is_not_repaired_without_a_pause(journal, clock):
+    room = Forgetful("links", journal)
+    loop = Loop([room], audit_interval=300, backoff_max=60, clock=clock)
+    loop.submit(desired(a="1"))
+    loop.step()
+    loop.invalidate("links")
+    passes = 0
+    while not loop.settled and passes < 100:
+        loop.step()
+        passes += 1
+    assert passes < 100
+    assert loop._seconds_to_next() > 0
+    clock.now = 60
+    journal.clear()
+    loop.step()
+    assert journal == [("+", "links/a")]  # not given up
