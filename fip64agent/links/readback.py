@@ -104,9 +104,12 @@ def read(prefix: str, doors: Doors) -> dict[Hashable, LinkItem]:
     everything = {name: by_namespace[name] for name in ["", *ours]}
     items = [*_veths(prefix, doors, everything)]
     for name, found in ours.items():
-        items.append(_namespace(name, found))
-        items += _tuns(name, found)
-        items += _layer3(doors[name], found)
+        try:
+            items += [_namespace(name, found), *_tuns(name, found), *_layer3(doors[name], found)]
+        except OSError:
+            if namespaces.exists(name):
+                raise
+            doors.shut(name)  # deleted while we read: the next look finds its veths gone, too
     return {item.key: item for item in items}
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from fip64agent import hub
 from fip64agent.links import netns as namespaces
+from fip64agent.links import readback
 from fip64agent.links.kernel import Doors
 from fip64agent.links.model import Veth
 from fip64agent.reconcile import diff
@@ -150,6 +151,22 @@ def test_a_namespace_deleted_by_hand_is_noticed_and_made_again(whole):
         bench.converge(objects)
         bench.converge(objects)  # what went with the namespace while it died
         assert not bench.difference(objects)
+
+
+def test_a_namespace_deleted_while_it_is_read_is_just_not_there(bench, monkeypatch):
+    objects = bench.site.standard()
+    bench.converge(objects)
+    read = readback._veths
+
+    def read_and_delete(*args):
+        yield from read(*args)
+        run("ip", "netns", "del", bench.full("t1"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(readback, "_veths", read_and_delete)
+        actual = bench.rooms[0].actual()
+    assert ("netns", bench.full("t2")) in actual and ("netns", bench.full("t1")) not in actual
+    bench.repair(objects)
 
 
 def test_own_changes_are_no_news(bench):
