@@ -135,7 +135,7 @@ class Notifier:
 
 def wait_readable(fileno: int, timeout: float | None = None) -> bool:
     """Wait until the file descriptor (a pidfd, inotify, a pipe) is readable; False on timeout."""
-    # A native thread may have closed what had this number before, unseen by the greenthread that waits for it.
+    # A native thread may have closed what had this number before, unseen by who waits for it.
     eventlet.hubs.notify_opened(fileno)
     try:
         eventlet.hubs.trampoline(fileno, read=True, timeout=timeout)
