@@ -543,6 +543,13 @@ def test_extension_headers_beyond_the_first_buffer(contig, reason):
     assert translate(packet, contig=contig).reason == reason
 
 
+@pytest.mark.parametrize("contig,reason", [(48, "not-linear"), (63, "not-linear"), (64, "ok")])
+def test_extension_headers_of_any_protocol_beyond_the_first_buffer(contig, reason):
+    """Nothing behind them is looked at, but the new header is written in front of it."""
+    packet = v6() / IPv6ExtHdrDestOpt(nh=50, options=[PadN(optdata=bytes(20))]) / Raw(bytes(50))
+    assert translate(packet, contig=contig).reason == reason
+
+
 @pytest.mark.parametrize("plen,want", [(1400, 1420), (65515, 65535), (65535, 65535)])
 def test_inner_total_length(plen, want):
     got = translate(error6(2, 0, 1400, bytes(inner6(plen=plen, nh=99)) + bytes(100))).packet
