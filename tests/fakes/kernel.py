@@ -79,7 +79,7 @@ def whole_dump(*names: str | None) -> str:
         for name in names for command in commands))
 
 
-def until(condition: Callable[[], object], seconds: float = 5, what: str = "") -> float:
+def until(condition: Callable[[], object], seconds: float = 15, what: str = "") -> float:
     """Let the hub run until `condition`; return the seconds it took."""
     begun = time.monotonic()
     while not condition():

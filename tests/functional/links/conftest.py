@@ -182,7 +182,7 @@ def standing() -> Iterator[Bench]:
         yield made
 
 
-def until(condition: Callable[[], object], seconds: float = 5) -> float:
+def until(condition: Callable[[], object], seconds: float = 15) -> float:
     """Let the hub run until `condition`; return the seconds it took."""
     begun = time.monotonic()
     while not condition():

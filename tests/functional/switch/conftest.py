@@ -18,7 +18,7 @@ PORTS = {"up": 1, "veth": 11, "dl": 12, "shared": 13, "vm": 21}
 """Dummy ports, numbered as in switch.document's examples."""
 
 
-def until(condition: Callable[[], object], seconds: float = 5, what: str = "") -> float:
+def until(condition: Callable[[], object], seconds: float = 15, what: str = "") -> float:
     """Let the hub run until `condition`; return the seconds it took."""
     begun = time.monotonic()
     while not condition():
