@@ -242,13 +242,19 @@ class Installer:
     def _(self, item: Address, was) -> None:
         route, index = self._route(item.netns), self._index(item.netns, item.link)
         address, length = str(item.address.ip), item.address.network.prefixlen
+        flags = {"flags": _NODAD} if item.address.version == 6 else {}
+        try:
+            route.addr("add", index=index, address=address, prefixlen=length, **flags)
+            return
+        except NetlinkError as error:
+            if error.code != errno.EEXIST:
+                raise
         for found in readback.dump(route.get_addr, index=index, address=address):
-            # The kernel takes it for the same address, and would leave its prefix as it is.
-            if found["index"] == index and found["prefixlen"] != length:
+            # One with another prefix is the same address to the kernel: it would leave its prefix as it is.
+            if found["prefixlen"] != length:
                 self._gone_is_fine(route.addr, "del", index=index, address=address,
                                    prefixlen=found["prefixlen"])
-        route.addr("replace", index=index, address=address, prefixlen=length,
-                   **({"flags": _NODAD} if item.address.version == 6 else {}))
+        route.addr("replace", index=index, address=address, prefixlen=length, **flags)
 
     @remove.register
     def _(self, item: Address) -> None:
