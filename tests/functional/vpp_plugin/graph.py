@@ -23,6 +23,7 @@ from lab.vpp import Vpp
 from tests.functional.vpp_plugin.control import Control
 
 TENANT, UPLINK = 11, 16
+_OTHER = 15  # so that the FIB indices of the two differ: who confuses them goes wrong
 FIP, FIXED = "2001:db8:f::5", "10.0.0.5"
 CLIENT, CLIENT4 = "2001:db8:c::17", "100.64.0.23"
 OWN6, OWN4 = "2001:db8:99::99", "192.0.2.99"
@@ -40,6 +41,7 @@ class Graph:
         self._numbers = itertools.count()
         self._errors_before: Counter[tuple[str, str]] = Counter()
         control.add_table(TENANT)
+        control.add_table(_OTHER, ip6=True)
         control.add_table(UPLINK, ip6=True)
         for line in (
             "create packet-generator interface pg0", "create packet-generator interface pg1",

@@ -472,6 +472,17 @@ class TestBuffers:
         out, _ = graph.from_vm(four(UDP(sport=1, dport=2, chksum=0) / payload))
         assert bytes(one(out)[UDP].payload) == payload and good(out[0])
 
+    def test_udp_without_checksum_that_sums_up_to_zero(self, graph):
+        """Zero would mean once more that there is none."""
+        def datagram(first: bytes) -> bytes:
+            return bytes(UDP(sport=1, dport=2, chksum=0, len=1010) / first / bytes(1000))
+
+        ends = bytes(four())[12:20] + bytes([0, 17]) + (1010).to_bytes(2, "big")
+        first = checksum(ends + datagram(b"\0\0")).to_bytes(2, "big")
+        assert checksum(ends + datagram(first)) == 0
+        out, _ = graph.from_vm(four(datagram(first), proto=17))
+        assert one(out)[UDP].chksum and good(out[0])
+
     @pytest.mark.parametrize("size", [300, 601, 1000])
     def test_udp_without_checksum_shorter_than_the_packet(self, graph, size):
         """The datagram's own length counts, for its checksum and in the pseudo-header."""
