@@ -9,6 +9,7 @@ wanted any more goes in the reverse order, flows first.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
 import logging
@@ -29,6 +30,8 @@ STUCK = 60
 """A pass that gives no sign of life for so many seconds hangs; systemd's watchdog then acts."""
 REPAIRS = 20
 """Repairs in a row after which what still does not stay as it should has to wait."""
+PER_ITEM = 0.02
+"""Seconds more for each item that a room is at: 100 tenants' links take 7 s on a busy machine."""
 BREATH = 500
 """Objects expanded before other greenthreads get a turn."""
 
@@ -96,6 +99,7 @@ class Loop:
         self.pruned = 0
         self.beat = clock()
         """When the loop last showed life, by its clock."""
+        self._allowance = 0.0
 
     def configure(self, conf) -> None:
         """Take the intervals of [reconcile], at the start and after a reload."""
@@ -105,8 +109,8 @@ class Loop:
 
     @property
     def alive(self) -> bool:
-        """False when the loop has shown no life for STUCK seconds."""
-        return self._clock() - self.beat < STUCK
+        """False when the loop has shown no life for STUCK seconds, and PER_ITEM for what it is at."""
+        return self._clock() - self.beat < STUCK + self._allowance
 
     # -- triggers ---------------------------------------------------------------------------
 
@@ -295,6 +299,7 @@ class Loop:
             reason = place.room.ready()
             if reason is None:
                 actual = place.room.actual()
+                self.beat = self._clock()
                 if place.blocked and place.blocked != "not asked yet":
                     LOG.info("%s works again", place.name)
                 place.blocked = None
@@ -338,11 +343,21 @@ class Loop:
                 work.apply.append((place.known.get(key), item))
         return work
 
+    @contextlib.contextmanager
+    def _patience(self, items: int) -> Iterator[None]:
+        """While a room works on so many items the loop cannot show life."""
+        self.beat, self._allowance = self._clock(), items * PER_ITEM
+        try:
+            yield
+        finally:
+            self.beat, self._allowance = self._clock(), 0.0
+
     def _apply(self, place: _Place, work: diff.Difference) -> None:
         if not work.apply:
             return
         try:
-            failed = place.room.apply(work.apply)
+            with self._patience(len(work.apply)):
+                failed = place.room.apply(work.apply)
         except NotReady as error:
             self._block(place, str(error))
             return
@@ -359,7 +374,8 @@ class Loop:
         if not work.prune or place.known is None:
             return
         try:
-            failed = place.room.prune(work.prune)
+            with self._patience(len(work.prune)):
+                failed = place.room.prune(work.prune)
         except NotReady as error:
             self._block(place, str(error))
             return

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import NOTHING, Desired, Gateway
 from fip64agent.plan.inputs import Allocations
-from fip64agent.reconcile.loop import BLOCKED_RETRY, Loop
+from fip64agent.reconcile.loop import BLOCKED_RETRY, STUCK, Loop
 
 
 @dataclasses.dataclass(frozen=True)
@@ -364,3 +364,38 @@ def test_what_never_stays_is_not_repaired_without_a_pause(journal, clock):
     journal.clear()
     loop.step()
     assert journal == [("+", "links/a")]  # not given up
+
+
+class SlowRoom(DictRoom):
+    """Takes its time, and looks whether the loop would be taken for dead meanwhile."""
+
+    def __init__(self, name, clock, seconds):
+        super().__init__(name)
+        self.clock = clock
+        self.seconds = seconds
+
+    def apply(self, items):
+        self.clock.now += self.seconds(len(items))
+        assert self.loop.alive
+        return super().apply(items)
+
+    def prune(self, items):
+        self.clock.now += self.seconds(len(items))
+        assert self.loop.alive
+        return super().prune(items)
+
+
+@pytest.mark.parametrize("seconds", [lambda items: 40, lambda items: items * 0.015])
+def test_a_long_pass_is_not_taken_for_one_that_hangs(clock, seconds):
+    """Systemd would end the agent in the middle of the work, each time again."""
+    rooms = [SlowRoom(name, clock, seconds) for name in ("links", "translator", "switch")]
+    loop = Loop(rooms, clock=clock)
+    for room in rooms:
+        room.loop = loop
+    loop.submit(desired(**{f"p{number}": "1" for number in range(5000)}))
+    loop.step()
+    loop.submit(desired())
+    loop.step()
+    assert loop.alive and not rooms[0].installed
+    clock.now += STUCK + 1
+    assert not loop.alive
