@@ -91,7 +91,7 @@ class Contract(abc.ABC):
         assert not site.client.reaches(FIP_B)
         running = site.client.start_ping(FIP_A, interval=0.01)
         site.install(blue=[FIP_A], green=[FIP_B])
-        assert site.client.reaches(FIP_B, 1)
+        assert site.client.reaches(FIP_B, 5)
         answer = running.stop()
         assert answer.ok, answer
 
