@@ -59,7 +59,8 @@ _MEANINGS: dict[int, tuple[str, str]] = {
     -116: ("ENTRY_ALREADY_EXISTS", "the entry exists"),
     -123: ("SUBIF_DOESNT_EXIST", "there is no such sub-interface"),
     -126: ("UNSUPPORTED", "this VPP does not support it"),
-    -127: ("DUPLICATE_IF_ADDRESS", "another interface of the same table has the address"),
+    -127: ("DUPLICATE_IF_ADDRESS", "an interface of the same table has the address, or one of a prefix "
+           "that overlaps"),
     -144: ("INIT_FAILED", "it could not be set up"),
     -147: ("INSTANCE_IN_USE", "it is in use"),
     -150: ("INVALID_VALUE_3", "a third value is not allowed"),

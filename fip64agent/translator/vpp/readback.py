@@ -105,14 +105,22 @@ def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
         return [call() for call in calls]
     results: list[Any] = [None] * len(calls)
     numbers = iter(range(len(calls)))
+    failed: list[Exception] = []
 
     def work() -> None:
         for number in numbers:
-            results[number] = calls[number]()
+            try:
+                results[number] = calls[number]()
+            except Exception as error:  # not raised here: eventlet would print it, once for each greenthread
+                failed.append(error)
+            if failed:
+                return
 
     threads = [hub.spawn(work) for _ in range(min(_AT_ONCE, len(calls)))]
     for thread in threads:
         thread.wait()
+    if failed:
+        raise failed[0]
     return results
 
 

@@ -35,7 +35,7 @@ from fip64agent.translator.vpp.install import Installer
 from fip64agent.translator.vpp.items import RANK, Daemon, Item
 from fip64agent.translator.vpp.readback import State
 from fip64agent.translator.vpp.startup import StartupOptions
-from fip64agent.translator.vpp.supervisor import Supervisor
+from fip64agent.translator.vpp.supervisor import STARTING, Supervisor
 from fip64agent.translator.vpp.watch import watch
 
 LOG = logging.getLogger(__name__)
@@ -140,8 +140,9 @@ class VppRoom:
         begun = time.monotonic()
         while (client := self.supervisor.client) is None:
             waited = time.monotonic() - begun
-            # The first reason is that of the time before.
-            hopeless = waited > _FIRST_REASON and self.supervisor.process is None
+            # The first reason is that of the time before; and a first attempt may take as long as it needs.
+            hopeless = (waited > _FIRST_REASON and self.supervisor.process is None
+                        and self.supervisor.ready() != STARTING)
             if hopeless or waited > seconds or not self._started:
                 raise NotReady(self.supervisor.ready() or "VPP is not started")
             hub.sleep(_LOOK)

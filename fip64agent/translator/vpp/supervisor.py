@@ -7,6 +7,7 @@ same at the agent's start, after VPP's death and after a lost connection. Green;
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -24,6 +25,8 @@ from fip64agent.translator.vpp.startup import StartupOptions
 
 LOG = logging.getLogger(__name__)
 
+STARTING = "VPP is starting"
+"""The reason until the first attempt to bring it up has ended, or a process is there."""
 STEADY = 60.0
 """Seconds that a VPP must have run for its death to count as the first again."""
 LONGEST_WAIT = 60.0
@@ -95,7 +98,7 @@ class Supervisor:
     def start(self) -> None:
         """Begin to bring VPP up, in the background."""
         if self._thread is None:
-            self._reason = "VPP is starting"
+            self._reason = STARTING
             self._thread = hub.spawn(self._run)
 
     def close(self) -> None:
@@ -104,6 +107,7 @@ class Supervisor:
             if thread is not None:
                 thread.kill()
         self._thread = self._watcher = self.process = None
+        self._up_since = 0.0
         client, self.client = self.client, None
         if client is not None:
             client.close()
@@ -141,7 +145,7 @@ class Supervisor:
                 self._wait_for_another()
             except (Fip64Error, OSError) as error:
                 self._say(str(error))
-                hub.sleep(0 if self.managed else _RETRY)
+                hub.sleep(_POLL if self.managed else _RETRY)
             except Exception as error:  # of any kind: it must never end
                 LOG.exception("the supervision of VPP failed and begins anew")
                 self._say(f"{type(error).__name__}: {error}")
@@ -280,7 +284,7 @@ class Supervisor:
     def _up(self, client: VppClient) -> None:
         self.client = client
         self._reason = None
-        self._up_since = self._clock()
+        self._up_since = self._up_since or self._clock()  # the same one, when only the connection was lost
         LOG.info("VPP %s (pid %s) is up", client.version, client.pid)
         _tell(self._on_up, client)
 
@@ -365,18 +369,13 @@ class Supervisor:
         self._watcher = hub.spawn(self._await_death, found)
 
     def _await_death(self, found: Process) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it ended while we looked
             pidfd = os.pidfd_open(found.pid)
-        except ProcessLookupError:
-            self._dead(found)
-            return
-        try:
-            if process.status(found.pid)[1] == found.started:
-                hub.wait_readable(pidfd)
-        except OSError:
-            pass  # it ended while we looked
-        finally:
-            os.close(pidfd)
+            try:
+                if process.status(found.pid)[1] == found.started:
+                    hub.wait_readable(pidfd)
+            finally:
+                os.close(pidfd)
         self._dead(found)
 
     def _dead(self, found: Process) -> None:

@@ -5,6 +5,7 @@ import dataclasses
 import os
 import random
 import signal
+import time
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from pathlib import Path
@@ -157,6 +158,20 @@ def test_what_is_installed_is_adopted_with_its_numbers(bench):
     assert found.vlans == {"red": 7, "blue": 8} and found.tables == {bench.uplink.port_id: bench.uplink.table}
     assert bench.install(*objects) == ({}, 0)
     assert bench.pid == pid
+
+
+def test_numbers_are_read_back_on_a_slow_machine_too(bench, monkeypatch):
+    objects = bench.standard()
+    bench.settle(*objects)
+    look = process.running
+
+    def slowly(run_path):
+        time.sleep(0.7)
+        return look(run_path)
+
+    monkeypatch.setattr(process, "running", slowly)
+    bench.again()
+    assert bench.room.allocations().vlans == {"red": 7, "blue": 8}
 
 
 def test_a_vpp_that_cannot_be_started_is_told_with_the_reason(bench, short_tmp):
@@ -585,6 +600,39 @@ def test_an_external_vpp_in_a_container_is_told_by_its_own_process_id(short_tmp)
             made.settle(made.host, made.uplink)
         finally:
             made.close()
+
+
+def test_numbers_in_an_external_vpp_that_takes_a_while_to_answer_stay_in_force(foreign):
+    """Else everything in it would be made anew with other numbers."""
+    bench, vpp = foreign
+    bench.uplink = dataclasses.replace(bench.uplink, table=1002)
+    bench.settle(bench.host, bench.uplink, bench.tenant())
+    os.kill(vpp.pid, signal.SIGSTOP)
+    goes_on = hub.spawn(lambda: (hub.sleep(1.0), os.kill(vpp.pid, signal.SIGCONT)))
+    bench.again()
+    found = bench.room.allocations()
+    goes_on.wait()
+    assert found.vlans == {"red": 7} and found.tables == {bench.uplink.port_id: 1002}
+
+
+def test_a_read_back_that_its_death_ends_prints_no_trace(foreign, capfd):
+    bench, vpp = foreign
+    bench.uplink = dataclasses.replace(bench.uplink, table=1002)
+    objects = [bench.host, bench.uplink, *[bench.tenant(f"t{vlan}", vlan) for vlan in range(20, 40)]]
+    bench.settle(*objects)
+    client = bench.room.supervisor.client
+    dump = client.dump
+
+    def dying(message, **fields):
+        if message == "ip_address_dump":
+            vpp.kill()
+        return dump(message, **fields)
+
+    client.dump = dying
+    with pytest.raises(NotReady):
+        bench.room.actual()
+    hub.sleep(0.1)
+    assert "Traceback" not in "".join(capfd.readouterr())
 
 
 def test_an_external_vpp_that_is_restarted_is_filled_again(foreign):

@@ -7,6 +7,7 @@ import pytest
 
 from fip64agent import hub
 from fip64agent.translator.vpp import compatibility
+from fip64agent.translator.vpp.client import VppClient
 from fip64agent.translator.vpp.startup import StartupOptions
 from fip64agent.translator.vpp.supervisor import Supervisor
 from tests.fakes.vppapi import FakeVpp
@@ -83,3 +84,19 @@ def test_each_death_in_a_row_doubles_the_wait_up_to_a_minute(deaths):
     now[0] += 61
     one._died()
     assert one._not_before == now[0], "one that lived for a minute starts from the beginning"
+
+
+def test_a_lost_connection_does_not_make_an_old_vpp_young(tmp_path):
+    """Else its death would count as one in a row, and the next VPP would wait."""
+    now = [1000.0]
+    with FakeVpp(tmp_path) as fake:
+        one = Supervisor(StartupOptions("/nonexistent"), clock=lambda: now[0])
+        one._deaths = 5
+        for _ in range(2):
+            client = VppClient(fake.path)
+            client.connect()
+            one._up(client)
+            now[0] += 45
+            one._down("the connection was lost")
+        one._died()
+    assert one._not_before == now[0]
