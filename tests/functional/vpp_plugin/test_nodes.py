@@ -540,8 +540,9 @@ class TestOffload:
         assert good(one(out)), out[0].show2(dump=True)
         assert graph.errors()["ip4-fip64", "checksums-computed"] == 1
 
-    def test_what_is_to_be_segmented_is_refused(self, graph):
-        packet = six(TCP(sport=1, dport=2) / bytes(3000))
+    @pytest.mark.parametrize("size", [1000, 3000], ids=["in one buffer", "in two buffers"])
+    def test_what_is_to_be_segmented_is_refused(self, graph, size):
+        packet = six(TCP(sport=1, dport=2) / bytes(size))
         out, back = graph.from_client(packet, options="buffer-flags gso")
         assert not out and not back and graph.errors()["ip6-fip64", "unsupported-offload"] == 1
 

@@ -116,6 +116,31 @@ def test_small_packet_is_fragmented_to_narrow_ipv4_link():
     assert got == whole
 
 
+@pytest.mark.parametrize("more", [0, 1])
+@pytest.mark.parametrize("offset", [0, 100])
+def test_small_fragment_is_fragmented_again_to_narrow_ipv4_link(offset, more):
+    data = bytes(range(256)) * 4
+    fragment = IPv6ExtHdrFragment(nh=99, id=0xABCD1234, offset=offset, m=more) / Raw(data)
+    out = translate(v6() / fragment, conf(mtu4=576))
+    assert out.verdict == PASS and out.frag_mtu == 576
+    got = b""
+    for n, p in enumerate(out.packets):
+        ip = IP(p)
+        assert len(p) <= 576 and ip.id == 0x1234 and not ip.flags.DF
+        assert ip.frag == offset + len(got) // 8
+        assert bool(ip.flags.MF) == bool(more or n < len(out.packets) - 1)
+        verify(p)
+        got += p[20:]
+    assert got == data
+
+
+@pytest.mark.parametrize("size,fragments", [(552, 1), (553, 2)])
+def test_an_icmp_error_is_as_long_as_its_translation(size, fragments):
+    """28 bytes for the IPv4 headers and 20 for the inner one: that counts, not what came in."""
+    out = translate(error6(3, 0, 0, inner6(nh=99) / Raw(bytes(size))), conf(mtu4=600))
+    assert out.verdict == PASS and len(out.packets) == fragments
+
+
 @pytest.mark.parametrize(
     "headers",
     [
