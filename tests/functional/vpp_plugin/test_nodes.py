@@ -251,6 +251,12 @@ class TestIcmp:
         assert (inner.src, inner.dst, inner.sport, inner.dport) == (FIXED, CLIENT4, 5, 6)
         assert good(packet) and not back and len(graph.bindings()) == 1
 
+    @pytest.mark.parametrize("source", ["::ffff:10.1.1.1", "fe80::5"])
+    def test_error_from_a_martian_source_goes_nowhere(self, graph, source):
+        quoted = IPv6(src=FIP, dst=CLIENT, hlim=1) / UDP(sport=5, dport=6) / b"quoted"
+        out, back = graph.from_client(IPv6(src=source, dst=FIP) / ICMPv6TimeExceeded() / quoted)
+        assert not out and not back and graph.errors() == {("ip6-fip64", "martian"): 1}
+
     def test_error_from_the_client_itself(self, graph):
         quoted = IPv6(src=FIP, dst=CLIENT) / UDP(sport=5, dport=6) / b"quoted"
         out, _ = graph.from_client(six(ICMPv6DestUnreach(code=4) / quoted))
