@@ -22,6 +22,7 @@ _ONLINK, _CLONED = 0x4, 0x200
 _SCOPE_LINK, _NOWHERE = 253, 255
 _TYPES = {UNICAST: 1, BLACKHOLE: 6}
 _KINDS = {number: kind for kind, number in _TYPES.items()}
+_OTHER = "type "
 _METRIC6 = 1024
 """What the kernel makes of no metric, with IPv6."""
 _GONE = {errno.ESRCH, errno.ENODEV, errno.ENOENT}
@@ -36,10 +37,15 @@ def _family(route: Route) -> int:
     return AF_INET if route.destination.version == 4 else AF_INET6
 
 
+def _type(kind: str) -> int:
+    """Return the kernel's number of a kind, also of one that we never make but may have to take away."""
+    return _TYPES[kind] if kind in _TYPES else int(kind.removeprefix(_OTHER))
+
+
 def _request(route: Route, kind: str, scope: int, flags: int, attributes: bytes) -> bytes:
     # A table above 255 goes into the attribute only; 0 stands for it in the header.
     header = _MESSAGE.pack(_family(route), route.destination.prefixlen, 0, 0,
-                           route.table if route.table < 256 else 0, PROTOCOL, scope, _TYPES[kind], flags)
+                           route.table if route.table < 256 else 0, PROTOCOL, scope, _type(kind), flags)
     body = header + rtnetlink.attribute(_TABLE, _NUMBER.pack(route.table))
     if route.destination.prefixlen:
         body += rtnetlink.attribute(_DST, route.destination.network_address.packed)
@@ -106,6 +112,6 @@ def _route(netns: str, body: bytes, links: Mapping[int, str]) -> Route | None:
             metric = _NUMBER.unpack(value)[0]
         elif name == _TABLE:
             table = _NUMBER.unpack(value)[0]
-    kind = _KINDS.get(kind, f"type {kind}")
+    kind = _KINDS.get(kind, f"{_OTHER}{kind}")
     return Route(netns, table, network((destination, length)), "" if kind == BLACKHOLE else link, via, kind,
                  0 if family == AF_INET6 and metric == _METRIC6 else metric)

@@ -116,6 +116,9 @@ class Socket:
                     continue
                 interrupted |= bool(flags & DUMP_INTERRUPTED)
                 if answer == _DONE:
+                    code = struct.unpack_from("=i", found)[0] if len(found) >= 4 else 0
+                    if code < 0:
+                        raise Refusal(-code, "")
                     if interrupted:
                         raise Interrupted
                     return

@@ -62,6 +62,13 @@ DAMAGE = {
     "default route": ("core", "-6 route del default table 1000"),
     "default route, IPv4": ("t1", "route del default"),
     "pool": ("t1", "route del 100.64.0.0/24"),
+    "route of a type that is none of ours": ("core", "-6 route add unreachable 2001:db8:7::/64 table 100 "
+                                                     "proto 164"),
+    "route of a type that is none of ours, in place of one": (
+        "core", "-6 route replace prohibit 2001:db8:f::/64 table 100 metric 2024 proto 164"),
+    "route, IPv4, of a type that is none of ours": ("t1", "route add prohibit 10.9.0.0/24 proto 164"),
+    "route with several next hops": ("core", "-6 route add 2001:db8:7::/64 table 100 proto 164 nexthop via "
+                                             "fe80::2 dev tenant-1 nexthop via fe80::2 dev tenant-2"),
     "rule": ("core", "-6 rule del from 2001:db8:f::/64"),
     "rule of a tenant": ("t1", "-6 rule del iif core"),
     "rule too many": ("core", "-6 rule add from 2001:db8:5::/64 table 1000 priority 200 protocol 164"),

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+import socket
 import struct
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from fip64agent.links import events, routes
+from fip64agent.links import events, routes, rtnetlink
 from fip64agent.links import netns as namespaces
 from fip64agent.links.kernel import Door
 from fip64agent.links.model import BLACKHOLE, UNICAST, Route
@@ -179,3 +180,11 @@ def test_what_others_do_with_routes_of_their_own_is_no_news(door):
     run("ip", "route", "add", "10.77.0.0/16", "dev", "one", netns=door.name)
     run("ip", "-6", "route", "add", "2001:db8:77::/64", "dev", "one", netns=door.name)
     assert news(door) == []
+
+
+def test_a_dump_that_ends_with_an_error_is_none(door):
+    """The kernel says so in the dump's last message."""
+    missing = struct.pack("=8BI", socket.AF_INET, *[0] * 8) + rtnetlink.attribute(15, struct.pack("=I", 4321))
+    with pytest.raises(rtnetlink.Refusal) as caught:
+        list(door.bulk.dump(26, missing))
+    assert caught.value.code == errno.ENOENT
