@@ -242,7 +242,8 @@ class TaygaRoom:
             return
         else:
             try:
-                hub.wait_readable(pidfd)
+                if self._is_still(found):  # else it died since, and another process has its number
+                    hub.wait_readable(pidfd)
             finally:
                 os.close(pidfd)
         process.reap(found.pid)
@@ -253,6 +254,13 @@ class TaygaRoom:
         LOG.warning("tayga of router %s died (pid %d)", found.name, found.pid)
         self._died(found.name, "")
         self._on_change()
+
+    @staticmethod
+    def _is_still(found: process.Process) -> bool:
+        try:
+            return process.status(found.pid)[1] == found.started
+        except OSError:
+            return False
 
     def _died(self, name: str, last_words: str) -> None:
         life = self._lives.setdefault(name, _Life())

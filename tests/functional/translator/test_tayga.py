@@ -199,6 +199,13 @@ def test_one_that_died_is_noticed_and_started_again_at_once(bench, number):
     assert bench.converge(red) == {} and bench.settled(red)
 
 
+def test_one_whose_number_another_process_got_is_noticed_as_dead(bench):
+    bench.converge(bench.tenant("red"))
+    (found,) = process.running(str(bench.directory / "run"))
+    bench.rooms[0]._watch(dataclasses.replace(found, started="1"))
+    until(lambda: bench.changes)
+
+
 def test_one_that_is_stopped_is_noticed_and_replaced(bench):
     red = bench.tenant("red")
     bench.converge(red)
