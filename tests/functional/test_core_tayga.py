@@ -76,8 +76,9 @@ class Tayga:
     def __init__(self, core: ModuleType, directory: Path) -> None:
         self._namespace = f"f64d{os.getpid()}-{next(_numbers)}"
         self._process: subprocess.Popen | None = None
-        # After each packet: when this one comes out, all that came of the packet has.
-        self._marker = bytes(IPv6(src=core.CLIENT6, dst=core.FIP6) / UDP(sport=1, dport=2) / MARK)
+        # After each packet a marker: when it comes out, all that came of the packet has. No two are alike.
+        self._marked = (bytes(IPv6(src=core.CLIENT6, dst=core.FIP6) / UDP(sport=1, dport=2)
+                              / struct.pack("!I", number) / MARK) for number in itertools.count())
         netns.add(self._namespace)
         try:
             netns.ip(self._namespace, "tuntap add nat64 mode tun", f"link set nat64 up mtu {MTU}")
@@ -103,23 +104,17 @@ class Tayga:
         self._socket.settimeout(0.1)
         for _ in range(100):
             try:
-                self.translate(self._marker)
+                self.translate()
                 break
             except (TimeoutError, OSError):
                 time.sleep(0.05)
         else:
             pytest.fail("tayga translated nothing within 15 s")
-        time.sleep(0.2)
-        self._socket.setblocking(False)
-        while True:
-            try:
-                self._socket.recv(65536)
-            except BlockingIOError:
-                break
-        self._socket.settimeout(5)
+        self._socket.settimeout(60)
 
-    def translate(self, packet: bytes) -> list[bytes]:
-        for each in (packet, self._marker):
+    def translate(self, *packets: bytes) -> list[bytes]:
+        marker = next(self._marked)
+        for each in (*packets, marker):
             protocol = 0x0800 if each[0] >> 4 == 4 else 0x86DD
             self._socket.sendto(each, ("nat64", protocol, 0, 0, b""))
         out = []
@@ -127,9 +122,10 @@ class Tayga:
             data, (_, _, kind, *_) = self._socket.recvfrom(65536)
             if kind == socket.PACKET_OUTGOING:
                 continue
-            if data.endswith(MARK):
+            if data.endswith(marker[-4 - len(MARK):]):
                 return out
-            out.append(data)
+            if not data.endswith(MARK):  # of one that was given up
+                out.append(data)
 
     def close(self) -> None:
         if self._process:

