@@ -172,7 +172,8 @@ class Monitor:
                 if event.mask & inotify_simple.flags.IGNORED:  # the directory is gone
                     self._news.set()
                     return
-                if event.name.startswith(self._prefix) and not self._our_doing(event):
+                dropped = event.mask & inotify_simple.flags.Q_OVERFLOW
+                if dropped or (event.name.startswith(self._prefix) and not self._our_doing(event)):
                     self._news.set()
 
     def _our_doing(self, event) -> bool:

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from ipaddress import IPv6Interface, IPv6Network
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from fip64agent.links import netns as namespaces
 from fip64agent.links import readback
 from fip64agent.links.kernel import Doors
 from fip64agent.links.model import Veth
+from fip64agent.links.monitor import Monitor
 from fip64agent.reconcile import diff
 from lab.shell import popen, run
 from tests.functional.links.conftest import until
@@ -455,3 +457,22 @@ def test_changed_objects_are_changed_in_place(bench):
     objects = [site.host(), site.uplink(), other, site.tenant(2), moved, site.fip(2, 2)]
     bench.repair(objects)
     assert "ovs-dl-1" not in run("ip", "link", netns=bench.netns).stdout
+
+
+def test_names_that_came_too_fast_to_be_told_are_looked_at(tmp_path, monkeypatch):
+    """The kernel keeps but so many events, and says then that it dropped some."""
+    monkeypatch.setattr(namespaces, "DIRECTORY", tmp_path)
+    changes = []
+    monitor = Monitor("f64-", lambda: changes.append(1))
+    monitor.start()
+    try:
+        hub.sleep(0.1)
+        limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+        if limit > 1 << 16:
+            pytest.skip(f"the kernel keeps {limit} events")
+        for number in range(limit):
+            (tmp_path / f"{number}").touch()
+        (tmp_path / "f64-red").touch()
+        until(lambda: changes)
+    finally:
+        monitor.stop()
