@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from ipaddress import ip_interface
+from ipaddress import ip_interface, ip_network
 from typing import Any
 
 from fip64agent.translator.vpp import requests, tags
@@ -27,7 +27,7 @@ from fip64agent.translator.vpp.items import (
     Tenant64,
 )
 from fip64agent.translator.vpp.plugin import Plugin
-from fip64agent.translator.vpp.readback import ALL, ELSEWHERE, State, tables
+from fip64agent.translator.vpp.readback import ALL, ELSEWHERE, State, api_routes, tables
 from fip64agent.translator.vpp.sender import Failures, Pairs, Sender
 
 LENGTH_MISMATCH, DUPLICATE_ADDRESS = -59, -127
@@ -189,7 +189,16 @@ class Installer:
         self._sender.send([requests.no_route(was) for was, _ in pairs
                     if isinstance(was, Route) and was.interface == ELSEWHERE])
         indexes = self.state.interfaces
-        return self._sender.run((item, [requests.route(item, indexes)]) for _, item in pairs)
+        failed = self._sender.run((item, [requests.route(item, indexes)]) for _, item in pairs)
+        touched = sorted({(item.destination.version, item.table) for _, item in pairs})
+        there = {(route.table_id, ip_network(str(route.prefix)))
+                 for route in api_routes(self._sender.client, touched)}
+        for _, item in pairs:  # else it would be made again and again, as if that helped
+            if (item.table, item.destination) not in there:
+                show = f"show ip{'6' if item.destination.version == 6 else ''} fib table {item.table}"
+                failed.setdefault(item.key, "VPP has another route to it, which counts more than ours: "
+                                            f"{show} {item.destination} tells which")
+        return failed
 
     # -- the plugin -------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network
 
 from fip64agent.plan.desired import Host, Mapping64, PlanObject, Tenant, Uplink
 from fip64agent.translator.vpp import tags
@@ -75,11 +75,14 @@ def _uplink(uplink: Uplink) -> Iterator[Item]:
     yield HostInterface(tag, uplink.peer, uplink.mac, uplink.mtu, table, owner=key)
     for address in uplink.addresses:
         yield Address(tag, address, key)
-    connected = {address.network for address in uplink.addresses}
+    connected = {network for address in uplink.addresses
+                 for network in (address.network, IPv6Network(address.ip))}
     routes = {destination: Route(table, destination, tag, via, key) for destination, via in uplink.routes}
     routes |= {prefix: Route(table, prefix, tag, owner=key) for prefix in uplink.onlink}
     # An address of these that nobody has must not bounce between upstream and us.
-    routes |= {prefix: Route(table, prefix, "", owner=key) for prefix in uplink.routed}
+    # Where a prefix is but one address, the floating IP has it.
+    routes |= {prefix: Route(table, prefix, "", owner=key) for prefix in uplink.routed
+               if prefix.num_addresses > 1}
     yield from (route for destination, route in routes.items() if destination not in connected)
 
 

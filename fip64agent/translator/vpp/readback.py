@@ -99,6 +99,18 @@ def static_bindings(client: VppClient) -> list[Any]:
     return client.get("fip64_binding_get", cursor_table_id=0, table_id=ALL, only_static=True)
 
 
+def api_routes(client: VppClient, wanted: Iterable[tuple[int, int]]) -> list[Any]:
+    """Return VPP's details of the API's routes in tables (4 or 6, number).
+
+    Without those that a route of another source overrides: VPP does not tell of them.
+    """
+    source = next(detail.src.id for detail in client.dump("fib_source_dump") if detail.src.name == "API")
+    found = at_once([lambda version=version, number=number: client.dump(
+        "ip_route_v2_dump", src=source, table={"table_id": number, "is_ip6": version == 6})
+        for version, number in wanted])
+    return [detail.route for details in found for detail in details if detail.route.src == source]
+
+
 def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
     """Make many calls, some at a time, and return their results. Raises: what one of them raised."""
     if len(calls) < 3:
@@ -204,16 +216,7 @@ class _Reader:
     # -- routes -----------------------------------------------------------------------------------
 
     def _routes(self, wanted: Iterable[tuple[int, int]]) -> Iterator[Item]:
-        source = next(detail.src.id for detail in self._client.dump("fib_source_dump")
-                      if detail.src.name == "API")
-        found = at_once([lambda version=version, number=number: self._client.dump(
-            "ip_route_v2_dump", src=source, table={"table_id": number, "is_ip6": version == 6})
-            for version, number in wanted])
-        for details in found:
-            for detail in details:
-                route = detail.route
-                if route.src == source:  # else another one has the last word about it
-                    yield self._route(route)
+        yield from map(self._route, api_routes(self._client, wanted))
 
     def _route(self, route) -> Route:
         prefix: IPv4Network | IPv6Network = ip_network(str(route.prefix))

@@ -647,6 +647,30 @@ def test_an_external_vpp_that_is_restarted_is_filled_again(foreign):
     bench.settle(*objects)
 
 
+def test_a_route_that_something_else_overrides_is_told_and_not_made_again_and_again(bench):
+    objects = bench.standard()
+    bench.settle(*objects)
+    for command in ("create loopback interface", "set interface state loop0 up",
+                    f"set interface ip6 table loop0 {bench.uplink.table}",
+                    "set interface ip address loop0 2001:db8:e::1/64"):
+        bench.cli(command)
+    failed, touched = bench.install(*objects)
+    assert touched == 1 and list(failed) == [("route", bench.uplink.table, IPv6Network("2001:db8:e::/64"))]
+    assert "another route to it, which counts more" in str(failed)
+    bench.cli("set interface ip address del loop0 2001:db8:e::1/64")
+    bench.settle(*objects)
+
+
+def test_prefixes_of_one_address_settle(bench):
+    """A route to the uplink's own address, and a routed subnet that is one floating IP."""
+    red = bench.tenant()
+    fip, = bench.mappings(red, 1)
+    own, only = (IPv6Network(address) for address in (bench.uplink.addresses[0].ip, fip.floating_ip))
+    bench.uplink = dataclasses.replace(bench.uplink, routed=(only,),
+                                       routes=((own, IPv6Address("2001:db8:f::7")),))
+    bench.settle(bench.host, bench.uplink, red, fip)
+
+
 def test_routes_of_others_in_our_tables_do_not_count(bench):
     """What the plugin and Neighbor Discovery put into a table is not a route of ours."""
     bench.settle(*bench.standard())
