@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -157,16 +158,18 @@ def _state() -> tuple[set[str], set[str]]:
 def test_stop_leaves_nothing(make_lab):
     lab = make_lab()
     stray = subprocess.Popen(  # stands in for a translator that outlives the daemon
-        inside(lab.host, ["bash", "-c", f"exec -a tayga sleep 100 {lab.directory}/run/tayga/x.conf"]),
-        stderr=subprocess.DEVNULL)
+        inside(lab.host, ["bash", "-c", f"exec -a tayga bash -c read {lab.directory}/run/tayga/x.conf"]),
+        stdin=subprocess.PIPE)
     cmdline = Path(f"/proc/{stray.pid}/cmdline")
     lab.wait_for(lambda: cmdline.read_bytes().startswith(b"tayga"), 10, "it passes for tayga")
     lab["vm-a"].serve()
+    assert any(f"process {stray.pid}:" in line for line in lab.leftovers())
     assert len(lab.leftovers()) > 5
     lab.stop()
     assert lab.leftovers() == []
     assert not [name for name in netns.names() if name.startswith(lab.prefix)]
-    stray.wait(5)
+    assert stray.wait(5) in (-signal.SIGTERM, -signal.SIGKILL)
+    stray.stdin.close()
     lab.stop()  # again: no complaint
 
 
