@@ -174,6 +174,24 @@ linearize (job_t *j)
   return true;
 }
 
+/* What is behind the packet will be cut off in a buffer that other copies of the frame (it was flooded) have as well. */
+static bool
+shared_behind (job_t *j)
+{
+  vlib_buffer_t *b = j->b;
+
+  if (!(b->flags & VLIB_BUFFER_NEXT_PRESENT) || j->buf.total == j->buf.contig ||
+      j->buf.total == vlib_buffer_length_in_chain (j->vm, b))
+    return false;
+  while (b->flags & VLIB_BUFFER_NEXT_PRESENT)
+    {
+      b = vlib_get_buffer (j->vm, b->next_buffer);
+      if (b->ref_count > 1)
+	return true;
+    }
+  return false;
+}
+
 /* Larger than one buffer, UDP and without checksum: the core would have to read all of it, so give it one. */
 static bool
 fill_long_udp_checksum (job_t *j)
@@ -529,16 +547,25 @@ format_fip64_trace (u8 *s, va_list *args)
 static void
 parse (job_t *j, bool is_ip4)
 {
-  do
+  while (1)
     {
       j->verdict = is_ip4 ? fip64_parse4 (&j->buf, &j->tenant->conf, &j->info) :
 			    fip64_parse6 (&j->buf, &j->tenant->conf, &j->info);
       j->code = j->info.reason;
-      if (PREDICT_TRUE (j->code != FIP64_R_NOT_LINEAR))
+      if (PREDICT_FALSE (j->code == FIP64_R_NOT_LINEAR))
+	{
+	  look_at_buffer (j);
+	  if (!linearize (j) && !(j->linearized && is_ip4 && fill_long_udp_checksum (j)))
+	    return;
+	}
+      else if (PREDICT_FALSE (j->verdict == FIP64_PASS && shared_behind (j)))
+	{
+	  if (!linearize (j))
+	    return drop (j, FIP64_ERROR_NO_BUFFERS);
+	}
+      else
 	return;
-      look_at_buffer (j);
     }
-  while (linearize (j) || (is_ip4 && fill_long_udp_checksum (j)));
 }
 
 static fip64_next_t

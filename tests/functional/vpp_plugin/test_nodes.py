@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import IPv6Address
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,13 +25,15 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrHopByHop,
     IPv6ExtHdrRouting,
 )
+from scapy.layers.l2 import Ether
 from scapy.layers.sctp import SCTP
 from scapy.packet import Raw
+from scapy.utils import rdpcap, wrpcap
 
 from lab.cpus import spread_workers, why_not, with_three_cpus
 from lab.vpp import find
 from tests.functional.vpp_plugin.control import Control
-from tests.functional.vpp_plugin.graph import CLIENT, CLIENT4, FIP, FIXED, OWN4, OWN6, Graph
+from tests.functional.vpp_plugin.graph import CLIENT, CLIENT4, FIP, FIXED, OWN4, OWN6, TENANT, Graph
 
 HOP6, HOP4 = "2001:db8:ff::1", "10.0.0.1"  # routers that have no mapping of their own
 
@@ -60,6 +63,28 @@ def workers(make_module_vpp, tmp_path_factory) -> Iterator[Graph]:
     spread_workers(vpp.pid)
     with vpp.papi("workers") as api:
         yield Graph(vpp, Control(vpp, api), settle=0.1)
+
+
+@pytest.fixture(scope="module")
+def bridge(make_module_vpp) -> Iterator[Graph]:
+    """VPP's own interface to the tenant is in a bridge with pg2 and pg3."""
+    vpp = make_module_vpp()
+    with vpp.papi("bridge") as api:
+        graph = Graph(vpp, Control(vpp, api))
+        graph.add_client()
+        graph.set_tenant(mtu4=9000, mtu6=9000)
+        graph.cli("loopback create-interface")
+        for name in ("pg2", "pg3"):
+            graph.cli(f"create packet-generator interface {name}")
+        for name, port in (("pg2", ""), ("pg3", ""), ("loop0", "bvi")):
+            graph.cli(f"set interface mtu packet 9000 {name}")
+            graph.cli(f"set interface state {name} up")
+            graph.cli(f"set interface l2 bridge {name} 5 {port}")
+        graph.cli(f"set interface ip table loop0 {TENANT}")
+        graph.cli("set interface ip address loop0 10.77.0.1/24")
+        # The other copy has one node more to go through, so it leaves after ours was translated.
+        graph.cli("set interface feature pg3 stats-collect-tx arc interface-output")
+        yield graph
 
 
 def fresh(graph: Graph) -> Iterator[Graph]:
@@ -533,6 +558,32 @@ class TestBuffers:
         for _ in range(5):
             all_kinds()
         assert used() == before
+
+
+class TestFlooded:
+    """A frame to everybody in a bridge: VPP's own interface gets a copy that shares all but the first buffer."""
+
+    @pytest.mark.parametrize("size,padding", [(1000, 5000), (2500, 3500), (4500, 1500), (2500, 0)])
+    def test_other_copies_keep_their_padding(self, bridge, size, padding):
+        frame = Ether(dst="ff:ff:ff:ff:ff:ff", src="02:00:00:00:00:98", type=0x800)
+        frame /= bytes(four(UDP(sport=1, dport=2) / bytes(size - 28), flags="DF")) + bytes(padding)
+        directory = Path(bridge.vpp.directory)
+        name = f"flood{size}-{padding}"
+        wrpcap(str(directory / f"{name}.pcap"), [frame] * 5)
+        captures = {port: directory / f"{name}-{port}.pcap" for port in ("pg0", "pg3")}
+        for port, file in captures.items():
+            bridge.cli(f"packet-generator capture {port} pcap {file} count 1000")
+        bridge.cli(f"packet-generator new {{ name {name} limit 5 source pg2 pcap {directory}/{name}.pcap }}")
+        bridge.cli(f"packet-generator enable-stream {name}")
+        bridge.wait(name)
+        bridge.cli(f"packet-generator delete {name}")
+        for port in captures:
+            bridge.cli(f"packet-generator capture {port} disable")
+        assert bridge.vpp.running
+        ours, others = (rdpcap(str(file)) for file in captures.values())
+        assert [bytes(copy) for copy in others] == [bytes(frame)] * 5
+        translated = [copy[IPv6] for copy in ours if copy[IPv6].src == FIP]
+        assert [len(packet) for packet in translated] == [size + 20] * 5 and all(map(good, translated))
 
 
 class TestOffload:
