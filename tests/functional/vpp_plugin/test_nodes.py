@@ -561,7 +561,7 @@ class TestBuffers:
 
 
 class TestFlooded:
-    """A frame to everybody in a bridge: VPP's own interface gets a copy that shares all but the first buffer."""
+    """A frame to everybody in a bridge: VPP's own interface gets a copy that shares all but its head."""
 
     @pytest.mark.parametrize("size,padding", [(1000, 5000), (2500, 3500), (4500, 1500), (2500, 0)])
     def test_other_copies_keep_their_padding(self, bridge, size, padding):
