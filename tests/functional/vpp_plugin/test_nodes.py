@@ -33,7 +33,7 @@ from scapy.utils import rdpcap, wrpcap
 from lab.cpus import spread_workers, why_not, with_three_cpus
 from lab.vpp import find
 from tests.functional.vpp_plugin.control import Control
-from tests.functional.vpp_plugin.graph import CLIENT, CLIENT4, FIP, FIXED, OWN4, OWN6, TENANT, Graph
+from tests.functional.vpp_plugin.graph import CLIENT, CLIENT4, FIP, FIXED, OWN4, OWN6, TENANT, UPLINK, Graph
 
 HOP6, HOP4 = "2001:db8:ff::1", "10.0.0.1"  # routers that have no mapping of their own
 
@@ -613,6 +613,14 @@ class TestWhatAnOperatorSees:
         after = graph.counted()
         grown = [(p1 - p0, b1 - b0) for (p0, b0), (p1, b1) in zip(before, after, strict=True)]
         assert grown == [(2, 100 + 48), (1, 100)]
+
+    def test_counters_of_a_mapping_that_takes_the_place_of_another_begin_at_zero(self, graph):
+        graph.from_client(six(UDP(sport=1, dport=2)))
+        graph.from_vm(four(UDP(sport=1, dport=2)))
+        assert all(packets and size for packets, size in graph.counted())
+        assert graph.control.del_mappings(FIP, ip6_table_id=UPLINK) == [0]
+        assert graph.control.set_mapping(FIP, FIXED, TENANT, UPLINK) == 0
+        assert graph.counted() == ((0, 0), (0, 0))
 
     def test_translated_packets_are_counted(self, graph):
         graph.from_client(*[six(UDP(sport=1, dport=2))] * 3, six(ICMPv6EchoRequest()))

@@ -500,11 +500,12 @@ def quoted(size):
 
 @pytest.mark.parametrize("size,pad", [(128, 4), (132, 0), (200, 4), (540, 0)])
 @pytest.mark.parametrize("ext", [b"\x20\0\0\0" + bytes(8), b"E" * 13])
-def test_rfc4884_extension(size, pad, ext):
+@pytest.mark.parametrize("kind4,kind6", [((11, 0), (3, 0)), ((3, 3), (1, 4))], ids=["time", "unreachable"])
+def test_rfc4884_extension(size, pad, ext, kind4, kind6):
     four, six = quoted(size)
     six += bytes(pad)
-    packet = error4(11, 0, (len(four) // 4) << 16, four, ext)
-    verify(same(translate(packet), error6(3, 0, (len(six) // 8) << 24, six + ext)))
+    packet = error4(*kind4, (len(four) // 4) << 16, four, ext)
+    verify(same(translate(packet), error6(*kind6, (len(six) // 8) << 24, six + ext)))
 
 
 def test_rfc4884_extension_cut_for_types_that_cannot_carry_it():
