@@ -151,6 +151,9 @@ class Installer:
         if index is None:
             return False
         pair = self._read(item)
+        if pair is None and self._is_half_made(item):
+            self._route(item.netns).link("set", index=index, ifalias=item.alias)
+            pair = self._read(item)
         if pair is None:
             raise Refused(f"a link named {item.name} is there and does not carry our mark")
         if (pair.peer_netns, pair.peer) == (item.peer_netns, item.peer):
@@ -161,6 +164,19 @@ class Installer:
             return True
         self._clear(item.netns, index)
         return False
+
+    def _is_half_made(self, item: Veth) -> bool:
+        """Whether it is a pair that an agent made and could not mark before it was killed.
+
+        Such a link has no mark at all, and its far end, with the right name, is in a namespace of ours.
+        """
+        if not item.peer_netns or self._look_up(item.peer_netns, item.peer) is None:
+            return False
+        (link,) = readback.links(self._doors[item.netns], item.name)
+        (peer,) = readback.links(self._door(item.peer_netns), item.peer)
+        return (link.kind == "veth" and not link.alias
+                and (peer.index, peer.peer_index) == (link.peer_index, link.index)
+                and readback.name_for(self._doors[item.netns], item.peer_netns) == link.peer_nsid)
 
     def _clear(self, netns: str, index: int) -> None:
         """Delete a link of ours that is in the way, and with it what was on it."""
@@ -183,7 +199,7 @@ class Installer:
         deadline = time.monotonic() + _DYING
         while True:
             try:
-                # With its mark from the first instant: it is never nobody's.
+                # The kernel takes no mark with it: _settle() sets it, or the next agent (_is_half_made).
                 self._route(item.netns).link("add", ifname=item.name, kind="veth", mtu=item.mtu,
                                              ifalias=item.alias, peer=peer)
                 break

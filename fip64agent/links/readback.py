@@ -140,18 +140,18 @@ def veth(prefix: str, doors: Doors, netns: str, name: str, peer_netns: str) -> V
         return None
     peers = [end for end in links(doors[peer_netns])
              if (end.index, end.peer_index) == (link.peer_index, link.index) and end.name != name]
-    there = peers and _nsid(doors[netns], peer_netns) == link.peer_nsid
+    there = peers and name_for(doors[netns], peer_netns) == link.peer_nsid
     return _veth(doors, link, peers[0] if there else None)
 
 
 def _peer(doors: Doors, link: Link, candidates: list[Link]) -> Link | None:
     """Of the links whose indexes fit, find the one in the right namespace: indexes count in each anew."""
     if len(candidates) > 1:
-        candidates = [end for end in candidates if _nsid(doors[link.netns], end.netns) == link.peer_nsid]
+        candidates = [end for end in candidates if name_for(doors[link.netns], end.netns) == link.peer_nsid]
     return candidates[0] if candidates else None
 
 
-def _nsid(door: Door, netns: str) -> int | None:
+def name_for(door: Door, netns: str) -> int | None:
     """What the namespace behind `door` calls another one; None: itself, or it has no name for it."""
     path = namespaces.DIRECTORY / netns if netns else "/proc/thread-self/ns/net"
     fd = os.open(path, os.O_RDONLY)

@@ -292,6 +292,14 @@ def test_names_that_somebody_else_took_are_refused_by_name_and_the_rest_is_made(
     assert not bench.difference(objects)
 
 
+def test_a_pair_that_a_killed_agent_could_not_mark_any_more_is_taken_over(bench):
+    objects = bench.site.standard()
+    bench.converge([bench.site.host(), bench.site.uplink(), bench.site.tenant(1)])
+    bench.ip("agent", "link set ovs-dl-1 alias ''", "link set ovs-00000000 alias ''")
+    bench.ip("core", "link set tenant-1 alias ''")
+    bench.repair(objects)
+
+
 def test_an_uplink_that_changes_mtu_mac_addresses_and_table(bench):
     site = bench.site
     bench.converge([site.host(), site.uplink()])
