@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +35,10 @@ def load_config(argv: list[str] | None, description: str, prepare=lambda conf: N
              default_config_files=[DEFAULT_CONFIG] if os.path.exists(DEFAULT_CONFIG) else [])
         for group, group_options in options.list_opts():
             for option in group_options:  # oslo.config checks values only when they are read
-                conf[option.dest] if group == "DEFAULT" else conf[group.name][option.dest]
+                try:
+                    conf[option.dest] if group == "DEFAULT" else conf[group.name][option.dest]
+                except cfg.ConfigFileValueError as error:
+                    raise ConfigError(f"configuration: {_wrong_value(group, option, error)}") from error
         options.settings_from(conf)
         log.setup(conf, "fip64agent", fip64agent.__version__)
     except UnicodeDecodeError as error:
@@ -43,6 +47,12 @@ def load_config(argv: list[str] | None, description: str, prepare=lambda conf: N
     except (cfg.Error, ValueError, OSError, log.LogConfigError) as error:
         raise ConfigError(f"configuration: {error}") from error
     return conf
+
+
+def _wrong_value(group, option: cfg.Opt, error: cfg.ConfigFileValueError) -> str:
+    """oslo.config's words, with the option's group, and the file's name instead of a repr()."""
+    text = re.sub(r"LocationInfo\(.*?detail=(['\"])(.*?)\1\)", r"\2", str(error))
+    return f"[{group if group == 'DEFAULT' else group.name}] {option.name}: {text}"
 
 
 def require_rights() -> None:
