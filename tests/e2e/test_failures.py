@@ -127,7 +127,8 @@ def test_every_veth_deleted_by_hand_comes_back(lab):
 @pytest.mark.only("tayga")  # VPP has no namespaces
 def test_namespace_deleted_by_hand_comes_back(lab):
     for name in steps.namespaces(lab):
-        run("ip", "netns", "del", name)
+        # It takes the mount away, then the file, and complains when the agent was quicker with the file.
+        run("ip", "netns", "del", name, check=False)
         steps.within(steps.REPAIRED, lambda: lab.client.reaches(FIP_A) and lab.client.reaches(FIP_B),
                      f"both FIPs answer again after {name} was deleted")
 
