@@ -310,7 +310,8 @@ class Ctl(App):
 
     def __init__(self) -> None:
         manager = CommandManager()
-        super().__init__(DESCRIPTION, fip64agent.__version__, manager)
+        super().__init__(DESCRIPTION, fip64agent.__version__, manager,
+                         deferred_help=True)  # else "fip64ctl trace --help" shows what "fip64ctl --help" does
         for name, command in COMMANDS.items():  # after cliff's own: "complete" is ours
             manager.add_command(name, command)
 
