@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from fip64agent import hub
 from fip64agent.admin.api import AdminServer
 from fip64agent.admin.metrics import MetricsServer
-from fip64agent.conf import settings_from
+from fip64agent.conf import reading, settings_from
+from fip64agent.conf.unknown import unknown_names
 from fip64agent.exceptions import ConfigError, NotReady, TopologyError
 from fip64agent.links.room import LinksRoom
 from fip64agent.plan.desired import Desired
@@ -23,7 +24,8 @@ from fip64agent.switch.room import SwitchRoom
 from fip64agent.systemd import Systemd
 from fip64agent.topology.model import Topology
 from fip64agent.topology.source import source_from
-from fip64agent.translator import choose, translator_from
+from fip64agent.translator import VPP, choose, translator_from
+from fip64agent.translator.vpp import startup
 
 LOG = logging.getLogger(__name__)
 
@@ -44,6 +46,7 @@ class Agent:
     """The daemon: topology and bound ports in, installed state out."""
 
     def __init__(self, conf) -> None:
+        """Raises: ConfigError."""
         self.conf = conf
         self.started_at = time.time()
         self.inputs: Inputs | None = None
@@ -54,6 +57,8 @@ class Agent:
         self._interfaces: Mapping[str, Interface] | None = None
         self.choice = choose(conf)
         self._settings = settings_from(conf, self.choice.name)
+        if self.choice.name == VPP:
+            startup.check(conf)
         self._plan_due = hub.Event()
         self._stopping = hub.Event()
         self._systemd = Systemd()
@@ -105,11 +110,12 @@ class Agent:
         LOG.info("reloading the configuration and the topology")
         self._systemd.reloading()
         try:
-            self.conf.mutate_config_files()
-            self._settings = settings_from(self.conf, self.choice.name)
+            self._settings = reading.reload(self.conf, self.choice.name)
             self.loop.configure(self.conf)
-        except (ConfigError, OSError, ValueError) as error:
-            LOG.error("the configuration is not reloaded: %s", error)
+            for sentence in unknown_names(self.conf):
+                LOG.warning("%s", sentence)
+        except ConfigError as error:
+            LOG.error("the configuration is not reloaded, the old one stays in force: %s", error)
         self._source.reload()
         self._plan_due.set()
         self.loop.invalidate_all()

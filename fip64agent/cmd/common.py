@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,14 +14,17 @@ from oslo_log import log
 
 import fip64agent
 from fip64agent import conf as options
+from fip64agent.conf.reading import check_values
+from fip64agent.conf.unknown import unknown_names
 from fip64agent.exceptions import ConfigError, Fip64Error, PermissionDenied
 
+LOG = logging.getLogger(__name__)
 DEFAULT_CONFIG = "/etc/fip64agent/fip64agent.conf"
 _CAPABILITIES = {12: "CAP_NET_ADMIN", 13: "CAP_NET_RAW", 21: "CAP_SYS_ADMIN"}
 
 
 def load_config(argv: list[str] | None, description: str, prepare=lambda conf: None) -> cfg.ConfigOpts:
-    """Parse the command line and the configuration files.
+    """Parse the command line and the configuration files, and warn of names in them that are unknown.
 
     Raises: ConfigError naming the file, the option and the reason.
     """
@@ -33,26 +36,16 @@ def load_config(argv: list[str] | None, description: str, prepare=lambda conf: N
     try:
         conf(argv, project="fip64agent", version=fip64agent.__version__, description=description,
              default_config_files=[DEFAULT_CONFIG] if os.path.exists(DEFAULT_CONFIG) else [])
-        for group, group_options in options.list_opts():
-            for option in group_options:  # oslo.config checks values only when they are read
-                try:
-                    conf[option.dest] if group == "DEFAULT" else conf[group.name][option.dest]
-                except cfg.ConfigFileValueError as error:
-                    raise ConfigError(f"configuration: {_wrong_value(group, option, error)}") from error
-        options.settings_from(conf)
+        check_values(conf)
         log.setup(conf, "fip64agent", fip64agent.__version__)
     except UnicodeDecodeError as error:
         raise ConfigError(f"configuration: not UTF-8 text: {error}, in: "
                           f"{' '.join(sys.argv[1:] if argv is None else argv) or DEFAULT_CONFIG}") from error
     except (cfg.Error, ValueError, OSError, log.LogConfigError) as error:
         raise ConfigError(f"configuration: {error}") from error
+    for sentence in unknown_names(conf):
+        LOG.warning("%s", sentence)
     return conf
-
-
-def _wrong_value(group, option: cfg.Opt, error: cfg.ConfigFileValueError) -> str:
-    """oslo.config's words, with the option's group, and the file's name instead of a repr()."""
-    text = re.sub(r"LocationInfo\(.*?detail=(['\"])(.*?)\1\)", r"\2", str(error))
-    return f"[{group if group == 'DEFAULT' else group.name}] {option.name}: {text}"
 
 
 def require_rights() -> None:

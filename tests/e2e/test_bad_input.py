@@ -108,6 +108,34 @@ def test_pool_that_overlaps_the_tenants_subnet(lab):
     lab.wait_for(lambda: not errors(lab), 5, "good again")
 
 
+@pytest.mark.parametrize("line", ["garbage", "[metrics]\nper_fip = perhaps"])
+def test_sighup_with_a_configuration_that_cannot_be_used(lab, line):
+    """It is told in one line, and the old one stays in force."""
+    good, told = lab.agent.config_file.read_text(), lab.agent.log().count("is not reloaded")
+    traces = lab.agent.log().count("Traceback")
+    lab.agent.config_file.write_text(f"{good}\n{line}\n")
+    lab.agent.signal(signal.SIGHUP)
+    try:
+        lab.wait_for(lambda: lab.agent.log().count("is not reloaded, the old one stays") > told, 5, "told")
+        assert str(lab.agent.config_file) in lab.agent.log().split("is not reloaded")[-1].splitlines()[0]
+        assert lab.agent.log().count("Traceback") == traces
+        assert lab.ctl("status").returncode == 0
+    finally:
+        lab.agent.config_file.write_text(good)
+
+
+def test_a_misspelled_option_is_told_at_a_reload(lab):
+    good = lab.agent.config_file.read_text()
+    lab.agent.config_file.write_text(f"{good}\n[metrics]\nper_fips = false\n")
+    lab.agent.signal(signal.SIGHUP)
+    try:
+        sentence = (f"{lab.agent.config_file}: there is no option [metrics] per_fips, it is ignored; "
+                    "did you mean per_fip?")
+        lab.wait_for(lambda: sentence in lab.agent.log(), 5, "it is told")
+    finally:
+        lab.agent.config_file.write_text(good)
+
+
 def test_sighup_reloads_options_and_topology(lab):
     before = lab.agent.config["ovs"].copy()
     lab.agent.config["ovs"]["redirect"] = "external-networks"
@@ -169,6 +197,18 @@ def test_bridge_missing(lab):
     ended = start(lab, "--config-file", variant(lab, ovs__bridge="br-nowhere"))
     assert ended.returncode == 4, ended.stderr
     assert "br-nowhere" in ended.stderr and "add-br" in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_options_of_vpp_that_cannot_be_used_together_are_told_before_ovs_is_looked_for(lab):
+    both = {"vpp__workers": 2, "vpp__corelist_workers": "1-2", "vpp__extra_plugin": "dpdk",
+            "ovs__ovsdb_connection": f"unix:{lab.directory}/no.sock"}
+    ended = start(lab, "--config-file", variant(lab, fip64__translator="vpp", vpp__launch="managed", **both))
+    assert ended.returncode == 2, ended.stderr
+    assert "[vpp] workers and corelist_workers: only one of them" in ended.stderr
+    assert "[vpp] extra_plugin: 'dpdk'" in ended.stderr and "Traceback" not in ended.stderr
+    for other in ({"fip64__translator": "tayga"}, {"fip64__translator": "vpp", "vpp__launch": "external"}):
+        ended = start(lab, "--config-file", variant(lab, **both, **other))
+        assert ended.returncode == 4, ended.stderr  # they do not matter
 
 
 def test_ovsdb_missing(lab):

@@ -34,7 +34,7 @@ from fip64agent.translator.vpp.figures import Figures
 from fip64agent.translator.vpp.install import Installer
 from fip64agent.translator.vpp.items import RANK, Daemon, Item
 from fip64agent.translator.vpp.readback import State
-from fip64agent.translator.vpp.startup import StartupOptions
+from fip64agent.translator.vpp.startup import StartupOptions, options_from
 from fip64agent.translator.vpp.supervisor import STARTING, Supervisor
 from fip64agent.translator.vpp.watch import watch
 
@@ -82,15 +82,10 @@ class VppRoom:
     def from_conf(cls, conf, on_change: Callable[[], None] = lambda: None) -> VppRoom:
         """Build one from [vpp] of the configuration."""
         vpp = conf.vpp
-        options = StartupOptions(
-            run_path=vpp.run_path or os.path.join(conf.run_path, "vpp"),
-            extra_plugins=tuple(vpp.extra_plugin), main_heap_size=vpp.main_heap_size,
-            buffers_per_numa=vpp.buffers_per_numa, stats_size=vpp.stats_size, hugepages=vpp.hugepages,
-            main_core=vpp.main_core, workers=vpp.workers, corelist_workers=vpp.corelist_workers,
-            poll_sleep=vpp.poll_sleep, extra=tuple(vpp.extra_startup))
-        return cls(options, on_change, launch=vpp.launch, binary=vpp.binary, plugin_path=vpp.plugin_path,
-                   api_socket=vpp.api_socket, stats_socket=vpp.stats_socket, start_timeout=vpp.start_timeout,
-                   probe_interval=vpp.probe_interval, probe_timeout=vpp.probe_timeout)
+        return cls(options_from(conf), on_change, launch=vpp.launch, binary=vpp.binary,
+                   plugin_path=vpp.plugin_path, api_socket=vpp.api_socket, stats_socket=vpp.stats_socket,
+                   start_timeout=vpp.start_timeout, probe_interval=vpp.probe_interval,
+                   probe_timeout=vpp.probe_timeout)
 
     # -- VPP comes and goes -----------------------------------------------------------------------
 

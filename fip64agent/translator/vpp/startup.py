@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 
+from fip64agent.exceptions import ConfigError
 from fip64agent.translator.vpp.installation import PLUGIN
 
 PLUGINS = ("af_packet_plugin.so", "ping_plugin.so", PLUGIN)
@@ -60,6 +61,24 @@ class StartupOptions:
     def segment_prefix(self) -> str:
         """Of the names below /dev/shm: another VPP on this host has others."""
         return "fip64-" + hashlib.sha256(self.run_path.encode()).hexdigest()[:8]
+
+
+def options_from(conf) -> StartupOptions:
+    """Return what [vpp] of the configuration says, with the plugin directories that it names."""
+    vpp = conf.vpp
+    return StartupOptions(
+        run_path=os.path.abspath(vpp.run_path or os.path.join(conf.run_path, "vpp")),
+        plugin_directories=tuple(filter(None, vpp.plugin_path.split(":"))),
+        extra_plugins=tuple(vpp.extra_plugin), main_heap_size=vpp.main_heap_size,
+        buffers_per_numa=vpp.buffers_per_numa, stats_size=vpp.stats_size, hugepages=vpp.hugepages,
+        main_core=vpp.main_core, workers=vpp.workers, corelist_workers=vpp.corelist_workers,
+        poll_sleep=vpp.poll_sleep, extra=tuple(vpp.extra_startup))
+
+
+def check(conf) -> None:
+    """Raises: ConfigError when [vpp] of the configuration asks for a VPP that cannot be started."""
+    if conf.vpp.launch == "managed" and (found := faults(options_from(conf))):
+        raise ConfigError("; ".join(found))
 
 
 def faults(options: StartupOptions) -> list[str]:
