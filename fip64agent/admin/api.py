@@ -90,15 +90,16 @@ class Application:
         if environ["REQUEST_METHOD"] != "GET":
             raise _HttpError(http.HTTPStatus.METHOD_NOT_ALLOWED, "only GET is answered: nothing can be "
                                                                  "changed here, the topology source decides")
-        name, *rest = environ["PATH_INFO"].strip("/").split("/")
+        path = environ["PATH_INFO"].encode("latin-1").decode(errors="replace")  # PEP 3333 has it as bytes
+        name, *rest = path.removeprefix("/").split("/")
         if name not in self._routes:
             known = ", ".join(f"/{route}" for route in self._routes)
             raise _HttpError(http.HTTPStatus.NOT_FOUND, f"no /{name} here; there is {known}")
         handler, parameters = self._routes[name]
         query = self._query(environ.get("QUERY_STRING", ""), parameters)
-        if (rest and name != "fips") or len(rest) > 1:
+        if (rest not in ([], [""]) and name != "fips") or len(rest) > 1:
             raise _HttpError(http.HTTPStatus.NOT_FOUND, f"/{name} has nothing below it")
-        return handler(*rest, **query)
+        return handler(*(rest if name == "fips" else ()), **query)
 
     @staticmethod
     def _query(text: str, allowed: frozenset[str]) -> dict[str, str]:
@@ -162,7 +163,7 @@ class Application:
         found = report.find_fip(States.now(self._agent), what)
         if found is None:
             raise _HttpError(http.HTTPStatus.NOT_FOUND,
-                             f"no floating IP has the id or the address {what}; "
+                             f"no floating IP has the id or the address {what or repr(what)}; "
                              "fip64ctl fip list shows all of the topology")
         return found
 

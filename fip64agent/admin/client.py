@@ -56,7 +56,7 @@ def socket_from(config_file: str | None = None) -> str:
     try:
         with open(config_file or DEFAULT_CONFIG, encoding="utf-8") as file:
             parser.read_file(file)
-    except configparser.Error as error:
+    except (configparser.Error, UnicodeDecodeError) as error:
         if config_file:
             raise ValueError(str(error).replace("\n", " ")) from error
     except OSError:
@@ -113,8 +113,10 @@ class Client:
 
         Raises: Unreachable, Refused.
         """
-        target = "/" + "/".join(quote(part, safe="") for part in parts)
-        arguments = urlencode({name: value for name, value in query.items() if value is not None})
+        # Octets of the command line that are no UTF-8 are sent as they are: nothing has such a name.
+        target = "/" + "/".join(quote(part, safe="", errors="surrogateescape") for part in parts)
+        arguments = urlencode({name: value for name, value in query.items() if value is not None},
+                              errors="surrogateescape")
         connection = UnixConnection(self.path, self._timeout)
         try:
             connection.request("GET", f"{target}?{arguments}" if arguments else target)

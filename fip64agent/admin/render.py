@@ -13,6 +13,11 @@ _SHOWN = 20
 _MARKS = {"ok": "ok", "note": "note", "stop": "STOP", "not reached": "-"}
 
 
+def printable(text: str) -> str:
+    """Return `text` without characters that steer a terminal: names are what tenants chose."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 def duration(seconds: float) -> str:
     """Return ``3 d 4 h``, ``4 h 5 min``, ``5 min 6 s`` or ``6 s``."""
     units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))

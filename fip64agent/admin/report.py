@@ -16,6 +16,7 @@ from typing import Any
 
 import fip64agent
 from fip64agent import hub
+from fip64agent.admin.render import printable
 from fip64agent.admin.state import DOWN, KINDS, STATES, State, States, describe
 from fip64agent.plan.desired import ACTIVE, ERROR, PENDING, Gateway, Mapping64, Uplink
 
@@ -190,7 +191,7 @@ def label(states: States, kind: str, name: str) -> str:
         fip = topology.floatingips.get(name)
         return str(fip.floating_ip_address) if fip else name
     resource = (topology.ports if kind == Uplink.kind else topology.routers).get(name)
-    return f"{resource.name} ({name})" if resource and resource.name else name
+    return f"{printable(resource.name)} ({name})" if resource and resource.name else name
 
 
 # -- objects --------------------------------------------------------------------------------

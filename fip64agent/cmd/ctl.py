@@ -37,6 +37,11 @@ class _Attributes(FormattableColumn):
         return "\n".join(f"{name}={value}" for name, value in self._value.items() if name != "maps")
 
 
+class _Odd(FormattableColumn):
+    def human_readable(self) -> str:
+        return "\n".join(map(render.printable, self._value.split("\n")))
+
+
 class _Nothing(FormattableColumn):
     def human_readable(self) -> str:
         return ""
@@ -47,6 +52,8 @@ def _cell(value: Any) -> Any:
         return _Nothing(value)
     if isinstance(value, dict):
         return _Attributes(value)
+    if isinstance(value, str) and not value.isprintable():
+        return _Odd(value)
     return _List(value) if isinstance(value, list) else value
 
 
@@ -345,6 +352,8 @@ class Ctl(App):
 
 def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("CLIFF_FIT_WIDTH", "1")  # tables as wide as the terminal, on a terminal
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.reconfigure(errors="backslashreplace")  # a name that this locale cannot show
     return Ctl().run(sys.argv[1:] if argv is None else argv)
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """fip64ctl as a process, against a real admin API: output, formats, exit statuses, clear errors."""
 
+import dataclasses
 import json
 import socket
 import statistics
@@ -151,6 +152,36 @@ def test_an_unknown_floating_ip(running):
     done = running.ctl("fip", "show", "2001:db8::99")
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.startswith("fip64ctl: no floating IP has the id or the address 2001:db8::99")
+
+
+def test_no_floating_ip_is_not_all_of_them(running):
+    done = running.ctl("fip", "show", "")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("fip64ctl: no floating IP has the id or the address ''")
+
+
+def test_a_name_does_not_steer_the_terminal(running):
+    name = "Z\x1b[2J\x07\u202e"
+    site = running.agent.site
+    site.routers["red"] = dataclasses.replace(site.routers["red"], name=name)
+    site.ports["uplink"] = dataclasses.replace(site.ports["uplink"], name=name)
+    site.interfaces["eth-up"] = dataclasses.replace(site.interfaces["eth-up"], ofport=-1)
+    running.agent.settle()
+    for command in (("fip", "list"), ("uplink", "list"), ("status",), ("fip", "show", "fip-vm-red")):
+        shown = running.ctl(*command).stdout
+        assert not {"\x1b", "\x07", "\u202e"} & set(shown), command
+    assert "Z\\x1b[2J\\x07\\u202e" in running.ctl("uplink", "list", "-c", "port").stdout
+    assert "Z\\x1b[2J\\x07\\u202e (uplink)" in running.ctl("status").stdout
+    assert name in [row["router"] for row in json.loads(running.ctl("fip", "list", "-f", "json").stdout)]
+
+
+def test_a_name_that_the_locale_cannot_show(running):
+    routers = running.agent.site.routers
+    routers["red"] = dataclasses.replace(routers["red"], name="Zürich ☃")
+    running.agent.settle()
+    assert "Zürich ☃" in running.ctl("fip", "list").stdout
+    done = running.ctl("fip", "list", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert done.returncode == 0 and "Z\\xfcrich \\u2603" in done.stdout
 
 
 # -- diff -----------------------------------------------------------------------------------
