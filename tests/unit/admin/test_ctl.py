@@ -172,7 +172,7 @@ def test_a_name_does_not_steer_the_terminal(running):
         assert not {"\x1b", "\x07", "\u202e"} & set(shown), command
     assert "Z\\x1b[2J\\x07\\u202e" in running.ctl("uplink", "list", "-c", "port").stdout
     assert "Z\\x1b[2J\\x07\\u202e (uplink)" in running.ctl("status").stdout
-    assert name in [row["router"] for row in json.loads(running.ctl("fip", "list", "-f", "json").stdout)]
+    assert [row["port"] for row in json.loads(running.ctl("uplink", "list", "-f", "json").stdout)] == [name]
 
 
 def test_a_name_that_the_locale_cannot_show(running):
