@@ -61,6 +61,9 @@ class Agent:
             startup.check(conf)
         self._plan_due = hub.Event()
         self._stopping = hub.Event()
+        self._started = False
+        self._reload_due = False
+        """A reload was asked for while the agent was starting."""
         self._systemd = Systemd()
         self.rooms = rooms_from(conf, lambda name: self.loop.invalidate(name), self._on_interfaces,
                                 self.choice.name)
@@ -86,6 +89,9 @@ class Agent:
             LOG.info("started: bridge %s, topology %s, translator %s (%s), admin socket %s",
                      self.conf.ovs.bridge, self.topology_path, self.choice.name, self.choice.reason,
                      self.conf.admin.socket)
+            self._started = True
+            if self._reload_due:
+                self.reload()
             self._stopping.wait()
             LOG.info("stopping; what is installed %s",
                      "is removed" if self.conf.teardown_on_stop else "stays, and traffic with it")
@@ -107,6 +113,9 @@ class Agent:
 
     def reload(self) -> None:
         """Take over what can change at run time: mutable options and the topology."""
+        if not self._started:
+            self._reload_due = True
+            return
         LOG.info("reloading the configuration and the topology")
         self._systemd.reloading()
         try:

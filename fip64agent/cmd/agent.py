@@ -6,14 +6,14 @@ from __future__ import annotations
 import resource
 import signal
 
-from fip64agent import hub
-from fip64agent.cmd import common
-
 DESCRIPTION = """Gives IPv4-only VMs of this host floating IPv6 addresses (FIP64).
 
 SIGHUP reloads the topology and the options that can change at run time; SIGTERM stops the agent
 and leaves what it installed in place, so that traffic flows on. Exit status: 0 stopped, 2 bad
 configuration, 3 missing rights, 4 OVS or the bridge is missing, 5 another agent is running."""
+
+_early: list[int] = []
+"""SIGHUPs until the agent listens to them."""
 
 
 def allow_many_files() -> None:
@@ -23,6 +23,9 @@ def allow_many_files() -> None:
 
 
 def run() -> None:
+    from fip64agent import hub
+    from fip64agent.cmd import common
+
     conf = common.load_config(None, DESCRIPTION)
     common.require_rights()
     from fip64agent.agent import Agent  # only now: --help and errors above should be quick
@@ -32,11 +35,16 @@ def run() -> None:
                            (signal.SIGHUP, agent.reload)):
         notifier = hub.Notifier(action)
         signal.signal(number, lambda _number, _frame, notifier=notifier: notifier.notify())
+    if _early:
+        notifier.notify()
     allow_many_files()
     agent.run()
 
 
 def main() -> None:
+    signal.signal(signal.SIGHUP, lambda number, _frame: _early.append(number))  # else it ends a start
+    from fip64agent.cmd import common  # takes a while
+
     common.exit_with("fip64-agent", run)
 
 

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +76,27 @@ def test_ready_alive_reload_stop(service):
     assert process.wait(30) == 0
     assert lab.client.ping(FIP_A, count=5).ok
     assert not os.path.exists(lab.agent.socket)
+
+
+def catches_sighup(pid):
+    (caught,) = (line.split()[1] for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+                 if line.startswith("SigCgt:"))
+    return int(caught, 16) & 1 << signal.SIGHUP - 1
+
+
+def test_sighup_at_any_moment_of_the_start(service):
+    """It neither ends the agent nor has the manager believe that it is ready."""
+    lab, manager, process = service
+    deadline = time.monotonic() + 20
+    while not catches_sighup(process.pid):  # Python itself takes a moment
+        assert process.poll() is None and time.monotonic() < deadline
+    while "READY=1" not in manager.heard and time.monotonic() < deadline and process.poll() is None:
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.01)
+    manager.wait_for("STATUS=reloaded")
+    first, second = (manager.heard.index(line) for line in ("READY=1", "RELOADING=1"))
+    assert first < second and manager.heard[first + 1].startswith("STATUS=waiting")
+    lab.wait_reachable(FIP_A, seconds=10)
 
 
 def test_a_second_agent_is_refused_and_harms_nothing(service):
