@@ -29,6 +29,9 @@ from fip64agent.translator.vpp import startup
 
 LOG = logging.getLogger(__name__)
 
+FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
+"""Seconds until planning is tried again after a failure; doubled each time."""
+
 
 def rooms_from(conf, on_change=lambda name: None, on_interfaces=lambda interfaces: None,
                translator: str | None = None) -> dict:
@@ -148,8 +151,9 @@ class Agent:
         self._plan_due.set()
 
     def _plan_forever(self) -> None:
+        retry: float | None = None
         while True:
-            self._plan_due.wait()
+            self._plan_due.wait(retry)
             self._plan_due.clear()
             if self._topology is None or self._interfaces is None:
                 continue
@@ -158,8 +162,12 @@ class Agent:
                 for line in journal(before, desired):
                     LOG.info("%s", line)
                 self.loop.submit(desired)
+                retry = None
             except Exception:
-                LOG.exception("no plan could be made of this topology; the last plan stays in force")
+                # What a plan needs may be hard to read just now, the numbers in force at the start above all.
+                retry = min(2 * retry, LONGEST_RETRY) if retry else FIRST_RETRY
+                LOG.exception("no plan could be made of this topology; the last plan stays in force; it is "
+                              "tried again in %g s", retry)
 
     def _plan(self) -> Desired:
         before, previous = self.inputs, self.loop.desired

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent's own loop, without what it drives."""
+
+import pytest
+
+from fip64agent import agent as module
+from fip64agent import hub
+from fip64agent.agent import Agent
+from fip64agent.cmd.common import load_config
+from fip64agent.topology.model import Topology
+
+
+@pytest.fixture
+def agent(tmp_path):
+    path = tmp_path / "agent.conf"
+    path.write_text(f"[DEFAULT]\nrun_path = {tmp_path}\nstate_path = {tmp_path}\n[metrics]\nport = 0\n"
+                    "[fip64]\ntranslator = tayga\n")
+    made = Agent(load_config(["--config-file", str(path)], ""))
+    yield made
+    for room in made.rooms.values():
+        room.close()
+
+
+def test_a_plan_that_could_not_be_made_is_tried_again(agent, monkeypatch):
+    """The numbers in force are read once, at the start: that may fail when nothing else would ever happen."""
+    monkeypatch.setattr(module, "FIRST_RETRY", 0.01)
+    failures = [OSError("no buffer space"), OSError("no buffer space")]
+
+    def in_force(rooms):
+        if failures:
+            raise failures.pop()
+        return module.Allocations()
+
+    monkeypatch.setattr(module, "in_force", in_force)
+    submitted = hub.Event()
+    monkeypatch.setattr(agent.loop, "submit", lambda desired: submitted.set())
+    planning = hub.spawn(agent._plan_forever)
+    try:
+        agent._on_topology(Topology())
+        agent._on_interfaces({})
+        assert submitted.wait(5) and not failures
+    finally:
+        planning.kill()
