@@ -180,13 +180,21 @@ def listen_tcp(host: str, port: int):
     return eventlet.listen((host, port), family=family, reuse_port=False)  # else two could share it
 
 
+class _Protocol(eventlet.wsgi.HttpProtocol):
+    """Logs bad requests as others do, where the standard library wants the peer's IP address: a unix socket
+    has none, and its request failed with a traceback."""
+
+    def log_message(self, form: str, *args: Any) -> None:
+        LOG.debug("HTTP: " + form, *args)
+
+
 class WsgiServer:
     """Serves a WSGI application on a listening green socket; a connection may be silent for `seconds`."""
 
     def __init__(self, sock, application: Callable, seconds: float = 30, **kwargs: Any) -> None:
         self._socket = sock
         self._thread = spawn(eventlet.wsgi.server, sock, application, debug=False, log_output=False,
-                             keepalive=False, socket_timeout=seconds, **kwargs)
+                             keepalive=False, socket_timeout=seconds, protocol=_Protocol, **kwargs)
 
     def stop(self) -> None:
         """Serve no more, and close the socket. May be called again."""

@@ -102,6 +102,23 @@ def test_bad_requests(running, parts, query, status, words):
     assert running.get("status")["state"] == "active"
 
 
+@pytest.mark.parametrize(("request_", "status"), [
+    (b"\x00\xff\r\n\r\n", b"400"),
+    (b"GET /status HTTP/1.0\r\n" + b"X: y\r\n" * 150 + b"\r\n", b"431"),
+    (b"GET /status HTTP/nine\r\n\r\n", b"400")], ids=["garbage", "headers", "version"])
+def test_what_is_no_http_is_refused_without_a_traceback(running, capfd, request_, status):
+    def ask() -> bytes:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(10)
+            sock.connect(running.socket)
+            sock.sendall(request_)
+            return sock.makefile("rb").read()
+
+    assert status in hub.offload(ask)
+    assert running.get("status")["state"] == "active"
+    assert capfd.readouterr().err == ""
+
+
 def test_a_parameter_given_twice_is_refused(running):
     answer = hub.offload(raw, running.socket, b"GET /trace?fip=a&fip=b HTTP/1.0\r\n\r\n")
     assert b" 400 " in answer.splitlines()[0] and b"given twice" in answer
