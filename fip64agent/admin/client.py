@@ -11,6 +11,7 @@ import os
 import socket
 import string
 import struct
+import time
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -19,6 +20,10 @@ DEFAULT_RUN_PATH = "/run/fip64agent"
 DEFAULT_SOCKET = "$run_path/admin.sock"
 TIMEOUT = 60.0
 """Seconds to wait for an answer: reading 10,000 objects back takes a while."""
+
+
+_QUEUE_FULL = 0.02
+"""Seconds between two tries to connect."""
 
 
 class Unreachable(Exception):
@@ -43,7 +48,14 @@ class UnixConnection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+        deadline = time.monotonic() + self.timeout
+        while True:
+            try:
+                return self.sock.connect(self._path)
+            except BlockingIOError:  # the listener's queue is full: the agent is busy, and many ask
+                if time.monotonic() > deadline:
+                    raise TimeoutError from None
+                time.sleep(_QUEUE_FULL)
 
 
 def socket_from(config_file: str | None = None) -> str:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The admin API over a real unix socket: answers, errors, and the socket itself."""
 
+import concurrent.futures
 import contextlib
 import http
 import json
@@ -9,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -117,6 +119,14 @@ def test_what_is_no_http_is_refused_without_a_traceback(running, capfd, request_
     assert status in hub.offload(ask)
     assert running.get("status")["state"] == "active"
     assert capfd.readouterr().err == ""
+
+
+def test_many_ask_while_the_agent_is_busy(running):
+    with concurrent.futures.ThreadPoolExecutor(40) as pool:
+        answers_ = [pool.submit(Client(running.socket, timeout=30).get, "status") for _ in range(40)]
+        time.sleep(0.3)  # the hub's thread has other things to do: more wait than the socket's queue holds
+        hub.offload(concurrent.futures.wait, answers_, 30)
+        assert [answer.result(0)["state"] for answer in answers_] == ["active"] * 40
 
 
 def test_a_parameter_given_twice_is_refused(running):
