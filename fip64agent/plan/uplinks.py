@@ -14,6 +14,9 @@ from fip64agent.plan.inputs import Inputs, Settings
 from fip64agent.plan.routers import Routers
 from fip64agent.topology.model import Port, Route, Subnet, Topology
 
+SMALLEST_MTU = 1280
+"""RFC 8200, section 5. Linux takes no IPv6 address on a link with less."""
+
 _DEFAULT = IPv6Network("::/0")
 
 
@@ -82,6 +85,10 @@ def _addresses(port_id: str, port: Port, topology: Topology) -> tuple[IPv6Interf
     if port.device_id not in topology.routers:
         return Problem(ERROR, f"router {port.device_id or '(no device_id)'} of router port {port_id} "
                               "does not exist")
+    mtu = topology.networks[port.network_id].mtu
+    if mtu < SMALLEST_MTU:
+        return Problem(ERROR, f"network {port.network_id} of router port {port_id} has an MTU of {mtu}: IPv6 "
+                              f"needs {SMALLEST_MTU} at least")
     addresses = set()
     for fixed in port.fixed_ips:
         if fixed.ip_address.version != 6:
@@ -144,7 +151,8 @@ def _routes(port_id: str, port: Port, own: set[IPv6Address], onlink: tuple[IPv6N
 
     The more deliberate statement wins: the router's extra routes over a subnet's host_routes over
     its gateway_ip; among equals the lowest next hop. A next hop that is the uplink itself (a
-    gateway_ip usually is, when the port is the subnet's gateway) makes no route.
+    gateway_ip usually is, when the port is the subnet's gateway) makes no route, nor does a
+    prefix that is on the link: it is reached there.
     """
     subnets = _own_subnets(port, topology)
     problem = None
@@ -166,7 +174,8 @@ def _routes(port_id: str, port: Port, own: set[IPv6Address], onlink: tuple[IPv6N
     routes: dict[IPv6Network, IPv6Address] = {}
     for group in (extra, host_routes, gateways):
         for destination, nexthop in sorted(group):
-            routes.setdefault(destination, nexthop)
+            if destination not in onlink:
+                routes.setdefault(destination, nexthop)
     return tuple(sorted(routes.items())), problem
 
 

@@ -111,6 +111,8 @@ def test_uplinks_deleted_on_stop():
 
 @pytest.mark.parametrize(("kind", "item_id", "values", "reason"), [
     ("ports", "uplink", {"network_id": "gone"}, "network gone of router port uplink does not exist"),
+    ("networks", "uplink-net", {"mtu": 1279},
+     "network uplink-net of router port uplink has an MTU of 1279: IPv6 needs 1280 at least"),
     ("ports", "uplink", {"device_id": "gone"}, "router gone of router port uplink does not exist"),
     ("ports", "uplink", {"device_id": ""}, "router (no device_id) of router port uplink does not exist"),
     ("ports", "uplink", {"fixed_ips": (fixed("gone", "2001:db8:ffff::2"),)},
@@ -298,6 +300,20 @@ def test_routes_of_the_uplink():
         hop("2001:db8:a::/48", "2001:db8:ffff::aa"),  # the router's extra route over the host route
         hop("2001:db8:b::/48", "2001:db8:ffff::b"),
         hop("2001:db8:e::/48", "2001:db8:ffff::d"))  # not through itself, not through another network
+
+
+def test_what_is_on_the_link_is_reached_there_whatever_a_route_says():
+    site = edge_site().add(subnet("second", "uplink-net", "2001:db8:fffe::/64"))
+    site.change("subnets", "uplink-v6", host_routes=routes(
+        ("2001:db8:ffff::/64", "fe80::9"), ("2001:db8:ffff:0:8000::/65", "2001:db8:ffff::9")))
+    site.change("routers", "edge", routes=routes(("2001:db8:fffe::/64", "2001:db8:ffff::9")))
+    assert plan(site.inputs).uplinks["uplink"].routes == (
+        hop("::/0", "2001:db8:ffff::1"), hop("2001:db8:ffff:0:8000::/65", "2001:db8:ffff::9"))
+
+
+@pytest.mark.parametrize("mtu", [1280, 9000])
+def test_an_mtu_that_ipv6_can_do_with(mtu):
+    assert plan(edge_site().change("networks", "uplink-net", mtu=mtu).inputs).uplinks["uplink"].mtu == mtu
 
 
 def test_no_default_route_through_itself():
