@@ -2,6 +2,7 @@
 """The client of VPP's API against a real VPP. The fip64 plugin is not needed but where a test says so."""
 
 import contextlib
+import gc
 import itertools
 import os
 import re
@@ -273,7 +274,16 @@ def test_another_vpp_with_other_message_numbers_comes_in_its_place(short_tmp):
         client.close()
 
 
-def test_the_processor_is_left_to_others_meanwhile(client):
+@pytest.fixture
+def no_collector():
+    """After a thousand tests there is much to look through, at a stretch."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_the_processor_is_left_to_others_meanwhile(client, no_collector):
     """A long pipeline does not hold up other greenthreads."""
     ticks, done = [], []
 
