@@ -13,6 +13,8 @@ from fip64agent.exceptions import EnvironmentMissing
 
 PLUGIN = "fip64_plugin.so"
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+_UNSURE = 0.5
+"""Seconds by which the age of a process may be wrong, at most."""
 _OWN = ("lib/*/vpp_plugins", "lib/vpp_plugins", "lib64/vpp_plugins")
 
 
@@ -41,15 +43,14 @@ class Installation:
             found[path] = stat.st_ino, stat.st_ctime_ns
         return found
 
-    def changed_since(self, files: dict[str, tuple[int, int]]) -> str | None:
-        """Return the program or the plugin if it is not what files() told. Raises: OSError."""
-        return next((path for path, what in self.files().items() if files.get(path) != what), None)
+    def renewed(self, files: dict[str, tuple[int, int]], age: float) -> str | None:
+        """Return the program or the plugin if it is another one than a VPP of that age (s) was started with.
 
-    def changed_within(self, seconds: float) -> str | None:
-        """Return the program or the plugin if it was installed in the last `seconds`. Raises: OSError."""
-        now = time.time()
-        return next((path for path, (_, changed) in self.files().items()
-                     if now - seconds < changed / 1e9 <= now), None)
+        files: as files() told then; of one that another agent started, only its age tells. Raises: OSError.
+        """
+        begun, now = time.time() - age + _UNSURE, time.time()
+        return next((path for path, what in self.files().items()
+                     if files.get(path) != what or begun < what[1] / 1e9 <= now), None)
 
 
 def find(binary: str, plugin_path: str = "") -> Installation:

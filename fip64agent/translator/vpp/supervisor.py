@@ -38,8 +38,6 @@ _ABORT = 1.0
 """Seconds that a hung VPP gets to write down where it hangs."""
 _LAST_BREATH = 10.0
 """Seconds that the kernel may take to end a VPP that was killed; process.ending() says why."""
-_UNSURE = 0.5
-"""Seconds by which the age of a process may be wrong, at most."""
 _HOUSEKEEPING = 30.0
 """Seconds between looks at the size of its log."""
 
@@ -194,11 +192,14 @@ class Supervisor:
         except (EnvironmentMissing, OSError):
             self._died()
             raise
-        options = dataclasses.replace(self._options, plugin_directories=there.plugin_directories)
+        options = self._with_directories(there)
         if found := startup.faults(options):
             self._died()
             raise EnvironmentMissing("; ".join(found))
         return options
+
+    def _with_directories(self, there: installation.Installation) -> StartupOptions:
+        return dataclasses.replace(self._options, plugin_directories=there.plugin_directories)
 
     def _launch(self, options: StartupOptions) -> VppClient:
         try:
@@ -262,22 +263,25 @@ class Supervisor:
             hub.sleep(_RETRY)
             return
         while self._death is None:
-            if newer := self._installed_since(found):
-                self._end(found, f"VPP (pid {found.pid}) cannot be used, and {newer} was installed "
-                                 "after it was started")
+            if why := self._hope(found):
+                self._end(found, f"VPP (pid {found.pid}) cannot be used, and {why}")
                 break
             self._wake.clear()
             self._wake.wait(_RETRY)
         self._died()
 
-    def _installed_since(self, found: Process) -> str | None:
-        """Return the file of VPP's that is not what the process was started with, if there is one."""
+    def _hope(self, found: Process) -> str | None:
+        """Return why a VPP started now may do what this one cannot, if there is a reason."""
         try:
             there = installation.find(self._binary, self._plugin_path)
-            # Of one that was adopted only its age tells which files it was started with.
-            return there.changed_since(self._files) or there.changed_within(found.age - _UNSURE)
+            newer = there.renewed(self._files, found.age)
         except (EnvironmentMissing, OSError):  # in the middle of an upgrade
             return None
+        if newer:
+            return f"{newer} was installed after it was started"
+        if found.startup_file != startup.file_name(self._with_directories(there)):
+            return "it was started with other options than the present ones"
+        return None
 
     # -- up ---------------------------------------------------------------------------------------
 

@@ -381,3 +381,24 @@ def test_a_plugin_that_vpp_cannot_load_is_named_and_the_right_one_heals(supervis
     shutil.copyfile(good, bad.with_suffix(".new"))
     os.rename(bad.with_suffix(".new"), bad)
     assert up(one) != pid and told.downs == []
+
+
+def test_one_that_was_started_with_a_wrong_plugin_path_is_ended_when_that_is_corrected(
+        supervise, short_tmp, lenient):
+    require_vpp()
+    lenient()
+    good = lab_vpp.find().plugin
+    wrong = short_tmp / "plugins" / good.name
+    wrong.parent.mkdir()
+    wrong.write_bytes(incomplete(good.read_bytes()))
+    first, _ = supervise(plugin_path=str(wrong.parent))
+    assert until(lambda: "runs without the fip64 plugin" in (first.ready() or ""), 10), first.ready()
+    pid = first.process.pid
+    first.close()
+    again, _ = supervise(plugin_path=str(wrong.parent))
+    assert until(lambda: "runs without the fip64 plugin" in (again.ready() or ""), 10), again.ready()
+    hub.sleep(1.5)
+    assert again.process.pid == pid, "it is not restarted without need"
+    again.close()
+    second, _ = supervise(plugin_path=str(good.parent))
+    assert up(second, but=pid) and second.problem is None
