@@ -155,6 +155,8 @@ class Installer:
             self._route(item.netns).link("set", index=index, ifalias=item.alias)
             pair = self._read(item)
         if pair is None:
+            if self._look_up(item.netns, item.name) is None:  # it died while we looked
+                return False
             raise Refused(f"a link named {item.name} is there and does not carry our mark")
         if (pair.peer_netns, pair.peer) == (item.peer_netns, item.peer):
             if item.peer_mac and pair.peer_mac != item.peer_mac:
@@ -170,11 +172,11 @@ class Installer:
 
         Such a link has no mark at all, and its far end, with the right name, is in a namespace of ours.
         """
-        if not item.peer_netns or self._look_up(item.peer_netns, item.peer) is None:
+        if not item.peer_netns:
             return False
-        (link,) = readback.links(self._doors[item.netns], item.name)
-        (peer,) = readback.links(self._door(item.peer_netns), item.peer)
-        return (link.kind == "veth" and not link.alias
+        link = next(iter(readback.links(self._doors[item.netns], item.name)), None)
+        peer = next(iter(readback.links(self._door(item.peer_netns), item.peer)), None)
+        return (link is not None and peer is not None and link.kind == "veth" and not link.alias
                 and (peer.index, peer.peer_index) == (link.peer_index, link.index)
                 and readback.name_for(self._doors[item.netns], item.peer_netns) == link.peer_nsid)
 

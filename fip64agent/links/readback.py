@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 from collections.abc import Hashable, Iterator
 from ipaddress import IPv6Address, ip_address, ip_interface, ip_network
 from socket import AF_INET, AF_INET6
 from typing import Any
 
-from pyroute2.netlink.exceptions import NetlinkDumpInterrupted
+from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 
 from fip64agent.links import layout, marks, routes, rtnetlink
 from fip64agent.links import netns as namespaces
@@ -66,9 +67,14 @@ def dump(call, *args: Any, **kwargs: Any) -> list:
 
 
 def links(door: Door, name: str = "") -> list[Link]:
-    """Return all links of a namespace, or the one of that name."""
+    """Return all links of a namespace, or the one of that name, if there is one."""
     if name:
-        return [_link(door.name, message) for message in door.route.link("get", ifname=name)]
+        try:
+            return [_link(door.name, message) for message in door.route.link("get", ifname=name)]
+        except NetlinkError as error:
+            if error.code == errno.ENODEV:
+                return []
+            raise
     return [_link(door.name, message) for message in dump(door.route.get_links)]
 
 

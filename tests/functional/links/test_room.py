@@ -162,6 +162,23 @@ def test_a_namespace_deleted_by_hand_is_noticed_and_made_again(whole):
         assert not bench.difference(objects)
 
 
+def test_a_pair_that_dies_while_it_is_looked_at_is_made_anew(bench, monkeypatch):
+    objects = bench.site.standard()
+    bench.converge(objects)
+    bench.ip("agent", "link set ovs-00000000 mtu 1400")
+    look = readback.veth
+
+    def delete_and_look(prefix, doors, netns, name, peer_netns):
+        monkeypatch.setattr(readback, "veth", look)
+        bench.ip("agent", f"link del {name}")
+        return look(prefix, doors, netns, name, peer_netns)
+
+    monkeypatch.setattr(readback, "veth", delete_and_look)
+    bench.converge(objects)
+    assert readback.veth is look
+    bench.repair(objects)
+
+
 def test_a_namespace_deleted_while_it_is_read_is_just_not_there(bench, monkeypatch):
     objects = bench.site.standard()
     bench.converge(objects)
