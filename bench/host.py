@@ -134,10 +134,10 @@ class BenchHost:
             name = scale.interface(vm)
             interfaces[name] = Interface(name, _FIRST_VM_OFPORT + vm, scale.port_id(vm))
         desired = plan(Inputs(load(str(self.topology.path)), interfaces))
-        names = [uplink.veth for uplink in desired.uplinks.values()]
+        names = [name for uplink in desired.uplinks.values() for name in uplink.veths]
         names += [tenant.interface for tenant in desired.tenants.values()]
         if len(names) != 1 + scale.TENANTS:
-            raise WrongState(f"the plan has {len(names)} veths instead of {1 + scale.TENANTS}")
+            raise WrongState(f"the plan has {len(names)} veths instead of {2 + scale.TENANTS}")
         namespaces.ip(self.netns, *(line for number, name in enumerate(names) for line in (
             f"link add {name} type veth peer name far{number}", f"link set {name} up")))
 

@@ -32,7 +32,7 @@ def inputs(fips: int = FIPS, settings: Settings = TAYGA) -> Inputs:
     rows += [Interface(scale.interface(vm), 1000 + vm, scale.port_id(vm)) for vm in range(scale.VM_PORTS)]
     interfaces = {row.name: row for row in rows}
     desired = plan(Inputs(topology, interfaces, settings))
-    own = [uplink.veth for uplink in desired.uplinks.values()]
+    own = [name for uplink in desired.uplinks.values() for name in uplink.veths]
     own += [tenant.interface for tenant in desired.tenants.values()]
     interfaces |= {name: Interface(name, 3000 + number) for number, name in enumerate(dict.fromkeys(own))}
     return Inputs(topology, interfaces, settings, desired.allocations)

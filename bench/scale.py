@@ -103,7 +103,7 @@ def addition(fips: int, number: int) -> dict[str, Any]:
 
 def flow_count(fips: int, translator: str = "tayga") -> int:
     """Return how many flows of ours document(fips) leads to: counted by hand, not by the agent."""
-    shared = 4  # Neighbor Advertisements; NORMAL is there already: a new bridge has it
-    uplink = 2 + 1  # to the translator and from it; the rest of the veth is dropped
+    # NORMAL is there already: a new bridge has it.
+    uplink = 2 + 4 + 2  # translator; Neighbor Discovery and MLD; the rest of both veths is dropped
     downlinks = TENANTS if translator == "tayga" else 1  # the rest of each is dropped
-    return shared + uplink + downlinks + 2 * fips + VM_PORTS  # there and back; ARP
+    return uplink + downlinks + 2 * fips + VM_PORTS  # there and back; ARP

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
 
+from fip64agent.net.addresses import multicast_mac, solicited_node
+
+# isort: split
 from os_ken.lib.packet import arp, ethernet, icmpv6, ipv4, ipv6, packet, udp, vlan
 
 ETH_IPV4, ETH_ARP, ETH_IPV6, ETH_8021Q = 0x0800, 0x0806, 0x86DD, 0x8100
@@ -22,19 +25,12 @@ def _serialized(*protocols) -> bytes:
     return bytes(built.data)
 
 
-def solicited_node(address: IPv6Address) -> tuple[IPv6Address, str]:
-    """Return the solicited-node multicast address (RFC 4291, section 2.7.1) and its MAC (RFC 2464, 7)."""
-    low = int(address) & 0xFFFFFF
-    mac = "33:33:ff:" + ":".join(f"{low >> shift & 0xFF:02x}" for shift in (16, 8, 0))
-    return IPv6Address(int(IPv6Address("ff02::1:ff00:0")) | low), mac
-
-
 def neighbor_solicitation(source: IPv6Address, source_mac: str, target: IPv6Address) -> bytes:
     """A multicast Neighbor Solicitation with source link-layer address option (RFC 4861, 4.3)."""
-    group, group_mac = solicited_node(target)
+    group = solicited_node(target)
     option = icmpv6.nd_option_sla(hw_src=source_mac)
     return _serialized(
-        ethernet.ethernet(group_mac, source_mac, ETH_IPV6),
+        ethernet.ethernet(multicast_mac(group), source_mac, ETH_IPV6),
         ipv6.ipv6(src=str(source), dst=str(group), nxt=ICMPV6, hop_limit=255),
         icmpv6.icmpv6(icmpv6.ND_NEIGHBOR_SOLICIT, 0, 0, icmpv6.nd_neighbor(dst=str(target), option=option)))
 

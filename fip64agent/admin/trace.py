@@ -83,7 +83,8 @@ class _Walk:
         return [
             Check("fip", "the floating IP is known here", self._fip),
             Check("ports", "VM port and uplink are bound on this host", self._ports),
-            Check("neighbor", "its address is resolved on the uplink's link", self._neighbor),
+            Check("neighbor", "solicitations for its address go to the link that answers", self._neighbor),
+            *links.before,
             Check("redirect", "IPv6 from the uplink goes to the translator", self._redirect),
             *links.there,
             *translator.there,
@@ -113,7 +114,8 @@ class _Walk:
         where = f"OVS interfaces of port {mapping.port_id} and uplink {uplink.port_id}"
         if vm is None:
             raise Stops(where, f"no interface has OpenFlow port {mapping.vm_ofport}: the VM was unplugged")
-        for name, ofport in ((uplink.veth, uplink.veth_ofport), (tenant.interface, mapping.downlink_ofport)):
+        for name, ofport in ((uplink.veth, uplink.veth_ofport), (uplink.nd_veth, uplink.nd_veth_ofport),
+                             (tenant.interface, mapping.downlink_ofport)):
             if ofport is None:
                 error = getattr(self.states.interfaces.get(name), "error", None)
                 raise Stops(where, f"Open vSwitch has not opened {name}" + (f": {error}" if error else ""))
@@ -150,11 +152,8 @@ class _Walk:
             else IPv6Address("fe80::1")
         looked_at, walk = self._trace(
             mapping.uplink_ofport, packets.neighbor_solicitation(source, CLIENT_MAC, mapping.floating_ip),
-            mapping.uplink_ofport, f"Neighbor Solicitation for {mapping.floating_ip}")
-        if f"nd_tll={mapping.uplink_mac}" not in walk.final_flow:
-            raise Stops(looked_at, f"answered, but not with the uplink's MAC {mapping.uplink_mac}: "
-                                   f"{walk.final_flow}")
-        return OK, looked_at, f"answered with {mapping.uplink_mac}; {walk}"
+            uplink.nd_veth_ofport, f"Neighbor Solicitation for {mapping.floating_ip}")
+        return OK, looked_at, f"to {self._ports_named([uplink.nd_veth_ofport])}; {walk}"
 
     def _redirect(self) -> Outcome:
         mapping, uplink = self.mapping, self.uplink

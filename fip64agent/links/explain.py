@@ -13,10 +13,13 @@ from fip64agent.reconcile.explain import NOTE, OK, Check, Explanation, Journey, 
 
 def explain(journey: Journey) -> Explanation:
     """Return the checks. Only tayga's packets meet routes of ours: VPP routes by itself."""
-    if journey.mapping.translator != "tayga":
-        return Explanation()
     kernel = _Kernel(journey)
+    before = (Check("advertise", "the kernel answers solicitations for its address", kernel.answers),)
+    before = before if journey.mapping.on_link else ()
+    if journey.mapping.translator != "tayga":
+        return Explanation(before)
     return Explanation(
+        before,
         there=(Check("route", "the core namespace routes it to the tenant", kernel.to_tenant),
                Check("tenant-route", "the tenant's namespace hands it to the translator", kernel.to_tun)),
         back=(Check("route-back", "the core namespace routes the answer to the uplink", kernel.back),
@@ -27,6 +30,13 @@ class _Kernel:
     def __init__(self, journey: Journey) -> None:
         self._journey = journey
         self._next_hop = journey.client
+
+    def answers(self) -> Outcome:
+        mapping = self._journey.mapping
+        looked_at = f"address {mapping.floating_ip} on {mapping.nd_peer} in namespace {mapping.nd_netns}"
+        if not _asked(looked_at, ways.has_address, mapping.nd_netns, mapping.nd_peer, mapping.floating_ip):
+            raise Stops(looked_at, "it is not there: nobody answers")
+        return OK, looked_at, f"answered with {mapping.uplink_mac}"
 
     def to_tenant(self) -> Outcome:
         mapping = self._journey.mapping

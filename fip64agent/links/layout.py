@@ -12,7 +12,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Interface, IPv6
 
 from fip64agent.links import marks
 from fip64agent.links.model import BLACKHOLE, Address, LinkItem, Namespace, Neighbour, Route, Rule, Tun, Veth
-from fip64agent.plan.desired import Host, Mapping64, PlanObject, Tenant, Uplink
+from fip64agent.net.addresses import link_local
+from fip64agent.plan.desired import Host, Mapping64, ObjectKey, PlanObject, Tenant, Uplink
 
 MAIN = 254
 FIPS = 100
@@ -50,6 +51,7 @@ def expand(prefix: str, obj: PlanObject) -> Iterator[LinkItem]:
     tayga = getattr(obj, "translator", "") == "tayga"
     match obj:
         case Host():
+            yield Namespace(obj.nd_netns, ROUTER, owner=obj.key)
             yield from _core(obj) if tayga else _downlink(prefix, obj)
         case Uplink():
             mark = marks.uplink(prefix, obj.port_id, obj.table)
@@ -60,11 +62,15 @@ def expand(prefix: str, obj: PlanObject) -> Iterator[LinkItem]:
             else:
                 yield Veth("", obj.veth, "", obj.peer, mark, obj.mtu, other_mac(obj.mac), True, deaf=True,
                            owner=obj.key)
+            yield from _neighbor_discovery(obj, mark)
         case Tenant() if tayga:
             yield from _tenant(prefix, obj)
-        case Mapping64() if tayga:
-            yield Route(obj.core_netns, FIPS, IPv6Network(obj.floating_ip), obj.core_link, IN_TENANT.ip,
-                        owner=obj.key)
+        case Mapping64():
+            if tayga:
+                yield Route(obj.core_netns, FIPS, IPv6Network(obj.floating_ip), obj.core_link, IN_TENANT.ip,
+                            owner=obj.key)
+            if obj.on_link:
+                yield _answered_for(obj.nd_netns, obj.nd_peer, obj.floating_ip, obj.key)
 
 
 def other_mac(mac: str) -> str:
@@ -76,6 +82,23 @@ def other_mac(mac: str) -> str:
 def _core(host: Host) -> Iterator[LinkItem]:
     yield Namespace(host.core_netns, ROUTER, owner=host.key)
     yield Rule(host.core_netns, 6, FIRST, FIPS, owner=host.key)
+
+
+def _neighbor_discovery(uplink: Uplink, mark: str) -> Iterator[LinkItem]:
+    """The link whose far end answers for the uplink: the kernel there has its MAC and its addresses.
+
+    Neighbor Discovery and MLD are all that the flows bring there. So the kernel's own implementation
+    serves both translators and every datapath, and goes on when the agent and the translator do not.
+    """
+    yield Veth("", uplink.nd_veth, uplink.nd_netns, uplink.nd_peer, mark, uplink.mtu, uplink.mac, True,
+               owner=uplink.key)
+    for address in uplink.addresses:
+        if address.ip != link_local(uplink.mac):  # the kernel has that one by itself
+            yield _answered_for(uplink.nd_netns, uplink.nd_peer, address.ip, uplink.key)
+
+
+def _answered_for(netns: str, link: str, address: IPv6Address, owner: ObjectKey) -> Address:
+    return Address(netns, link, IPv6Interface((address, 128)), owner)
 
 
 def _downlink(prefix: str, host: Host) -> Iterator[LinkItem]:

@@ -7,7 +7,7 @@ import dataclasses
 import errno
 import os
 from collections.abc import Hashable, Iterator
-from ipaddress import IPv6Address, ip_address, ip_interface, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 from socket import AF_INET, AF_INET6
 from typing import Any
 
@@ -26,6 +26,7 @@ from fip64agent.links.model import (
     Tun,
     Veth,
 )
+from fip64agent.net.addresses import link_local
 
 _FAMILIES = {AF_INET: 4, AF_INET6: 6}
 _IFF_UP = 1
@@ -221,15 +222,8 @@ def _layer3(door: Door, found: list[Link]) -> Iterator[LinkItem]:
 def _made_by_kernel(message, address, mac: str) -> bool:
     if message.get_attr("IFA_PROTO") == _RT_SCOPE_KERNEL_LL:
         return True
-    return address.is_link_local and address.version == 6 and address.ip == eui64(mac)
-
-
-def eui64(mac: str) -> IPv6Address | None:
-    """Return the link-local address the kernel makes of a MAC (RFC 4291, appendix A)."""
-    data = bytes.fromhex(mac.replace(":", ""))
-    if len(data) != 6:
-        return None
-    return IPv6Address(bytes([0xFE, 0x80, *[0] * 6, data[0] ^ 2, *data[1:3], 0xFF, 0xFE, *data[3:]]))
+    # A TUN device has no MAC address.
+    return address.is_link_local and address.version == 6 and mac != "" and address.ip == link_local(mac)
 
 
 def _rule(netns: str, message) -> Rule:

@@ -80,6 +80,15 @@ def _route(handle: IPRoute, source: IPv6Address, destination: IPv6Address, devic
     return Way(out.get_attr("IFLA_IFNAME"), answer.get_attr("RTA_GATEWAY"), answer.get_attr("RTA_TABLE") or 0)
 
 
+def has_address(name: str, device: str, address: IPv6Address) -> bool:
+    """Return whether an interface has an address, so that the kernel answers for it. Raises: NoWay."""
+    return _ask(name, _has_address, device, address)
+
+
+def _has_address(handle: IPRoute, device: str, address: IPv6Address) -> bool:
+    return bool(list(handle.get_addr(index=_index(handle, device), address=str(address))))
+
+
 def neighbour(name: str, device: str, address: IPv6Address) -> tuple[str, str | None] | None:
     """Return (state, MAC) of a neighbour as the kernel knows it; None when it knows none. Raises: NoWay."""
     return _ask(name, _neighbour, device, address)

@@ -47,6 +47,8 @@ class Host:
     downlink_mac: str
     downlink_ofport: int | None = None
     """vpp: OpenFlow port of `downlink`; None until OVS has opened it, and with tayga."""
+    nd_netns: str = ""
+    """The namespace of the far ends of all Neighbor Discovery links."""
 
     @property
     def key(self) -> ObjectKey:
@@ -87,6 +89,19 @@ class Uplink:
     """Prefixes of the other external networks that this uplink serves: source routing,
     redirect, and a blackhole for what is not assigned; sorted."""
     redirect: str
+    nd_netns: str
+    nd_veth: str
+    """OVS end of the Neighbor Discovery link, "ovs-nd-" and the characters of `veth`. At its far end the
+    kernel answers Neighbor Solicitations and MLD queries for the uplink and its on-link floating IPs."""
+    nd_veth_ofport: int | None
+    """None until OVS has opened it; no flows until then."""
+    nd_peer: str
+    """Far end, "nd-" and the same characters, inside `nd_netns`; its MAC is `mac`."""
+
+    @property
+    def veths(self) -> tuple[str, str]:
+        """Names of the two that are ports of ours on the bridge."""
+        return self.veth, self.nd_veth
 
     @property
     def key(self) -> ObjectKey:
@@ -153,6 +168,9 @@ class Mapping64:
     uplink_id: str
     on_link: bool
     """The FIP is in the uplink's own network: its Neighbor Solicitations are answered here."""
+    nd_netns: str
+    nd_peer: str
+    """Uplink.nd_peer: the link that has the FIP when it is on-link."""
     uplink_ofport: int
     uplink_mac: str
     translator: str
@@ -173,6 +191,8 @@ class Mapping64:
     redirect_ofport: int | None = None
     """OpenFlow port of the uplink's veth when this FIP is redirected by a flow of its own: on-link,
     and only external networks are redirected. Else None."""
+    nd_ofport: int | None = None
+    """OpenFlow port of the uplink's Neighbor Discovery link in the same case. Else None."""
 
     @property
     def key(self) -> ObjectKey:

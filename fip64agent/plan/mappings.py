@@ -171,13 +171,15 @@ def mapping(candidate: Candidate, tenant: Tenant, interfaces: Mapping[str, Inter
     """Return the mapping of a floating IP in its tenant."""
     claim, uplink = candidate.claim, candidate.uplink
     on_link = claim.network_id == uplink.network_id
+    redirected_alone = on_link and uplink.redirect == REDIRECT_EXTERNAL_NETWORKS
     return Mapping64(
         fip_id=claim.fip_id, floating_ip=claim.floating_ip, fixed_ip=claim.fixed_ip,
         router_id=claim.router_id, port_id=claim.port_id, uplink_id=uplink.port_id,
         on_link=on_link, uplink_ofport=uplink.ofport, uplink_mac=uplink.mac,
         table=uplink.table,
-        redirect_ofport=(uplink.veth_ofport if on_link and uplink.redirect == REDIRECT_EXTERNAL_NETWORKS
-                         else None),
+        redirect_ofport=uplink.veth_ofport if redirected_alone else None,
+        nd_ofport=uplink.nd_veth_ofport if redirected_alone else None,
+        nd_netns=uplink.nd_netns, nd_peer=uplink.nd_peer,
         translator=tenant.translator, core_netns=tenant.core_netns, core_link=tenant.core_link,
         downlink_ofport=open_ofport(interfaces.get(tenant.interface)),
         downlink_vlan=None if tenant.translator == "tayga" else tenant.vlan,

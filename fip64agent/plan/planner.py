@@ -112,7 +112,7 @@ def _tables_hold(uplinks: Uplinks, before: Inputs, after: Inputs) -> bool:
 
 def _shared_links(desired: Desired) -> set[str]:
     """Names of the interfaces that many objects of the plan depend on."""
-    names = {uplink.veth for uplink in desired.uplinks.values()}
+    names = {name for uplink in desired.uplinks.values() for name in uplink.veths}
     if desired.host is not None and desired.host.downlink:
         names.add(desired.host.downlink)
     return names

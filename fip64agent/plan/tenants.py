@@ -20,10 +20,11 @@ Map = tuple[IPv4Address, IPv6Address]
 
 def host(settings: Settings, interfaces: Mapping[str, Interface]) -> Host:
     """Return what a host with at least one uplink has once, whatever its tenants."""
+    nd_netns = allocate.nd_netns(settings.netns_prefix)
     if settings.translator == "tayga":
-        return Host(settings.translator, core_netns(settings), "", "", "")
+        return Host(settings.translator, core_netns(settings), "", "", "", nd_netns=nd_netns)
     return Host(settings.translator, core_netns(settings), allocate.DOWNLINK, allocate.DOWNLINK_PEER,
-                allocate.DOWNLINK_MAC, open_ofport(interfaces.get(allocate.DOWNLINK)))
+                allocate.DOWNLINK_MAC, open_ofport(interfaces.get(allocate.DOWNLINK)), nd_netns)
 
 
 def tenant(router_id: str, vlan: int, pool: IPv4Network, share: Share, address6: IPv6Address, mtu: int,

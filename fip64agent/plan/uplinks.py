@@ -134,7 +134,7 @@ def _uplink(port_id: str, bindings: Bindings, addresses: tuple[IPv6Interface, ..
     # link, and a floating IP from any of them is answered for here and must leave by this uplink.
     onlink = routers.prefixes[port.network_id]
     routes, problem = _routes(port_id, port, {address.ip for address in addresses}, onlink, topology)
-    veth = f"ovs-{suffix}"
+    veth, nd_veth = f"ovs-{suffix}", f"ovs-nd-{suffix}"
     return Uplink(
         port_id=port_id, router_id=port.device_id, network_id=port.network_id,
         translator=settings.translator, core_netns=core_netns(settings),
@@ -142,7 +142,8 @@ def _uplink(port_id: str, bindings: Bindings, addresses: tuple[IPv6Interface, ..
         veth=veth, veth_ofport=open_ofport(inputs.interfaces.get(veth)), peer=f"vpp-{suffix}",
         mac=port.mac_address, mtu=topology.networks[port.network_id].mtu,
         addresses=addresses, routes=routes, table=table, onlink=onlink, routed=routed,
-        redirect=settings.redirect), problem
+        redirect=settings.redirect, nd_netns=allocate.nd_netns(settings.netns_prefix), nd_veth=nd_veth,
+        nd_veth_ofport=open_ofport(inputs.interfaces.get(nd_veth)), nd_peer=f"nd-{suffix}"), problem
 
 
 def _routes(port_id: str, port: Port, own: set[IPv6Address], onlink: tuple[IPv6Network, ...],

@@ -52,6 +52,8 @@ class Check:
 class Explanation:
     """A room's checks of a journey, in the order of the packet's way."""
 
+    before: tuple[Check, ...] = ()
+    """Before the client can send the packet: its next hop, on the uplink's link, must find the address."""
     there: tuple[Check, ...] = ()
     """Between the uplink's veth and the flow that delivers to the VM."""
     back: tuple[Check, ...] = ()

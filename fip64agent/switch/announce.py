@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Unsolicited Neighbor Advertisements for floating IPs that are new here (RFC 4861 section 7.2.6).
+"""Announces addresses that are new here: an unsolicited Neighbor Advertisement (RFC 4861, section 7.2.6)
+and an MLD report for the solicited-node group (RFC 3810), as the kernel's own report may have come before
+the flows that let it out.
 
-Three of them for each, a second apart; the first ones go before all repetitions, and all are
-paced, so that many new floating IPs do not flood the uplink.
+Three times each, a second apart; the first ones go before all repetitions, and all are paced, so that
+many new floating IPs do not flood the uplink.
 """
 
 from __future__ import annotations
@@ -14,12 +16,11 @@ from collections.abc import Callable, Hashable
 
 from fip64agent import hub
 from fip64agent.exceptions import NotReady
+from fip64agent.net.icmpv6 import membership_report, unsolicited_advertisement
 from fip64agent.switch.app import Connection
 from fip64agent.switch.flows.flow import Announcement
-from fip64agent.switch.flows.neighbor import ALL_NODES, ALL_NODES_MAC
 
 # isort: split
-from os_ken.lib.packet import ethernet, icmpv6, ipv6, packet
 from os_ken.ofproto import ofproto_v1_3 as ofp
 from os_ken.ofproto import ofproto_v1_3_parser as parser
 
@@ -29,22 +30,8 @@ ROUNDS = 3
 INTERVAL = 1.0
 """Seconds between two for the same address (RetransTimer)."""
 RATE = 500
-"""Packets a second, of all uplinks together."""
+"""Addresses a second, of all uplinks together."""
 TICK = 0.02
-OVERRIDE = 1
-"""The O flag as os-ken counts the three bits R, S, O."""
-
-
-def advertisement(announcement: Announcement) -> bytes:
-    """Return the packet: to all nodes, override, with the target's link-layer address."""
-    address = str(announcement.address)
-    result = packet.Packet()
-    result.add_protocol(ethernet.ethernet(dst=ALL_NODES_MAC, src=announcement.mac, ethertype=0x86DD))
-    result.add_protocol(ipv6.ipv6(src=address, dst=str(ALL_NODES), nxt=58, hop_limit=255))
-    result.add_protocol(icmpv6.icmpv6(type_=136, data=icmpv6.nd_neighbor(
-        res=OVERRIDE, dst=address, option=icmpv6.nd_option_tla(hw_src=announcement.mac))))
-    result.serialize()
-    return bytes(result.data)
 
 
 def packet_out(connection: Connection, ofport: int, data: bytes) -> bytes:
@@ -63,8 +50,8 @@ class Announcer:
     def __init__(self, connection: Connection, clock: Callable[[], float] = time.monotonic) -> None:
         self._connection = connection
         self._clock = clock
-        self._wanted: dict[Hashable, Announcement] = {}
-        self._rounds: list[collections.deque[tuple[float, Hashable, Announcement]]] = [
+        self._wanted: dict[Hashable, tuple[Announcement, ...]] = {}
+        self._rounds: list[collections.deque[tuple[float, Hashable, tuple[Announcement, ...], int]]] = [
             collections.deque() for _ in range(ROUNDS)]
         self._due = hub.Event()
         self._thread = None
@@ -78,10 +65,11 @@ class Announcer:
             self._thread.kill()
             self._thread = None
 
-    def announce(self, key: Hashable, announcement: Announcement) -> None:
-        """Announce what the flow `key` answers for, from now on."""
-        self._wanted[key] = announcement
-        self._rounds[0].append((self._clock(), key, announcement))
+    def announce(self, key: Hashable, announcements: tuple[Announcement, ...]) -> None:
+        """Announce what the flow `key` lets in, from now on."""
+        self._wanted[key] = announcements
+        now = self._clock()
+        self._rounds[0].extend((now, key, announcements, index) for index in range(len(announcements)))
         self._due.set()
 
     def cancel(self, key: Hashable) -> None:
@@ -94,13 +82,13 @@ class Announcer:
         result: list[Announcement] = []
         for number, waiting in enumerate(self._rounds):
             while waiting and len(result) < count and waiting[0][0] <= now:
-                _, key, announcement = waiting.popleft()
-                if self._wanted.get(key) is not announcement:
+                _, key, announcements, index = waiting.popleft()
+                if self._wanted.get(key) is not announcements:
                     continue
-                result.append(announcement)
+                result.append(announcements[index])
                 if number + 1 < ROUNDS:
-                    self._rounds[number + 1].append((now + INTERVAL, key, announcement))
-                else:
+                    self._rounds[number + 1].append((now + INTERVAL, key, announcements, index))
+                elif index + 1 == len(announcements):
                     del self._wanted[key]
         return result
 
@@ -111,8 +99,9 @@ class Announcer:
                 self._due.wait()
             try:
                 for announcement in self.take(int(RATE * TICK)):
-                    self._connection.send(packet_out(self._connection, announcement.ofport,
-                                                     advertisement(announcement)))
+                    for build in (membership_report, unsolicited_advertisement):
+                        data = build(announcement.mac, announcement.address)
+                        self._connection.send(packet_out(self._connection, announcement.ofport, data))
                     self.sent += 1
             except NotReady:
                 pass  # when the connection is back, neighbours learn from the repetition or by asking

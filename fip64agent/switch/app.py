@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable
 
 from fip64agent import hub
 from fip64agent.exceptions import NotReady
-from fip64agent.switch import oxm  # noqa: F401 (extends os-ken)
 
 # isort: split
 from os_ken.base import app_manager

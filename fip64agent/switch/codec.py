@@ -18,9 +18,10 @@ import struct
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from fip64agent import hub  # noqa: F401 (before os-ken: it picks os-ken's hub)
 from fip64agent.exceptions import Fip64Error
 from fip64agent.plan.desired import ObjectKey
-from fip64agent.switch import oxm, pipeline  # noqa: F401 (oxm: extends os-ken before it is used)
+from fip64agent.switch import pipeline
 from fip64agent.switch.flows.flow import (
     IN_PORT,
     NORMAL,
@@ -32,7 +33,6 @@ from fip64agent.switch.flows.flow import (
     Output,
     PopVlan,
     PushVlan,
-    Resubmit,
     SetField,
     Value,
 )
@@ -65,7 +65,7 @@ class FlowItem:
     instructions: bytes
     cookie: int
     owner: ObjectKey = dataclasses.field(default=(), compare=False)
-    announcement: Announcement | None = dataclasses.field(default=None, compare=False)
+    announcements: tuple[Announcement, ...] = dataclasses.field(default=(), compare=False)
 
     @property
     def key(self):
@@ -141,7 +141,7 @@ def _ordered(tlvs: list[bytes]) -> bytes:
 
 def _nicira(field: str) -> str:
     """Return os-ken's name of the NXM form of a field: the form in which OVS reports moves."""
-    name = {"ipv6_nd_target": "nd_target", "ipv6_nd_tll": "nd_tll"}.get(field, f"{field}_nxm")
+    name = f"{field}_nxm"
     ofp.oxm_get_field_info_by_name(name)
     return name
 
@@ -166,8 +166,6 @@ def encode_action(action: Action) -> bytes:
     if isinstance(action, Move):
         return _os_ken(parser.NXActionRegMove(_nicira(action.source), _nicira(action.destination),
                                               action.bits))
-    if isinstance(action, Resubmit):
-        return _os_ken(parser.NXActionResubmitTable(table_id=action.table))
     if isinstance(action, PushVlan):
         return _os_ken(parser.OFPActionPushVlan()) + encode_action(SetField("vlan_vid", 0x1000 | action.vlan))
     if isinstance(action, PopVlan):
@@ -190,7 +188,7 @@ _cookie = functools.lru_cache(4096)(pipeline.encode_cookie)
 def encode(flow: Flow) -> FlowItem:
     """Return the flow as it goes over the wire."""
     return FlowItem(flow.table, flow.priority, encode_match(flow.match), encode_instructions(flow.actions),
-                    _cookie(flow.kind, flow.owner), flow.owner, flow.announcement)
+                    _cookie(flow.kind, flow.owner), flow.owner, flow.announcements)
 
 
 def flow_mod(item: FlowItem, xid: int, command: int = ofp.OFPFC_ADD) -> bytes:

@@ -15,13 +15,14 @@ from fip64agent.plan.inputs import REDIRECT_EXTERNAL_NETWORKS
 from fip64agent.switch import codec, pipeline, text
 from fip64agent.switch.flows import flows_of
 
-HOST = Host("tayga", "fip64-core", "", "", "")
+HOST = Host("tayga", "fip64-core", "", "", "", nd_netns="fip64-nd")
 UPLINK = Uplink(
     port_id="1b2c3d4e-0000-4000-8000-000000000001", router_id="edge", network_id="uplink-net",
     translator="tayga", core_netns="fip64-core", interface="eth1", ofport=1, veth="ovs-1b2c3d4e",
     veth_ofport=11, peer="vpp-1b2c3d4e", mac="fa:16:3e:00:00:01", mtu=1500,
     addresses=(IPv6Interface("2001:db8:100::1/64"),), routes=(), table=101,
-    onlink=(IPv6Network("2001:db8:100::/64"),), routed=(IPv6Network("2001:db8:f::/64"),), redirect="all")
+    onlink=(IPv6Network("2001:db8:100::/64"),), routed=(IPv6Network("2001:db8:f::/64"),), redirect="all",
+    nd_netns="fip64-nd", nd_veth="ovs-nd-1b2c3d4e", nd_veth_ofport=14, nd_peer="nd-1b2c3d4e")
 TENANT = Tenant(
     router_id="tenant-a", translator="tayga", core_netns="fip64-core", netns="fip64-tenant-a", vlan=7,
     interface="ovs-dl-7", peer="vpp-dl-7", core_link="tenant-7", mac="fa:16:3e:00:07:01",
@@ -29,7 +30,8 @@ TENANT = Tenant(
 MAPPING = Mapping64(
     fip_id="5f000000-0000-4000-8000-000000000001", floating_ip=IPv6Address("2001:db8:100::a"),
     fixed_ip=IPv4Address("10.0.0.5"), router_id="tenant-a", port_id="vm-a", uplink_id=UPLINK.port_id,
-    on_link=True, uplink_ofport=1, uplink_mac="fa:16:3e:00:00:01", translator="tayga",
+    on_link=True, nd_netns="fip64-nd", nd_peer="nd-1b2c3d4e", uplink_ofport=1,
+    uplink_mac="fa:16:3e:00:00:01", translator="tayga",
     core_netns="fip64-core", core_link="tenant-7", downlink_ofport=12, downlink_vlan=None,
     downlink_mac="fa:16:3e:00:07:01", pool=IPv4Network("100.64.0.0/16"), vm_ofport=21,
     vm_mac="fa:16:3e:00:00:05", gateway_mac="fa:16:3e:00:00:fe")
@@ -37,20 +39,19 @@ GATEWAY = Gateway("vm-a", IPv4Address("10.0.0.1"), "fa:16:3e:00:00:fe", 21)
 
 EXAMPLES: tuple[tuple[str, str, tuple[PlanObject, ...]], ...] = (
     ("Once per host", "As soon as the host has one uplink.", (HOST,)),
-    ("Per uplink", "Interface ``eth1`` is OpenFlow port 1, the veth to the translator is port 11. With "
-     "``[ovs] redirect = all``:", (UPLINK,)),
+    ("Per uplink", "Interface ``eth1`` is OpenFlow port 1, the veth to the translator is port 11, the "
+     "Neighbor Discovery link is port 14. With ``[ovs] redirect = all``:", (UPLINK,)),
     ("Per uplink, external networks only", "With ``[ovs] redirect = external-networks``. The translator "
      "gets what is sent to the uplink's address and to external networks, and its own Neighbor Discovery:",
      (dataclasses.replace(UPLINK, redirect=REDIRECT_EXTERNAL_NETWORKS),)),
     ("Per tenant", "With ``tayga`` each tenant has a veth, here port 12.", (TENANT,)),
-    ("Per floating IP", "Floating IP 2001:db8:100::a for the VM with 10.0.0.5 at port 21. The neighbor flow "
-     "is there only for floating IPs of the uplink's own network; a router delivers the others.", (MAPPING,)),
+    ("Per floating IP", "Floating IP 2001:db8:100::a for the VM with 10.0.0.5 at port 21.", (MAPPING,)),
     ("Per floating IP, with a shared downlink", "With ``vpp`` all tenants share one veth, here port 13; the "
      "802.1Q tag tells the tenant.",
      (dataclasses.replace(MAPPING, translator="vpp", downlink_ofport=13, downlink_vlan=7, on_link=False),)),
     ("Per on-link floating IP, external networks only", "Redirected by itself: other machines of the "
      "uplink's network may be plugged into the bridge.",
-     (dataclasses.replace(MAPPING, redirect_ofport=11),)),
+     (dataclasses.replace(MAPPING, redirect_ofport=11, nd_ofport=14),)),
     ("Per gateway of a VM port", "Unless ``[ovs] answer_arp`` is off.", (GATEWAY,)),
 )
 

@@ -16,16 +16,10 @@ from fip64agent.plan.desired import ObjectKey
 # -- tables ------------------------------------------------------------------------------------
 
 CLASSIFIER = 0
-NEIGHBOR_SOLICITATION = 164
-NEIGHBOR_ADVERTISEMENT = 165
 
-TABLES = {CLASSIFIER: "classifier", NEIGHBOR_SOLICITATION: "neighbor_solicitation",
-          NEIGHBOR_ADVERTISEMENT: "neighbor_advertisement"}
+TABLES = {CLASSIFIER: "classifier"}
 TABLE_PURPOSES = {
     CLASSIFIER: "Every packet enters here. Ours are narrow matches; all else is left to other flows.",
-    NEIGHBOR_SOLICITATION: "Makes a Neighbor Advertisement of a solicitation for a floating IP.",
-    NEIGHBOR_ADVERTISEMENT: "Fills in the target link-layer address. OVS refuses to do that in a flow "
-                            "that matches a solicitation, hence a table of its own.",
 }
 
 # -- registers: none is used. Flows of ours never write a register, so they disturb nobody's -----
@@ -38,11 +32,10 @@ NEIGHBOR = 41000
 SERVICE = 40000
 GUARD = 39000
 DEFAULT = 0
-DAD, BARE_SOLICITATION, SOLICITATION, ADVERTISEMENT = 30, 20, 10, 10
 
 PRIORITIES = {
-    NEIGHBOR: "solicitations for floating IPs: before the redirect of all IPv6",
-    SERVICE: "redirect, deliver, back, arp",
+    NEIGHBOR: "Neighbor Discovery and MLD queries from the uplink: before the redirect of all IPv6",
+    SERVICE: "redirect, neighbor (the answers), deliver, back, arp",
     GUARD: "drops what comes out of our own veths and nothing above has taken",
     DEFAULT: "NORMAL, unless another system has a flow of its own there",
 }
@@ -56,7 +49,6 @@ class Kind(enum.IntEnum):
     DEFAULT = 1
     REDIRECT = 2
     NEIGHBOR = 3
-    ADVERTISE = 4
     DELIVER = 5
     BACK = 6
     ARP = 7
@@ -70,8 +62,7 @@ class Kind(enum.IntEnum):
 FEATURES = {
     Kind.DEFAULT: "What no flow takes is switched as before.",
     Kind.REDIRECT: "IPv6 between an uplink and the translator.",
-    Kind.NEIGHBOR: "Finds solicitations for one floating IP.",
-    Kind.ADVERTISE: "Answers them, for all floating IPs of the host.",
+    Kind.NEIGHBOR: "Neighbor Discovery and MLD between an uplink and the link whose far end answers.",
     Kind.DELIVER: "Translated packets to the VM.",
     Kind.BACK: "The VM's packets to pool addresses, to the translator.",
     Kind.ARP: "Answers the VM's ARP requests for its tenant router's address.",

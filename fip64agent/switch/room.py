@@ -53,16 +53,16 @@ class PortItem:
 SwitchItem = PortItem | FlowItem
 _DEFAULT = codec.encode(next(default(Host("", "", "", "", ""))))
 """The one flow that counts as installed when another system has one in its place."""
-_HOST = pipeline.decode_cookie(_DEFAULT.cookie)[1]
 
 
-def _port_of(obj: PlanObject) -> str:
-    """Return the name of the OVS port that an object needs, "" for none."""
+def _ports_of(obj: PlanObject) -> Iterator[str]:
+    """Yield the names of the OVS ports that an object needs."""
     if isinstance(obj, Uplink):
-        return obj.veth
-    if isinstance(obj, Tenant):
-        return obj.interface if obj.translator == "tayga" else ""
-    return obj.downlink if isinstance(obj, Host) else ""
+        yield from obj.veths
+    elif isinstance(obj, Tenant) and obj.translator == "tayga":
+        yield obj.interface
+    elif isinstance(obj, Host) and obj.downlink:
+        yield obj.downlink
 
 
 class SwitchRoom:
@@ -124,7 +124,7 @@ class SwitchRoom:
     # -- the plan's objects to items ----------------------------------------------------------------
 
     def expand(self, obj: PlanObject) -> Iterator[SwitchItem]:
-        if name := _port_of(obj):
+        for name in _ports_of(obj):
             yield PortItem(name, pipeline.owner_text(obj.key), None, obj.key)
         for flow in flows_of(obj):
             yield codec.encode(flow)
@@ -140,9 +140,8 @@ class SwitchRoom:
             flows = self._read_flows()
             self._flow_count = len(flows)
             result.update(flows)
-            # It is wanted together with the host's other flows.
-            hosts = any(pipeline.decode_cookie(item.cookie)[1] == _HOST for item in flows.values())
-            self._satisfied = {_DEFAULT.key: _DEFAULT} if hosts and _DEFAULT.key in self._foreign else {}
+            # It is wanted together with all other flows of ours.
+            self._satisfied = {_DEFAULT.key: _DEFAULT} if flows and _DEFAULT.key in self._foreign else {}
             result.update(self._satisfied)
             return result
 
@@ -220,8 +219,8 @@ class SwitchRoom:
                 continue
             if was is None and self._flow_count is not None:
                 self._flow_count += 1
-            if item.announcement is not None:
-                self._announcer.announce(key, item.announcement)
+            if item.announcements:
+                self._announcer.announce(key, item.announcements)
         failed.update(refused)
         return failed
 

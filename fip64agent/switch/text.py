@@ -6,8 +6,7 @@ from __future__ import annotations
 import contextlib
 from ipaddress import ip_address, ip_network
 
-from fip64agent.switch import oxm  # noqa: F401 (extends os-ken)
-from fip64agent.switch.pipeline import table_name
+from fip64agent import hub  # noqa: F401 (before os-ken: it picks os-ken's hub)
 
 # isort: split
 from os_ken.ofproto import ofproto_v1_3 as ofp
@@ -15,7 +14,7 @@ from os_ken.ofproto import ofproto_v1_3_parser as parser
 
 _PORTS = {ofp.OFPP_IN_PORT: "in_port", ofp.OFPP_NORMAL: "normal", ofp.OFPP_CONTROLLER: "controller",
           ofp.OFPP_LOCAL: "local", ofp.OFPP_FLOOD: "flood", ofp.OFPP_ALL: "all"}
-_HEXADECIMAL = {"eth_type", "vlan_vid", "nd_reserved"}
+_HEXADECIMAL = {"eth_type", "vlan_vid"}
 
 
 def _prefixlen(mask: str) -> int:
@@ -56,8 +55,7 @@ def match_text(match: bytes) -> str:
 
 def _field_text(name: str) -> str:
     """Return the name a match has for it: moves use the NXM forms of fields."""
-    name = name.removesuffix("_nxm")
-    return f"ipv6_{name}" if name in ("nd_target", "nd_sll", "nd_tll") else name
+    return name.removesuffix("_nxm")
 
 
 def _action_text(action) -> str:
@@ -67,8 +65,6 @@ def _action_text(action) -> str:
         return f"set_field:{action.key}={_value_text(action.key, action.value)}"
     if isinstance(action, parser.NXActionRegMove):
         return f"move:{_field_text(action.src_field)}->{_field_text(action.dst_field)}"
-    if isinstance(action, parser.NXActionResubmitTable):
-        return f"resubmit:{table_name(action.table_id)}"
     if isinstance(action, parser.OFPActionPushVlan):
         return "push_vlan"
     if isinstance(action, parser.OFPActionPopVlan):

@@ -15,8 +15,9 @@ POOL = IPv4Network("100.64.0.0/16")
 
 def host(prefix: str, translator: str = "tayga") -> Host:
     if translator == "tayga":
-        return Host(translator, allocate.core_netns(prefix), "", "", "")
-    return Host(translator, "", allocate.DOWNLINK, allocate.DOWNLINK_PEER, allocate.DOWNLINK_MAC)
+        return Host(translator, allocate.core_netns(prefix), "", "", "", nd_netns=allocate.nd_netns(prefix))
+    return Host(translator, "", allocate.DOWNLINK, allocate.DOWNLINK_PEER, allocate.DOWNLINK_MAC,
+                nd_netns=allocate.nd_netns(prefix))
 
 
 def uplink(prefix: str, port_id: str = "11111111-0000-4000-8000-000000000001", number: int = 1,
@@ -30,7 +31,9 @@ def uplink(prefix: str, port_id: str = "11111111-0000-4000-8000-000000000001", n
         "addresses": (UPLINK_ADDRESS,),
         "routes": ((IPv6Network("::/0"), IPv6Address("2001:db8:f::ffff")),),
         "table": allocate.FIRST_TABLE + number, "onlink": (EXTERNAL,),
-        "routed": (IPv6Network("2001:db8:e::/64"),), "redirect": "all"}
+        "routed": (IPv6Network("2001:db8:e::/64"),), "redirect": "all",
+        "nd_netns": allocate.nd_netns(prefix), "nd_veth": f"ovs-nd-{suffix}", "nd_veth_ofport": None,
+        "nd_peer": f"nd-{suffix}"}
     return Uplink(**values | changes)
 
 
@@ -51,7 +54,8 @@ def mapping(of: Tenant, floating_ip: str, fixed_ip: str = "10.0.0.5",
             table: int = allocate.FIRST_TABLE + 1) -> Mapping64:
     return Mapping64(
         fip_id=f"fip-{floating_ip}", floating_ip=IPv6Address(floating_ip), fixed_ip=IPv4Address(fixed_ip),
-        router_id=of.router_id, port_id="vm", uplink_id="uplink", on_link=True, uplink_ofport=1,
+        router_id=of.router_id, port_id="vm", uplink_id="uplink", on_link=False, nd_netns="", nd_peer="",
+        uplink_ofport=1,
         uplink_mac="fa:16:3e:00:00:01", translator=of.translator, core_netns=of.core_netns,
         core_link=of.core_link, downlink_ofport=2, table=table,
         downlink_vlan=None if of.translator == "tayga" else of.vlan, downlink_mac=of.mac, pool=of.pool,

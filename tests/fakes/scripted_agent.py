@@ -166,7 +166,7 @@ class ScriptedAgent:
     def open_veths(self) -> None:
         """Let Open vSwitch "open" the agent's own veths, as it does after the links were made."""
         desired = plan(self.site.inputs)
-        wanted = [uplink.veth for uplink in desired.uplinks.values()]
+        wanted = [name for uplink in desired.uplinks.values() for name in uplink.veths]
         wanted += [tenant.interface for tenant in desired.tenants.values()]
         for number, name in enumerate(wanted, 501):
             if name not in self.site.interfaces:

@@ -164,7 +164,7 @@ def big_topology(tenants: int, fips: int) -> tuple[Topology, dict[str, Interface
 
 def own_interfaces(desired: Desired, first_ofport: int = 60000) -> dict[str, Interface]:
     """Return the interfaces that the bridge has once our veths of this plan are there and open."""
-    names = {uplink.veth for uplink in desired.uplinks.values()}
+    names = {name for uplink in desired.uplinks.values() for name in uplink.veths}
     names |= {tenant.interface for tenant in desired.tenants.values()}
     return {name: Interface(name, first_ofport + number) for number, name in enumerate(sorted(names))}
 

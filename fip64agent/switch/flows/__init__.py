@@ -12,14 +12,14 @@ from fip64agent.switch.flows.default import default
 from fip64agent.switch.flows.deliver import deliver
 from fip64agent.switch.flows.flow import Flow
 from fip64agent.switch.flows.guard import guard
-from fip64agent.switch.flows.neighbor import advertise, neighbor
+from fip64agent.switch.flows.neighbor import neighbor, neighbor_one
 from fip64agent.switch.flows.redirect import redirect, redirect_one
 
 FEATURES = {
-    Host: (default, advertise, guard),
-    Uplink: (redirect, guard),
+    Host: (default, guard),
+    Uplink: (redirect, neighbor, guard),
     Tenant: (guard,),
-    Mapping64: (neighbor, redirect_one, deliver, back),
+    Mapping64: (neighbor_one, redirect_one, deliver, back),
     Gateway: (arp,),
 }
 

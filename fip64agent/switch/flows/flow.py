@@ -47,11 +47,6 @@ class Move:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Resubmit:
-    table: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class PushVlan:
     vlan: int
 
@@ -61,14 +56,14 @@ class PopVlan:
     pass
 
 
-Action = Output | SetField | Move | Resubmit | PushVlan | PopVlan
+Action = Output | SetField | Move | PushVlan | PopVlan
 
 DROP: tuple[Action, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Announcement:
-    """An unsolicited Neighbor Advertisement to send when the flow is new: FIP is at MAC now."""
+    """What to tell the link when the flow is new: `address` is at `mac` now. `ofport`: where to send it."""
 
     ofport: int
     mac: str
@@ -83,4 +78,4 @@ class Flow:
     actions: tuple[Action, ...]
     kind: Kind
     owner: ObjectKey
-    announcement: Announcement | None = None
+    announcements: tuple[Announcement, ...] = ()

@@ -19,12 +19,13 @@ def _drop(ofport: int, owner: ObjectKey) -> Flow:
 
 
 def guard(obj: Host | Tenant | Uplink) -> Iterator[Flow]:
-    """Drop the rest from the veth of an uplink, of a tenant (tayga), of the host (vpp)."""
+    """Drop the rest from both veths of an uplink, from that of a tenant (tayga), of the host (vpp)."""
     if isinstance(obj, Uplink):
-        ofport = obj.veth_ofport
+        ofports = (obj.veth_ofport, obj.nd_veth_ofport)
     elif isinstance(obj, Tenant):
-        ofport = obj.interface_ofport if obj.translator == "tayga" else None
+        ofports = (obj.interface_ofport if obj.translator == "tayga" else None,)
     else:
-        ofport = obj.downlink_ofport
-    if ofport is not None:
-        yield _drop(ofport, obj.key)
+        ofports = (obj.downlink_ofport,)
+    for ofport in ofports:
+        if ofport is not None:
+            yield _drop(ofport, obj.key)

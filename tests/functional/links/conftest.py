@@ -38,7 +38,7 @@ class Site:
         return f"{self.prefix}core"
 
     def host(self) -> Host:
-        return Host("tayga", self.core, "", "", "")
+        return Host("tayga", self.core, "", "", "", nd_netns=f"{self.prefix}nd")
 
     def uplink(self, number: int = 0, **values) -> Uplink:
         name = f"{number:08x}"
@@ -49,7 +49,8 @@ class Site:
             interface="eth", ofport=1, veth=f"ovs-{name}", veth_ofport=None, peer=f"vpp-{name}",
             mac=f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}", mtu=1500,
             addresses=(IPv6Interface(f"{network[2]}/64"),), routes=((IPv6Network("::/0"), network[1]),),
-            table=1000 + number, onlink=(network,), routed=(IPv6Network("2001:db8:f::/64"),), redirect="all")
+            table=1000 + number, onlink=(network,), routed=(IPv6Network("2001:db8:f::/64"),), redirect="all",
+            nd_netns=f"{self.prefix}nd", nd_veth=f"ovs-nd-{name}", nd_veth_ofport=None, nd_peer=f"nd-{name}")
         return dataclasses.replace(uplink, **values)
 
     def tenant(self, number: int = 1, maps=()) -> Tenant:
@@ -63,7 +64,8 @@ class Site:
             fip_id=f"f{number}", floating_ip=IPv6Address("2001:db8:f::") + 16 + number,
             fixed_ip=IPv4Address("10.0.0.0") + 5 + number, router_id=f"t{tenant}", port_id="vm",
             uplink_id="up-0",
-            on_link=False, uplink_ofport=1, uplink_mac="", translator="tayga", core_netns=self.core,
+            on_link=False, nd_netns=f"{self.prefix}nd", nd_peer="nd-00000000",
+            uplink_ofport=1, uplink_mac="", translator="tayga", core_netns=self.core,
             core_link=f"tenant-{tenant}", downlink_ofport=None, downlink_vlan=None, downlink_mac="",
             pool=POOL,
             vm_ofport=1, vm_mac="", gateway_mac="")

@@ -15,7 +15,7 @@ cookie 0xf164030000000001
      -> NXM_OF_ETH_DST[] is now 02:00:00:00:00:01
     set_field:02:00:00:00:00:99->eth_src
     resubmit(,164)
-164. icmp6,icmp_type=135,icmp_code=0, priority 10, cookie 0xf164040000000002
+164. icmp6,icmp_type=135,icmp_code=0, priority 10, cookie 0x77
     set_field:136->icmpv6_type
     set_field:02:00:00:00:00:99->nd_tll
     IN_PORT
@@ -33,12 +33,12 @@ def body(text: str, in_port: int = 1) -> str:
             f"{text}\n\nFinal flow: unchanged\nMegaflow: recirc_id=0\nDatapath actions: drop\n")
 
 
-def test_a_solicitation_that_is_answered():
+def test_a_walk_through_two_tables():
     walk = ovstrace.read(ANSWERED)
     assert walk.outputs == (1,)
     assert "nd_tll=02:00:00:00:00:99" in walk.final_flow and "nd_tll=00:00" in walk.flow
     assert [(rule.table, rule.priority) for rule in walk.rules] == [(0, 41000), (164, 10)]
-    assert str(walk.rules[1]) == ("[neighbor_solicitation 10 advertise] icmp6,icmp_type=135,icmp_code=0")
+    assert str(walk.rules[1]) == "[164 10 foreign, cookie 0x77] icmp6,icmp_type=135,icmp_code=0"
     assert not walk.normal and not walk.complaints and walk.unmatched_table is None
 
 

@@ -133,7 +133,7 @@ def flow(number: int, table="classifier", cookie=None) -> dict:
 
 def test_flows_have_names_and_are_ordered_as_a_packet_meets_them(agent):
     foreign = flow(9, "7", cookie=0x77)
-    agent.rooms["switch"].flows = [flow(1, "neighbor_solicitation"), flow(2), flow(3), foreign]
+    agent.rooms["switch"].flows = [flow(1, "164"), flow(2), flow(3), foreign]
     rows = flows.rows(agent)
     assert [(row["table"], row["priority"]) for row in rows] == [(0, 3), (0, 2), (164, 1)]
     assert {(row["feature"], row["object"]) for row in rows} == {("deliver", "fip fip-vm-red")}

@@ -15,15 +15,16 @@ from fip64agent.links.model import ORDER, Address, Namespace, Neighbour, Route, 
 from fip64agent.links.room import LinksRoom
 from fip64agent.plan.desired import Gateway, Host, Mapping64, Tenant, Uplink
 
-CORE, RED = "fip64-core", "fip64-red"
-HOST = Host("tayga", CORE, "", "", "")
+CORE, RED, ND = "fip64-core", "fip64-red", "fip64-nd"
+HOST = Host("tayga", CORE, "", "", "", nd_netns="fip64-nd")
 UPLINK = Uplink(
     port_id="up", router_id="edge", network_id="net", translator="tayga", core_netns=CORE, interface="eth",
     ofport=1,
     veth="ovs-12345678", veth_ofport=None, peer="vpp-12345678", mac="fa:16:00:00:00:01", mtu=9000,
     addresses=(IPv6Interface("2001:db8:ffff::2/64"),),
     routes=((IPv6Network("::/0"), IPv6Address("2001:db8:ffff::1")),), table=1007,
-    onlink=(IPv6Network("2001:db8:ffff::/64"),), routed=(IPv6Network("2001:db8:f::/64"),), redirect="all")
+    onlink=(IPv6Network("2001:db8:ffff::/64"),), routed=(IPv6Network("2001:db8:f::/64"),), redirect="all",
+    nd_netns="fip64-nd", nd_veth="ovs-nd-12345678", nd_veth_ofport=None, nd_peer="nd-12345678")
 TENANT = Tenant(
     router_id="red", translator="tayga", core_netns=CORE, netns=RED, vlan=7, interface="ovs-dl-7",
     peer="vpp-dl-7",
@@ -31,7 +32,8 @@ TENANT = Tenant(
     address6=IPv6Address("2001:db8:ffff::2"), maps=())
 FIP = Mapping64(
     fip_id="f", floating_ip=IPv6Address("2001:db8:f::5"), fixed_ip=IPv4Address("10.0.0.5"), router_id="red",
-    port_id="vm", uplink_id="up", on_link=False, uplink_ofport=1, uplink_mac="", translator="tayga",
+    port_id="vm", uplink_id="up", on_link=False, nd_netns="fip64-nd", nd_peer="nd-12345678", uplink_ofport=1,
+    uplink_mac="", translator="tayga",
     core_netns=CORE,
     core_link="tenant-7", downlink_ofport=None, downlink_vlan=None, downlink_mac="", pool=TENANT.pool,
     vm_ofport=5,
@@ -48,13 +50,22 @@ def vpp(obj):
 
 
 def test_host_with_tayga_is_a_router():
-    assert items(HOST) == [Namespace(CORE, layout.ROUTER), Rule(CORE, 6, 100, 100)]
+    assert items(HOST) == [Namespace(ND, layout.ROUTER), Namespace(CORE, layout.ROUTER),
+                           Rule(CORE, 6, 100, 100)]
 
 
 def test_host_with_vpp_is_one_veth():
-    host = Host("vpp", "", "ovs-dl", "vpp-dl", "02:f6:40:ff:ff:ff")
-    assert items(host) == [Veth("", "ovs-dl", "", "vpp-dl", "fip64agent fip64- host", 9216,
+    host = Host("vpp", "", "ovs-dl", "vpp-dl", "02:f6:40:ff:ff:ff", nd_netns=ND)
+    assert items(host) == [Namespace(ND, layout.ROUTER),
+                           Veth("", "ovs-dl", "", "vpp-dl", "fip64agent fip64- host", 9216,
                                 "06:f6:40:ff:ff:ff", True, deaf=True)]
+
+
+ANSWERING = [
+    Veth("", "ovs-nd-12345678", ND, "nd-12345678", "fip64agent fip64- uplink up table 1007", 9000,
+         "fa:16:00:00:00:01", True),
+    Address(ND, "nd-12345678", IPv6Interface("2001:db8:ffff::2/128"))]
+"""The link whose far end answers Neighbor Solicitations for the uplink."""
 
 
 def test_uplink_with_tayga():
@@ -66,7 +77,8 @@ def test_uplink_with_tayga():
         Route(CORE, 1007, prefix, "vpp-12345678"),
         Route(CORE, 1007, ip_network("::/0"), "vpp-12345678", IPv6Address("2001:db8:ffff::1")),
         Route(CORE, 100, routed, kind="blackhole", metric=2031),
-        Rule(CORE, 6, 200, 1007, prefix), Rule(CORE, 6, 200, 1007, routed), Rule(CORE, 6, 300, 1007)]
+        Rule(CORE, 6, 200, 1007, prefix), Rule(CORE, 6, 200, 1007, routed), Rule(CORE, 6, 300, 1007),
+        *ANSWERING]
 
 
 def test_a_route_to_what_is_on_the_link_is_the_links():
@@ -84,7 +96,20 @@ def test_what_comes_from_anywhere_needs_no_rule_by_source():
 def test_uplink_with_vpp_is_a_veth_in_the_agents_namespace():
     assert items(vpp(UPLINK)) == [Veth("", "ovs-12345678", "", "vpp-12345678",
                                        "fip64agent fip64- uplink up table 1007", 9000, "06:16:00:00:00:01",
-                                       True, deaf=True)]
+                                       True, deaf=True), *ANSWERING]
+
+
+def test_the_kernel_has_its_own_link_local_address_by_itself():
+    own, other = IPv6Interface("fe80::f816:ff:fe00:1/64"), IPv6Interface("fe80::1/64")
+    found = items(dataclasses.replace(UPLINK, addresses=(own, other)))
+    assert [item.address for item in found if isinstance(item, Address) and item.netns == ND] == [
+        IPv6Interface("fe80::1/128")]
+
+
+@pytest.mark.parametrize("of", [lambda fip: fip, vpp], ids=["tayga", "vpp"])
+def test_an_on_link_fip_is_an_address_that_the_kernel_answers_for(of):
+    fip = of(dataclasses.replace(FIP, on_link=True))
+    assert Address(ND, "nd-12345678", IPv6Interface("2001:db8:f::5/128")) in items(fip)
 
 
 def test_the_kernel_never_has_vpps_mac():
@@ -127,7 +152,8 @@ def test_items_know_their_owner_have_keys_of_their_own_and_a_text(obj):
 
 
 def test_uplinks_that_serve_the_same_prefixes_share_no_item():
-    second = dataclasses.replace(UPLINK, port_id="up2", veth="ovs-2", peer="vpp-2", table=1008)
+    second = dataclasses.replace(UPLINK, port_id="up2", veth="ovs-2", peer="vpp-2", table=1008,
+                                 nd_veth="ovs-nd-2", nd_peer="nd-2")
     assert not {item.key for item in items(UPLINK)} & {item.key for item in items(second)}
 
 

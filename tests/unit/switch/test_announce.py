@@ -3,10 +3,7 @@
 
 from ipaddress import IPv6Address
 
-from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
-from scapy.layers.l2 import Ether
-
-from fip64agent.switch.announce import Announcer, advertisement
+from fip64agent.switch.announce import Announcer
 from fip64agent.switch.flows.flow import Announcement
 
 
@@ -21,23 +18,10 @@ class Clock:
         return self.now
 
 
-def test_the_packet():
-    data = advertisement(fip(5))
-    packet = Ether(data)
-    assert (packet.src, packet.dst) == ("fa:16:3e:00:00:01", "33:33:00:00:00:01")
-    assert (packet[IPv6].src, packet[IPv6].dst, packet[IPv6].hlim) == ("2001:db8::5", "ff02::1", 255)
-    assert (packet[ICMPv6ND_NA].R, packet[ICMPv6ND_NA].S, packet[ICMPv6ND_NA].O) == (0, 0, 1)
-    assert packet[ICMPv6ND_NA].tgt == "2001:db8::5"
-    assert packet[ICMPv6NDOptDstLLAddr].lladdr == "fa:16:3e:00:00:01"
-    checksum = packet[ICMPv6ND_NA].cksum
-    del packet[ICMPv6ND_NA].cksum
-    assert Ether(bytes(packet))[ICMPv6ND_NA].cksum == checksum
-
-
 def test_three_times_a_second_apart_then_no_more():
     clock = Clock()
     announcer = Announcer(None, clock)
-    announcer.announce("key", fip(1))
+    announcer.announce("key", (fip(1),))
     sent = []
     for _ in range(50):
         sent += [clock.now] * len(announcer.take(10))
@@ -49,10 +33,10 @@ def test_three_times_a_second_apart_then_no_more():
 def test_first_ones_go_before_repetitions():
     clock = Clock()
     announcer = Announcer(None, clock)
-    announcer.announce(1, fip(1))
+    announcer.announce(1, (fip(1),))
     assert announcer.take(1) == [fip(1)]
     clock.now += 5
-    announcer.announce(2, fip(2))
+    announcer.announce(2, (fip(2),))
     assert announcer.take(1) == [fip(2)]
     assert announcer.take(1) == [fip(1)]
 
@@ -60,13 +44,13 @@ def test_first_ones_go_before_repetitions():
 def test_no_more_than_asked_for():
     announcer = Announcer(None, Clock())
     for number in range(100):
-        announcer.announce(number, fip(number))
+        announcer.announce(number, (fip(number),))
     assert len(announcer.take(10)) == 10
 
 
 def test_what_is_gone_is_not_announced():
     announcer = Announcer(None, Clock())
-    announcer.announce(1, fip(1))
+    announcer.announce(1, (fip(1),))
     announcer.cancel(1)
     assert announcer.take(10) == []
 
@@ -74,6 +58,17 @@ def test_what_is_gone_is_not_announced():
 def test_a_new_announcement_takes_the_place_of_the_old():
     clock = Clock()
     announcer = Announcer(None, clock)
-    announcer.announce(1, fip(1))
-    announcer.announce(1, fip(2))
+    announcer.announce(1, (fip(1),))
+    announcer.announce(1, (fip(2),))
     assert announcer.take(10) == [fip(2)]
+
+
+def test_all_addresses_of_a_flow_are_announced():
+    clock = Clock()
+    announcer = Announcer(None, clock)
+    announcer.announce(1, (fip(1), fip(2)))
+    sent = []
+    for _ in range(50):
+        sent += announcer.take(1)
+        clock.now += 0.1
+    assert [sent.count(fip(number)) for number in (1, 2)] == [3, 3]

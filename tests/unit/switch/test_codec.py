@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fip64agent.switch import bundle, codec, pipeline, text
 from fip64agent.switch.document import EXAMPLES, page
 from fip64agent.switch.flows import flows_of
-from fip64agent.switch.flows.flow import Move, Output, PopVlan, PushVlan, Resubmit, SetField
+from fip64agent.switch.flows.flow import Move, Output, PopVlan, PushVlan, SetField
 from fip64agent.switch.pipeline import Kind
 
 # isort: split
@@ -42,11 +42,7 @@ def os_ken_actions(actions):
         elif isinstance(action, SetField):
             yield parser.OFPActionSetField(**{action.field: os_ken_value(action.value)})
         elif isinstance(action, Move):
-            nicira = {"ipv6_nd_target": "nd_target", "ipv6_nd_tll": "nd_tll"}
-            yield parser.NXActionRegMove(*(nicira.get(name, f"{name}_nxm")
-                                           for name in (action.source, action.destination)), action.bits)
-        elif isinstance(action, Resubmit):
-            yield parser.NXActionResubmitTable(table_id=action.table)
+            yield parser.NXActionRegMove(f"{action.source}_nxm", f"{action.destination}_nxm", action.bits)
         elif isinstance(action, PushVlan):
             yield parser.OFPActionPushVlan(0x8100)
             yield parser.OFPActionSetField(vlan_vid=0x1000 | action.vlan)

@@ -6,11 +6,11 @@ from ipaddress import IPv6Address, IPv6Network
 
 import pytest
 
+from fip64agent.net.addresses import link_local
 from fip64agent.switch import pipeline
 from fip64agent.switch.document import EXAMPLES, GATEWAY, HOST, MAPPING, TENANT, UPLINK
 from fip64agent.switch.flows import flows_of
-from fip64agent.switch.flows.flow import IN_PORT, NORMAL, Output, PopVlan, PushVlan, SetField
-from fip64agent.switch.flows.redirect import link_local
+from fip64agent.switch.flows.flow import IN_PORT, NORMAL, Announcement, Output, PopVlan, PushVlan, SetField
 from fip64agent.switch.pipeline import Kind
 
 
@@ -30,14 +30,25 @@ def test_external_networks_only():
     uplink = dataclasses.replace(UPLINK, redirect="external-networks",
                                  onlink=(IPv6Network("2001:db8:100::/64"),))
     flows = of_kind(uplink, Kind.REDIRECT)
-    prefixes = {dict(flow.match).get("ipv6_dst") for flow in flows if "ip_proto" not in dict(flow.match)}
+    prefixes = {dict(flow.match).get("ipv6_dst") for flow in flows}
     assert prefixes == {IPv6Address("2001:db8:100::1"), IPv6Network("2001:db8:f::/64"),
                         IPv6Network("fe80::/10"), None}  # None: from the veth
-    targets = {dict(flow.match)["ipv6_nd_target"] for flow in flows if "ipv6_nd_target" in dict(flow.match)}
-    assert targets == {IPv6Address("2001:db8:100::1"), link_local(UPLINK.mac)}
-    for flow in flows:
-        if dict(flow.match).get("ipv6_dst") == IPv6Address("ff02::1"):
-            assert flow.actions == (Output(11), Output(NORMAL))
+    solicited, advertised, to_all, queries = {}, {}, {}, {}
+    for flow in of_kind(uplink, Kind.NEIGHBOR):
+        match = dict(flow.match)
+        if match["in_port"] == 14:
+            assert flow.actions == (Output(1),)
+        elif match["icmpv6_type"] == 135:
+            solicited[match["ipv6_nd_target"]] = flow.actions
+        elif match["icmpv6_type"] == 130:
+            queries[()] = flow.actions
+        else:
+            (advertised if "eth_dst" in match else to_all)[()] = flow.actions
+    assert set(solicited) == {IPv6Address("2001:db8:100::1"), link_local(UPLINK.mac)}
+    assert set(solicited.values()) == {(Output(14),)}
+    assert advertised == {(): (Output(11), Output(14))}
+    assert to_all == {(): (Output(11), Output(14), Output(NORMAL))}  # others may want it too
+    assert queries == {(): (Output(14), Output(NORMAL))}
 
 
 def test_on_link_floating_ips_are_redirected_one_by_one():
@@ -48,31 +59,41 @@ def test_on_link_floating_ips_are_redirected_one_by_one():
     assert of_kind(MAPPING, Kind.REDIRECT) == []
 
 
-def test_link_local_is_that_of_rfc_4291():
-    assert link_local("34:56:78:9a:bc:de") == IPv6Address("fe80::3656:78ff:fe9a:bcde")
+def test_neighbor_discovery_goes_to_the_link_that_answers():
+    types = {dict(flow.match).get("icmpv6_type"): flow.actions for flow in of_kind(UPLINK, Kind.NEIGHBOR)}
+    assert types == {135: (Output(14),), 136: (Output(11), Output(14)), 130: (Output(14),),
+                     None: (Output(1),)}  # None: what the kernel there answers
+
+
+def test_solicitations_for_on_link_floating_ips_one_by_one():
+    """Other machines of the uplink's network may be plugged into the bridge."""
+    (flow,) = of_kind(dataclasses.replace(MAPPING, nd_ofport=14), Kind.NEIGHBOR)
+    assert dict(flow.match)["ipv6_nd_target"] == MAPPING.floating_ip
+    assert flow.actions == (Output(14),)
+    assert of_kind(MAPPING, Kind.NEIGHBOR) == []
 
 
 @pytest.mark.parametrize("obj", [
-    dataclasses.replace(UPLINK, veth_ofport=None), dataclasses.replace(TENANT, interface_ofport=None),
+    dataclasses.replace(UPLINK, veth_ofport=None, nd_veth_ofport=None),
+    dataclasses.replace(TENANT, interface_ofport=None),
     dataclasses.replace(MAPPING, downlink_ofport=None, on_link=False)])
 def test_no_flow_without_its_openflow_port(obj):
     assert list(flows_of(obj)) == []
 
 
-def test_what_needs_no_downlink_is_there_without():
-    flows = flows_of(dataclasses.replace(MAPPING, downlink_ofport=None))
-    assert [flow.kind for flow in flows] == [Kind.NEIGHBOR]
+def test_an_on_link_floating_ip_is_announced():
+    (flow,) = of_kind(MAPPING, Kind.DELIVER)
+    assert flow.announcements == (Announcement(1, MAPPING.uplink_mac, MAPPING.floating_ip),)
 
 
-def test_a_routed_floating_ip_answers_no_solicitation():
-    assert of_kind(dataclasses.replace(MAPPING, on_link=False), Kind.NEIGHBOR) == []
+def test_a_routed_floating_ip_is_not_announced():
+    (flow,) = of_kind(dataclasses.replace(MAPPING, on_link=False), Kind.DELIVER)
+    assert flow.announcements == ()
 
 
-def test_the_neighbor_flow_announces_the_address():
-    (flow,) = of_kind(MAPPING, Kind.NEIGHBOR)
-    announcement = flow.announcement
-    assert (announcement.ofport, announcement.mac) == (1, MAPPING.uplink_mac)
-    assert announcement.address == MAPPING.floating_ip
+def test_an_uplinks_addresses_are_announced():
+    announced = [each for flow in flows_of(UPLINK) for each in flow.announcements]
+    assert announced == [Announcement(1, UPLINK.mac, IPv6Address("2001:db8:100::1"))]
 
 
 def test_deliver_and_back_untagged():
@@ -93,10 +114,10 @@ def test_deliver_and_back_tagged():
 
 def test_guards_drop():
     vpp = dataclasses.replace(HOST, translator="vpp", downlink="ovs-dl", downlink_ofport=13)
-    for obj, ofport in ((UPLINK, 11), (TENANT, 12), (vpp, 13)):
-        (guard,) = of_kind(obj, Kind.GUARD)
-        assert (guard.match, guard.actions) == ((("in_port", ofport),), ())
-        assert guard.priority < pipeline.SERVICE
+    for obj, ofports in ((UPLINK, [11, 14]), (TENANT, [12]), (vpp, [13])):
+        guards = of_kind(obj, Kind.GUARD)
+        assert [guard.match for guard in guards] == [(("in_port", ofport),) for ofport in ofports]
+        assert all(guard.actions == () and guard.priority < pipeline.SERVICE for guard in guards)
     assert of_kind(dataclasses.replace(TENANT, translator="vpp"), Kind.GUARD) == []
     assert of_kind(HOST, Kind.GUARD) == []
 
