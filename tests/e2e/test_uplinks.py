@@ -106,8 +106,8 @@ def test_several_uplinks_on_one_host(lab):
     assert answer.ok, f"the other uplink's traffic lost {answer.lost}"
 
 
-def test_on_link_floating_ip_is_answered_by_flows_and_announced(lab):
-    """The upstream router resolves the FIP by Neighbor Discovery; nobody but flows answers."""
+def test_on_link_floating_ip_is_answered_for(lab):
+    """The upstream router resolves the FIP by Neighbor Discovery."""
     address = "2001:db8:100::a1"
     lab.bind("uplink", "vm-a", "vm-b")
     lab.wait_reachable(FIP_A, seconds=10)

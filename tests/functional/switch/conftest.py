@@ -14,7 +14,7 @@ from lab.openvswitch import PrivateOvs
 from tests.conftest import require_programs, require_root
 
 BRIDGE = "br-test"
-PORTS = {"up": 1, "veth": 11, "dl": 12, "shared": 13, "vm": 21}
+PORTS = {"up": 1, "veth": 11, "dl": 12, "shared": 13, "nd": 14, "vm": 21}
 """Dummy ports, numbered as in switch.document's examples."""
 
 

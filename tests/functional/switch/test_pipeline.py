@@ -5,20 +5,24 @@ import dataclasses
 import re
 
 import pytest
-from scapy.layers.inet import ICMP, IP
+from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.inet6 import (
     ICMPv6EchoRequest,
+    ICMPv6MLQuery2,
+    ICMPv6MLReport2,
     ICMPv6ND_NA,
     ICMPv6ND_NS,
     ICMPv6ND_RA,
     ICMPv6NDOptSrcLLAddr,
     IPv6,
+    IPv6ExtHdrHopByHop,
+    RouterAlert,
 )
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 
+from fip64agent.net.addresses import link_local
 from fip64agent.switch.codec import FlowItem
 from fip64agent.switch.document import EXAMPLES, GATEWAY, HOST, MAPPING, TENANT, UPLINK
-from fip64agent.switch.flows.redirect import link_local
 from tests.functional.switch.conftest import BRIDGE, until
 
 CLIENT = "02:00:00:00:00:c1"
@@ -75,50 +79,45 @@ def test_redirect_all(bench):
 def test_redirect_external_networks(bench):
     install(bench, HOST, dataclasses.replace(UPLINK, redirect="external-networks"))
     own = link_local(UPLINK.mac)
-    for packet in (ipv6("2001:db8:f::a"), ipv6("2001:db8:100::1"), ipv6(str(own), src="fe80::99"),
-                   solicitation("2001:db8:100::1"), solicitation(own)):
+    for packet in (ipv6("2001:db8:f::a"), ipv6("2001:db8:100::1"), ipv6(str(own), src="fe80::99")):
         assert trace(bench, "up", packet) == "veth"
+    for packet in (solicitation("2001:db8:100::1"), solicitation(own)):
+        assert trace(bench, "up", packet) == "nd"
+    answer = ipv6("2001:db8:100::1", src="fe80::99", hlim=255) / ICMPv6ND_NA(tgt="fe80::99")
+    assert trace(bench, "up", answer) == "veth,nd"
     for packet in (ipv6("2001:db8:dead::1"), ipv6("ff02::1", src="fe80::1", hlim=255) / ICMPv6ND_RA(),
                    solicitation("2001:db8:dead::1")):
         ports = trace(bench, "up", packet).split(",")
         assert {"vm", "dl"} <= set(ports)  # NORMAL: flooded, as nobody's MAC is known
     everybody = ipv6("ff02::1", src="fe80::1", hlim=255, mac="33:33:00:00:00:01") / ICMPv6ND_NA(tgt="fe80::1")
-    ports = trace(bench, "up", everybody).split(",")
-    assert "veth" in ports and "vm" in ports
+    query = ipv6("ff02::1", src="fe80::1", hlim=1, mac="33:33:00:00:00:01") / ICMPv6MLQuery2()
+    for packet, wanted in ((everybody, {"veth", "nd", "vm"}), (query, {"nd", "vm"})):
+        assert wanted <= set(trace(bench, "up", packet).split(","))
 
 
-def test_a_solicitation_is_answered_with_the_uplinks_mac(bench):
+@pytest.mark.parametrize("uplink", [UPLINK, dataclasses.replace(UPLINK, redirect="external-networks")],
+                         ids=lambda uplink: uplink.redirect)
+def test_what_the_kernel_answers_leaves_by_the_uplink_and_nothing_else_does(bench, uplink):
+    install(bench, HOST, uplink)
+    report = ipv6("ff02::16", hlim=1) / IPv6ExtHdrHopByHop(options=[RouterAlert()]) / ICMPv6MLReport2()
+    for packet in (ipv6("2001:db8:100::99", hlim=255) / ICMPv6ND_NA(tgt=str(MAPPING.floating_ip)), report):
+        assert trace(bench, "nd", packet) == "up"
+    for packet in (ipv6("2001:db8:c::1") / UDP(), Ether(src=CLIENT, dst="ff:ff:ff:ff:ff:ff") / ARP()):
+        assert trace(bench, "nd", packet) == "drop"
+
+
+def test_solicitations_go_to_the_link_that_answers(bench):
     install(bench, HOST, UPLINK, MAPPING)
-    actions = trace(bench, "up", solicitation())
-    assert f"set(eth(src={UPLINK.mac},dst={CLIENT}))" in actions
-    assert "set(ipv6(src=2001:db8:100::a,dst=2001:db8:100::99))" in actions
-    assert "nd_reserved=0x60000000,nd_options_type=2" in actions
-    assert f"tll={UPLINK.mac}" in actions
-    assert "type=136" in actions
-    assert actions.endswith(",up")
+    for packet in (solicitation(), solicitation(src="::", option=False), solicitation("2001:db8:100::1")):
+        assert trace(bench, "up", packet) == "nd"
 
 
-def test_a_dad_probe_is_answered_to_all_nodes(bench):
-    install(bench, HOST, UPLINK, MAPPING)
-    actions = trace(bench, "up", solicitation(src="::", option=False))
-    assert f"set(eth(src={UPLINK.mac},dst=33:33:00:00:00:01))" in actions
-    assert "set(ipv6(src=2001:db8:100::a,dst=ff02::1))" in actions
-    assert "nd_reserved=0x20000000" in actions
-    assert "tll=" not in actions
-    assert actions.endswith(",up")
-
-
-def test_a_solicitation_without_option_is_answered_without_option(bench):
-    install(bench, HOST, UPLINK, MAPPING)
-    actions = trace(bench, "up", solicitation(option=False))
-    assert "set(ipv6(src=2001:db8:100::a,dst=2001:db8:100::99))" in actions
-    assert "nd_reserved=0x60000000" in actions
-    assert "tll=" not in actions and "nd_options_type=2" not in actions
-
-
-def test_a_solicitation_from_beyond_a_router_is_not_answered(bench):
-    install(bench, HOST, UPLINK, MAPPING)
-    assert trace(bench, "up", solicitation(hlim=254)) == "veth"
+def test_solicitations_for_a_floating_ip_alone(bench):
+    """Where only external networks are redirected, another machine's are its own business."""
+    alone = dataclasses.replace(MAPPING, redirect_ofport=11, nd_ofport=14)
+    install(bench, HOST, dataclasses.replace(UPLINK, redirect="external-networks"), alone)
+    assert trace(bench, "up", solicitation()) == "nd"
+    assert trace(bench, "up", solicitation("2001:db8:100::99")) != "nd"
 
 
 def test_deliver_untagged(bench):
@@ -176,11 +175,11 @@ def test_arp(bench):
 def test_the_operators_view(bench):
     room = install(bench, HOST, UPLINK, MAPPING)
     rows = room.dump([HOST.key, UPLINK.key, MAPPING.key])
-    neighbor = next(row for row in rows if row["feature"] == "neighbor")
-    assert neighbor["table"] == "classifier"
-    assert neighbor["owner"] == f"fip:{MAPPING.fip_id}"
-    assert "ipv6_nd_target=2001:db8:100::a" in neighbor["match"]
-    assert "resubmit:neighbor_solicitation" in neighbor["actions"]
+    deliver = next(row for row in rows if row["feature"] == "deliver")
+    assert deliver["table"] == "classifier"
+    assert deliver["owner"] == f"fip:{MAPPING.fip_id}"
+    assert "ipv4_dst=10.0.0.5" in deliver["match"]
+    assert f"set_field:eth_dst={MAPPING.vm_mac}" in deliver["actions"]
     assert len(rows) == room.count()
     text = room.trace(1, bytes(ipv6("2001:db8:f::a") / ICMPv6EchoRequest()))
     assert "Datapath actions:" in text

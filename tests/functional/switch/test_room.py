@@ -96,12 +96,12 @@ def test_somebody_elses_default_flow_stands(bench):
     bench.ovs.ofctl("del-flows", BRIDGE)
     bench.ovs.ofctl("add-flow", BRIDGE, "cookie=0xabc,priority=0,actions=drop")
     room = bench.room()
-    _, failed = reconcile(room, HOST)
+    _, failed = reconcile(room, *FLOW_OBJECTS)
     assert not failed
-    assert not reconcile(room, HOST)[0]
+    assert not reconcile(room, *FLOW_OBJECTS)[0]
     assert any("cookie=0xabc" in flow and "actions=drop" in flow for flow in bench.flows())
     bench.ovs.ofctl("del-flows", BRIDGE, "cookie=0xabc/-1")
-    reconcile(room, HOST)
+    reconcile(room, *FLOW_OBJECTS)
     assert any("actions=NORMAL" in flow for flow in bench.flows())
 
 
@@ -148,10 +148,11 @@ def test_a_refused_flow_does_not_spoil_the_others(bench):
 
 def test_a_commit_that_fails_is_sent_again_without_the_culprit(bench):
     """A table that is full is noticed only at the commit, which undoes the whole bundle."""
-    bench.ovs.vsctl("--", "--id=@t", "create", "Flow_Table", "flow_limit=2", "overflow_policy=refuse",
-                    "--", "set", "bridge", BRIDGE, "flow_tables:164=@t")
+    bench.ovs.vsctl("--", "--id=@t", "create", "Flow_Table", "flow_limit=3", "overflow_policy=refuse",
+                    "--", "set", "bridge", BRIDGE, "flow_tables:0=@t")  # the bridge's own NORMAL is one
     room = bench.room()
-    items = [item for item in wanted(room, HOST) if item.table != 0]
+    items = wanted(room, MAPPING, GATEWAY)
+    assert len(items) == 3
     failed = room.apply([(None, item) for item in items])
     assert len(failed) == 1
     assert "TABLE_FULL" in next(iter(failed.values()))
@@ -279,8 +280,9 @@ def test_no_ovsdb_server_at_the_start(short_tmp):
 # -- ports: real devices ---------------------------------------------------------------------------
 
 
-def make_veth(bench, name):
-    run("ip", "link", "add", name, "type", "veth", "peer", "name", f"p-{name[-8:]}", netns=bench.ovs.netns)
+def make_veths(bench, *names):
+    for name in names:
+        run("ip", "link", "add", name, "type", "veth", "peer", "name", f"p-{name[4:]}", netns=bench.ovs.netns)
 
 
 def interface(bench, name):
@@ -288,15 +290,14 @@ def interface(bench, name):
 
 
 def test_ports_are_made_once_and_pruned(wired):
-    make_veth(wired, UPLINK.veth)
-    make_veth(wired, TENANT.interface)
+    make_veths(wired, *UPLINK.veths, TENANT.interface)
     room = wired.room()
-    work, failed = reconcile(room, UPLINK, TENANT)
+    work, failed = reconcile(room, HOST, UPLINK, TENANT)
     assert not failed
     ports = {item.name for _, item in work.apply if isinstance(item, PortItem)}
-    assert ports == {UPLINK.veth, TENANT.interface}
+    assert ports == {*UPLINK.veths, TENANT.interface}
     until(lambda: interface(wired, UPLINK.veth) and interface(wired, UPLINK.veth).ofport)
-    assert not reconcile(room, UPLINK, TENANT)[0]
+    assert not reconcile(room, HOST, UPLINK, TENANT)[0]
     assert wired.ovs.vsctl("get", "port", UPLINK.veth, "external_ids:fip64-owner").stdout.strip() == (
         f'"uplink:{UPLINK.port_id}"')
     _, failed = reconcile(room)
@@ -305,11 +306,11 @@ def test_ports_are_made_once_and_pruned(wired):
 
 
 def test_a_foreign_port_is_never_touched(wired):
-    make_veth(wired, UPLINK.veth)
+    make_veths(wired, *UPLINK.veths)
     wired.ovs.vsctl("add-port", BRIDGE, UPLINK.veth)
     uuid = wired.ovs.vsctl("get", "port", UPLINK.veth, "_uuid").stdout
     room = wired.room()
-    _, failed = reconcile(room, UPLINK)
+    _, failed = reconcile(room, HOST, UPLINK)
     (reason,) = failed.values()
     assert UPLINK.veth in reason and "not ours" in reason
     assert room.prune([PortItem(UPLINK.veth, "uplink:x")])
@@ -317,61 +318,61 @@ def test_a_foreign_port_is_never_touched(wired):
 
 
 def test_a_port_deleted_by_hand_is_noticed(wired):
-    make_veth(wired, UPLINK.veth)
+    make_veths(wired, *UPLINK.veths)
     room = wired.room()
-    reconcile(room, UPLINK)
+    reconcile(room, HOST, UPLINK)
     hub.sleep(0.5)
     changes = wired.changes
     wired.ovs.vsctl("del-port", UPLINK.veth)
     until(lambda: wired.changes > changes)
-    work, failed = reconcile(room, UPLINK)
+    work, failed = reconcile(room, HOST, UPLINK)
     assert work.apply and not failed
 
 
 def test_a_device_that_comes_late(wired):
     room = wired.room()
-    _, failed = reconcile(room, UPLINK)
+    _, failed = reconcile(room, HOST, UPLINK)
     assert "No such device" in failed["port", UPLINK.veth]
     changes = wired.changes
-    make_veth(wired, UPLINK.veth)
+    make_veths(wired, *UPLINK.veths)
     until(lambda: wired.changes > changes)
-    _, failed = reconcile(room, UPLINK)
+    _, failed = reconcile(room, HOST, UPLINK)
     assert not failed
     until(lambda: interface(wired, UPLINK.veth).ofport)
-    assert not reconcile(room, UPLINK)[0]
+    assert not reconcile(room, HOST, UPLINK)[0]
 
 
 def test_a_device_that_is_made_anew_is_opened_anew(wired):
-    make_veth(wired, UPLINK.veth)
+    make_veths(wired, *UPLINK.veths)
     room = wired.room()
-    reconcile(room, UPLINK)
+    reconcile(room, HOST, UPLINK)
     until(lambda: interface(wired, UPLINK.veth) and interface(wired, UPLINK.veth).ofport)
     changes = wired.changes
     run("ip", "link", "del", UPLINK.veth, netns=wired.ovs.netns)
     until(lambda: wired.changes > changes)
     until(lambda: interface(wired, UPLINK.veth).error)
     changes = wired.changes
-    make_veth(wired, UPLINK.veth)
+    make_veths(wired, UPLINK.veth)
     until(lambda: wired.changes > changes)
-    _, failed = reconcile(room, UPLINK)
+    _, failed = reconcile(room, HOST, UPLINK)
     assert not failed
     until(lambda: interface(wired, UPLINK.veth).ofport)
-    assert not reconcile(room, UPLINK)[0]
+    assert not reconcile(room, HOST, UPLINK)[0]
 
 
 def test_ports_survive_an_ovsdb_server_restart(wired):
-    make_veth(wired, UPLINK.veth)
+    make_veths(wired, *UPLINK.veths)
     room = wired.room()
-    reconcile(room, UPLINK)
+    reconcile(room, HOST, UPLINK)
     until(lambda: interface(wired, UPLINK.veth) and interface(wired, UPLINK.veth).ofport)
     uuid = wired.ovs.vsctl("get", "port", UPLINK.veth, "_uuid").stdout
     wired.ovs.restart_ovsdb()
     hub.sleep(1.5)
-    assert not reconcile(room, UPLINK)[0]
+    assert not reconcile(room, HOST, UPLINK)[0]
     wired.ovs.restart_vswitchd()
     until(lambda: room.ready() is None)
     hub.sleep(0.5)
-    reconcile(room, UPLINK)
+    reconcile(room, HOST, UPLINK)
     assert wired.ovs.vsctl("get", "port", UPLINK.veth, "_uuid").stdout == uuid
 
 

@@ -25,7 +25,7 @@ def objects():
     for number in range(COUNT):
         tenant = number % TENANTS
         yield dataclasses.replace(
-            MAPPING, fip_id=f"5f000000-0000-4000-8000-{number:012x}",
+            MAPPING, nd_ofport=14, fip_id=f"5f000000-0000-4000-8000-{number:012x}",
             floating_ip=MAPPING.floating_ip + number,
             fixed_ip=MAPPING.fixed_ip + number // TENANTS, router_id=f"tenant-{tenant}",
             downlink_ofport=1000 + tenant, downlink_mac=mac(tenant, 7), vm_ofport=2000 + number,
