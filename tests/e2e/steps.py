@@ -115,7 +115,7 @@ def tenants(lab: Lab) -> set[str]:
     if lab.translator == "vpp":
         return set(re.findall(r"tag fip64:tenant:(\S+)", vppctl(lab, "show fip64 tenants")))
     prefix = lab.agent.config["tayga"]["netns_prefix"]
-    return {name.removeprefix(prefix) for name in namespaces(lab)} - {"core"}
+    return {name.removeprefix(prefix) for name in namespaces(lab)} - {"core", "nd"}
 
 
 def vpp_state(lab: Lab) -> dict[str, str]:
