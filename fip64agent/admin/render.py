@@ -116,6 +116,8 @@ def _translator(kind: str, details: dict[str, Any]) -> str:
         parts.append(f"lost {_number(details['restarts'], 'time', 'times')} since the agent started")
     if details["down"]:
         parts.append(f"DOWN: {details['down']}")
+        if details["next_start_seconds"]:
+            parts.append(f"started again in {details['next_start_seconds']:.0f} s")
     return ", ".join(parts)
 
 

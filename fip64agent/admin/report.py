@@ -19,10 +19,10 @@ from fip64agent import hub
 from fip64agent.admin.render import printable
 from fip64agent.admin.state import DOWN, KINDS, STATES, State, States, describe
 from fip64agent.plan.desired import ACTIVE, ERROR, PENDING, Gateway, Mapping64, Uplink
+from fip64agent.reconcile.place import NOT_ASKED
 
 WARNING = "warning"
 """Severity of what somebody should look at, but no object suffers from."""
-NOT_ASKED = "not asked yet"
 _BREATH = 500
 """Rows made before other greenthreads get a turn."""
 _NAMED = 100
@@ -106,6 +106,7 @@ def _translator(agent) -> dict[str, Any]:
     return {"chosen": agent.choice.reason, "launch": about.launch, "version": about.version, "pid": about.pid,
             "uptime_seconds": round(about.uptime, 1) if about.uptime is not None else None,
             "restarts": about.restarts, "probe_seconds": about.probe,
+            "next_start_seconds": round(about.next_start, 1) if about.next_start is not None else None,
             "down": agent.rooms["translator"].ready()}
 
 

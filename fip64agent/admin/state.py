@@ -25,7 +25,7 @@ from fip64agent.plan.desired import (
     Uplink,
 )
 from fip64agent.plan.inputs import Interface
-from fip64agent.reconcile.loop import Failure
+from fip64agent.reconcile.place import Failure
 from fip64agent.topology.model import FloatingIP, Topology
 
 DOWN = "down"

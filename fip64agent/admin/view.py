@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from fip64agent.exceptions import TopologyError
 from fip64agent.plan.desired import Desired, PlanObject
 from fip64agent.plan.inputs import Inputs
-from fip64agent.reconcile.loop import Change, Failure
+from fip64agent.reconcile.loop import Change
+from fip64agent.reconcile.place import Failure
 
 
 class LoopView(Protocol):

@@ -20,12 +20,13 @@ from fip64agent import hub
 from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import NOTHING, Desired, ObjectKey, PlanObject
 from fip64agent.reconcile import diff
+from fip64agent.reconcile.place import Failure, Place
 from fip64agent.reconcile.room import Item, Room
 
 LOG = logging.getLogger(__name__)
 
-BLOCKED_RETRY = 0.5
-"""Seconds until a room whose component is down is asked again (it also calls on_change)."""
+BEAT = 5.0
+"""Seconds between two signs of life while there is nothing to do, for the watchdog."""
 STUCK = 60
 """A pass that gives no sign of life for so many seconds hangs; systemd's watchdog then acts."""
 REPAIRS = 20
@@ -34,19 +35,6 @@ PER_ITEM = 0.02
 """Seconds more for each item that a room is at: 100 tenants' links take 7 s on a busy machine."""
 BREATH = 500
 """Objects expanded before other greenthreads get a turn."""
-
-
-@dataclasses.dataclass(slots=True)
-class Failure:
-    """An item that could not be installed or removed."""
-
-    room: str
-    item: Item
-    removing: bool
-    reason: str
-    tries: int
-    due: float
-    """When it is tried again, by the loop's clock in seconds."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,29 +48,13 @@ class Change:
     what: str
 
 
-class _Place:
-    """A room and what the loop knows about it."""
-
-    def __init__(self, room: Room) -> None:
-        self.room = room
-        self.known: dict[Hashable, Item] | None = None
-        """What is installed, as read back and as changed since; None: has to be read back."""
-        self.blocked: str | None = "not asked yet"
-        self.failures: dict[Hashable, Failure] = {}
-        self.retry_at = 0.0
-
-    @property
-    def name(self) -> str:
-        return self.room.name
-
-
 class Loop:
     """Keeps the rooms as the newest plan says. `rooms` is in the order in which things are made."""
 
     def __init__(self, rooms: Sequence[Room], audit_interval: float = 300, backoff_min: float = 1,
                  backoff_max: float = 60, clock: Callable[[], float] = time.monotonic,
                  on_pass: Callable[[], None] = lambda: None) -> None:
-        self._places = [_Place(room) for room in rooms]
+        self._places = [Place(room, clock) for room in rooms]
         self._audit_interval = audit_interval
         self._backoff = (backoff_min, backoff_max)
         self._clock = clock
@@ -181,28 +153,43 @@ class Loop:
 
     def run(self) -> None:
         """Work for ever. Nothing a room raises ends it."""
+        failed = 0
         while True:
-            self._due.wait(self._seconds_to_next())
+            triggered = self._due.wait(self._seconds_to_next())
             self._due.clear()
             self.beat = self._clock()
             try:
-                self.step()
+                if triggered or self._time_has_come():
+                    self.step()
+                failed = 0
             except Exception:
-                LOG.exception("a pass failed; everything is read back and tried again")
+                shortest, longest = self._backoff
+                wait = min(longest, shortest * 2 ** min(failed, 16))
+                failed += 1
+                LOG.exception("a pass failed; everything is read back and tried again in %g s", wait)
                 for place in self._places:
                     place.known = None
-                hub.sleep(self._backoff[0])
+                self._pause(wait)
                 self._due.set()
+
+    def _pause(self, seconds: float) -> None:
+        """Do nothing for so long, and show life."""
+        end = self._clock() + seconds
+        while (left := end - self._clock()) > 0:
+            hub.sleep(min(left, BEAT))
+            self.beat = self._clock()
 
     def _seconds_to_next(self) -> float:
         now = self._clock()
-        times = [self._audit_at, now + 5]  # a beat at least every 5 s, for the watchdog
-        for place in self._places:
-            if place.known is not None:
-                times += [failure.due for failure in place.failures.values()]
-            elif self._desired is not None:  # its failures have to wait until it can be read back
-                times.append(place.retry_at)
+        times = [self._audit_at, now + BEAT]
+        if self._desired is not None:
+            times += [time for place in self._places for time in place.next_time()]
         return max(0.0, min(times) - now)
+
+    def _time_has_come(self) -> bool:
+        """Whether a pass has something to do, although nothing has triggered it."""
+        return self._clock() >= self._audit_at or self._desired is not None and any(
+            place.due() for place in self._places)
 
     def step(self) -> None:
         """One pass: bring all rooms to the plan in force."""
@@ -238,13 +225,15 @@ class Loop:
             self._look_again(work)
         else:
             self._repairs = 0
+        for place in self._places:
+            place.worked()
         self._done = desired
         self.passes += 1
         self.last_pass_seconds = self._clock() - begun
         self.beat = self._clock()
         self._on_pass()
 
-    def _look_again(self, work: Sequence[tuple[_Place, diff.Difference]]) -> None:
+    def _look_again(self, work: Sequence[tuple[Place, diff.Difference]]) -> None:
         """Have everything read back, as `work` was a repair, but not for ever.
 
         What was lost in one room may have taken something of another with it, and more may have been
@@ -262,14 +251,14 @@ class Loop:
             LOG.warning("%s: repaired %d times in a row, and amiss again each time: %s%s (next look in %g s)",
                         place.name, self._repairs, items[0], more, wait)
 
-    def _wanted(self, place: _Place, desired: Desired) -> Iterator[Item]:
+    def _wanted(self, place: Place, desired: Desired) -> Iterator[Item]:
         for number, obj in enumerate(desired.objects()):
             if number % BREATH == BREATH - 1:
                 hub.sleep(0)
                 self.beat = self._clock()
             yield from place.room.expand(obj)
 
-    def _difference(self, place: _Place, desired: Desired, changes, suspect: bool) -> diff.Difference | None:
+    def _difference(self, place: Place, desired: Desired, changes, suspect: bool) -> diff.Difference | None:
         suspect = suspect or self._wanted_again(place, changes)
         if place.known is None or suspect:
             if place.known is None and self._clock() < place.retry_at and not suspect:
@@ -288,41 +277,31 @@ class Loop:
         return self._retries(place, desired, diff.partial(changes, place.room.expand, place.known))
 
     @staticmethod
-    def _wanted_again(place: _Place, changes) -> bool:
+    def _wanted_again(place: Place, changes) -> bool:
         """Whether a changed object needs what could not be removed: what is left of that has to be seen."""
         removing = {key for key, failure in place.failures.items() if failure.removing}
         return bool(removing) and any(item.key in removing for _, new in changes if new is not None
                                       for item in place.room.expand(new))
 
-    def _read_back(self, place: _Place) -> dict[Hashable, Item] | None:
+    def _read_back(self, place: Place) -> dict[Hashable, Item] | None:
+        if not place.look():
+            return None
         try:
-            reason = place.room.ready()
-            if reason is None:
-                actual = place.room.actual()
-                self.beat = self._clock()
-                if place.blocked and place.blocked != "not asked yet":
-                    LOG.info("%s works again", place.name)
-                place.blocked = None
-                return actual
+            actual = place.room.actual()
         except NotReady as error:
-            reason = str(error)
-        self._block(place, reason)
-        return None
+            place.refused(str(error))
+            return None
+        self.beat = self._clock()
+        place.read_back()
+        return actual
 
-    def _block(self, place: _Place, reason: str) -> None:
-        if reason != place.blocked:
-            LOG.warning("%s cannot work now: %s", place.name, reason)
-        place.blocked = reason
-        place.known = None
-        place.retry_at = self._clock() + BLOCKED_RETRY
-
-    def _forget_unwanted(self, place: _Place, work: diff.Difference) -> None:
+    def _forget_unwanted(self, place: Place, work: diff.Difference) -> None:
         """Drop failures that the full comparison does not see any more."""
         due = {item.key for _, item in work.apply} | {item.key for item in work.prune}
         for key in [key for key in place.failures if key not in due]:
             del place.failures[key]
 
-    def _retries(self, place: _Place, desired: Desired, work: diff.Difference) -> diff.Difference:
+    def _retries(self, place: Place, desired: Desired, work: diff.Difference) -> diff.Difference:
         """Add what failed before and is due again; drop what nobody wants any more."""
         now = self._clock()
         included = {item.key for _, item in work.apply} | {item.key for item in work.prune}
@@ -352,14 +331,14 @@ class Loop:
         finally:
             self.beat, self._allowance = self._clock(), 0.0
 
-    def _apply(self, place: _Place, work: diff.Difference) -> None:
+    def _apply(self, place: Place, work: diff.Difference) -> None:
         if not work.apply:
             return
         try:
             with self._patience(len(work.apply)):
                 failed = place.room.apply(work.apply)
         except NotReady as error:
-            self._block(place, str(error))
+            place.refused(str(error))
             return
         for _was, item in work.apply:
             key = item.key
@@ -370,14 +349,14 @@ class Loop:
                 place.failures.pop(key, None)
                 self.applied += 1
 
-    def _prune(self, place: _Place, work: diff.Difference) -> None:
+    def _prune(self, place: Place, work: diff.Difference) -> None:
         if not work.prune or place.known is None:
             return
         try:
             with self._patience(len(work.prune)):
                 failed = place.room.prune(work.prune)
         except NotReady as error:
-            self._block(place, str(error))
+            place.refused(str(error))
             return
         for item in work.prune:
             key = item.key
@@ -388,7 +367,7 @@ class Loop:
                 place.failures.pop(key, None)
                 self.pruned += 1
 
-    def _failed(self, place: _Place, item: Item, reason: str, removing: bool) -> None:
+    def _failed(self, place: Place, item: Item, reason: str, removing: bool) -> None:
         before = place.failures.get(item.key)
         tries = before.tries + 1 if before else 1
         shortest, longest = self._backoff

@@ -46,6 +46,8 @@ class About:
     """How often it was lost since the agent started."""
     probe: float | None = None
     """Seconds that its last answer to a health probe took."""
+    next_start: float | None = None
+    """Seconds until it is started again, as it could not be or died again and again."""
 
 
 class Count(NamedTuple):

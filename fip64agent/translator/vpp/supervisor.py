@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -30,6 +31,8 @@ STARTING = "VPP is starting"
 STEADY = 60.0
 """Seconds that a VPP must have run for its death to count as the first again."""
 LONGEST_WAIT = 60.0
+_CHANGES = re.compile(r"\(pid \d+\)|0x[0-9a-f]+|\d[\d:.,/-]{3,}")
+"""What differs between the ends of two VPPs that fail alike: process ids, addresses, times."""
 _POLL = 0.02
 """Seconds between looks for the API socket of a VPP that was just started."""
 _RETRY = 1.0
@@ -90,6 +93,8 @@ class Supervisor:
         self._death: str | None = None
         self._watcher = self._thread = None
         self._deaths, self._not_before, self._up_since, self._housekeeping = 0, 0.0, 0.0, 0.0
+        self._told: str | None = None
+        """Why the last attempt failed, without what differs from one attempt to the next; None: it did not."""
 
     # -- for others -------------------------------------------------------------------------------
 
@@ -116,6 +121,13 @@ class Supervisor:
         return self._reason
 
     @property
+    def next_start(self) -> float | None:
+        """Seconds until VPP is started again; None when that is not what is waited for."""
+        if not self.managed or self._thread is None or self.process is not None:
+            return None
+        return max(0.0, self._not_before - self._clock())
+
+    @property
     def problem(self) -> str | None:
         """What an operator should know of a VPP that works: outdated options, a removed socket; or None."""
         return "; ".join(filter(None, (self._outdated, self._socket_gone))) or None
@@ -133,6 +145,7 @@ class Supervisor:
 
     def _run(self) -> None:
         while True:
+            deaths = self._deaths
             try:
                 self._rest()
                 client = self._bring_up()
@@ -143,8 +156,9 @@ class Supervisor:
                 self._wait_for_another()
             except (Fip64Error, OSError) as error:
                 self._say(str(error))
-                hub.sleep(_POLL if self.managed else _RETRY)
+                hub.sleep(_POLL if self.managed and self._deaths != deaths else _RETRY)
             except Exception as error:  # of any kind: it must never end
+                self._died()
                 LOG.exception("the supervision of VPP failed and begins anew")
                 self._say(f"{type(error).__name__}: {error}")
                 hub.sleep(_RETRY)
@@ -164,13 +178,13 @@ class Supervisor:
         self._not_before = self._clock() + wait
 
     def _say(self, reason: str) -> None:
-        """Remember and log why there is no VPP; once for each reason."""
-        if self.managed and (wait := self._not_before - self._clock()) > 0.5:
-            LOG.warning("no VPP: %s; tried again in %.0f s", reason, wait)
-            reason = f"{reason}; tried again in {wait:.0f} s"
-        elif reason != self._reason:
-            LOG.warning("no VPP: %s", reason)
-        self._reason = reason
+        """Remember why there is no VPP: the loop logs what ready() says, as often as it says something else.
+
+        So it says the same until an attempt ends in another way.
+        """
+        LOG.debug("no VPP: %s", reason)
+        if (alike := _CHANGES.sub("#", reason)) != self._told:
+            self._told, self._reason = alike, reason
 
     def _bring_up(self) -> VppClient:
         """Return a connected client. Raises: Fip64Error, OSError with the reason."""
@@ -207,8 +221,10 @@ class Supervisor:
         except OSError as error:
             self._died()
             raise VppUnavailable(f"VPP cannot be started: {error}") from error
-        LOG.info("VPP started: pid %d, %s", found.pid, startup.path(options))
-        self._reason = f"VPP (pid {found.pid}) is starting"
+        LOG.log(logging.INFO if self._told is None else logging.DEBUG, "VPP started: pid %d, %s", found.pid,
+                startup.path(options))
+        if self._told is None:
+            self._reason = f"VPP (pid {found.pid}) is starting"
         return self._reach(found, options)
 
     def _adopt(self, found: Process, options: StartupOptions) -> VppClient:
@@ -287,7 +303,7 @@ class Supervisor:
 
     def _up(self, client: VppClient) -> None:
         self.client = client
-        self._reason = None
+        self._reason = self._told = None
         self._up_since = self._up_since or self._clock()  # the same one, when only the connection was lost
         LOG.info("VPP %s (pid %s) is up", client.version, client.pid)
         _tell(self._on_up, client)

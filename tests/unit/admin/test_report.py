@@ -67,10 +67,18 @@ def test_the_translator_s_program_and_why_it_is_this_one(agent):
     answer = report.status(agent)
     assert answer["translator_details"] == {
         "chosen": "vpp and its plugin are there", "launch": "managed", "version": "26.06", "pid": 77,
-        "uptime_seconds": 3700.0, "restarts": 2, "probe_seconds": 0.0004, "down": "VPP (pid 77) hung"}
+        "uptime_seconds": 3700.0, "restarts": 2, "probe_seconds": 0.0004,
+        "next_start_seconds": None, "down": "VPP (pid 77) hung"}
     line = ("translator    tayga (vpp and its plugin are there), 26.06, process 77, up 1 h 1 min, "
             "lost 2 times since the agent started, DOWN: VPP (pid 77) hung")
     assert line in render.status(answer).splitlines()
+
+
+def test_when_vpp_is_started_again(agent):
+    agent.rooms["translator"].program = About("managed", next_start=31.7)
+    agent.rooms["translator"].down = "VPP ended with status 7"
+    (line,) = [line for line in render.status(report.status(agent)).splitlines() if "translator  " in line]
+    assert line.endswith("DOWN: VPP ended with status 7, started again in 32 s")
 
 
 def test_what_nobody_wants_any_more_and_cannot_be_removed(agent):

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import NOTHING, Desired, Gateway
 from fip64agent.plan.inputs import Allocations
-from fip64agent.reconcile.loop import BLOCKED_RETRY, STUCK, Loop
+from fip64agent.reconcile.loop import STUCK, Loop
+from fip64agent.reconcile.place import BLOCKED_LOOK, LONGEST_WAIT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -337,7 +338,87 @@ def test_no_busy_wait_while_a_room_with_a_failure_is_down(loop, rooms, clock):
     loop.step()
     for clock.now in (10, 20):  # the failure is due since long
         loop.step()
-        assert loop._seconds_to_next() == BLOCKED_RETRY
+        assert loop._seconds_to_next() == BLOCKED_LOOK
+
+
+def work_for(loop, clock, seconds):
+    """Let the loop work as run() does, without waiting; `clock` jumps to when it has something to do."""
+    end = clock.now + seconds
+    while clock.now < end:
+        clock.now += loop._seconds_to_next()
+        if loop._time_has_come():
+            loop.step()
+
+
+def test_a_room_that_says_that_it_is_down_costs_no_passes_and_is_taken_up_when_it_is_not(loop, rooms, clock,
+                                                                                         caplog):
+    rooms[1].down = "VPP cannot be started"
+    loop.submit(desired(a="1"))
+    loop.step()
+    reads, passes = rooms[0].reads, loop.passes
+    work_for(loop, clock, 250)
+    assert (loop.passes, rooms[0].reads, rooms[1].reads) == (passes, reads, 0)
+    rooms[1].down = None
+    work_for(loop, clock, BLOCKED_LOOK)
+    assert loop.settled and not loop.blocked
+    assert [record.message for record in caplog.records] == ["switch cannot work now: VPP cannot be started"]
+
+
+def test_a_new_reason_is_seen_without_a_pass(loop, rooms, clock):
+    rooms[1].down = "VPP cannot be started"
+    loop.submit(desired(a="1"))
+    loop.step()
+    rooms[1].down = "VPP is not installed"
+    work_for(loop, clock, 1)
+    assert loop.passes == 1 and loop.blocked == {"switch": "VPP is not installed"}
+
+
+class Unwilling(DictRoom):
+    """It is ready, and refuses all the same."""
+
+    def actual(self):
+        self.reads += 1
+        raise NotReady("it cannot be read back")
+
+
+def test_a_room_that_is_ready_and_cannot_be_read_back_is_asked_ever_more_seldom(clock, caplog):
+    room = Unwilling("translator")
+    loop = Loop([room], audit_interval=10_000, clock=clock)
+    loop.submit(desired(a="1"))
+    loop.step()
+    work_for(loop, clock, 600)
+    assert room.reads == loop.passes == pytest.approx(8 + (600 - 64) / LONGEST_WAIT, abs=1)
+    assert len(caplog.records) == 1
+    loop.invalidate("translator")  # what the room tells by itself is not made to wait
+    loop.step()
+    assert loop.passes == room.reads
+
+
+def test_an_idle_loop_makes_no_passes(loop, rooms, clock):
+    loop.submit(desired(a="1"))
+    loop.step()
+    work_for(loop, clock, 290)
+    assert loop.passes == 1
+    work_for(loop, clock, 20)
+    assert loop.passes == 2, "the audit"
+
+
+def test_a_pass_that_fails_again_and_again_is_tried_ever_more_seldom(rooms, clock, monkeypatch, caplog):
+    """Whatever a room raises: nothing ends the loop, nor makes it spin."""
+    loop = Loop(rooms, audit_interval=300, clock=clock)
+    loop.submit(desired(a="1"))
+    pauses = []
+
+    def pause(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 8:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "_pause", pause)
+    monkeypatch.setattr(rooms[0], "actual", lambda: 1 / 0)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run()
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
 class Forgetful(DictRoom):
