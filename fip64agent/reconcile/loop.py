@@ -188,8 +188,8 @@ class Loop:
 
     def _time_has_come(self) -> bool:
         """Whether a pass has something to do, although nothing has triggered it."""
-        return self._clock() >= self._audit_at or self._desired is not None and any(
-            place.due() for place in self._places)
+        return self._clock() >= self._audit_at or (self._desired is not None and any(
+            place.due() for place in self._places))
 
     def step(self) -> None:
         """One pass: bring all rooms to the plan in force."""

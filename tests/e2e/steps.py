@@ -85,7 +85,7 @@ def dump(lab: Lab) -> dict:
                 rows = [row for row in rows if "PERMANENT" in row.get("state", ())]
             for row in rows:
                 row.pop("stats64", None)
-                row.pop("operstate", None)  # the kernel tells it late, a second after the last change at times
+                row.pop("operstate", None)  # linkwatch sets it up to a second after a change
             kernel[f"{netns} {what}"] = sorted(json.dumps(row, sort_keys=True) for row in rows)
     ports = lab.ovs.vsctl("-f", "json", "--columns=name,ofport,external_ids,_uuid", "list",
                           "Interface").stdout

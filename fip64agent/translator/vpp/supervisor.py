@@ -94,7 +94,7 @@ class Supervisor:
         self._watcher = self._thread = None
         self._deaths, self._not_before, self._up_since, self._housekeeping = 0, 0.0, 0.0, 0.0
         self._told: str | None = None
-        """Why the last attempt failed, without what differs from one attempt to the next; None: it did not."""
+        """Why the last attempt failed, without what differs from one attempt to the next; or None."""
 
     # -- for others -------------------------------------------------------------------------------
 
