@@ -72,6 +72,27 @@ def owned_flows(lab: Lab) -> list[str]:
     return sorted(line.strip() for line in lab.flows().splitlines() if "cookie=0xf164" in line)
 
 
+def flow_births(lab: Lab) -> dict[str, tuple[float, float]]:
+    """When each of the agent's flows was installed: earliest and latest time, in seconds of time.monotonic()."""
+    asked = time.monotonic()
+    shown = lab.ovs.ofctl("dump-flows", lab.bridge).stdout
+    answered = time.monotonic()
+    found = {}
+    for line in shown.splitlines():
+        if "cookie=0xf164" in line:
+            fields = dict(re.findall(r"(cookie|duration|table)=(\w+\.?\d*)", line))
+            age = float(fields["duration"])
+            name = f"{fields['table']} {fields['cookie']} {line.partition(' priority=')[2]}"
+            found[name] = asked - age, answered - age
+    return found
+
+
+def made_anew(before: dict, after: dict) -> list[str]:
+    """The flows that were installed between two flow_births(): owned_flows() shows the same then."""
+    return [name for name, (earliest, _) in after.items()
+            if name not in before or earliest > before[name][1] + 0.01]
+
+
 def dump(lab: Lab) -> dict:
     """All that is installed, with what would change if anything were made anew (ifindex, pids)."""
     kernel = {}

@@ -76,10 +76,19 @@ def test_ovs_vswitchd_restarted(lab, number):
 
 
 def test_ovsdb_server_restarted(lab):
+    before, births = steps.dump(lab), steps.flow_births(lab)
     running = lab.client.start_ping(FIP_A, interval=0.01)
     lab.ovs.restart_ovsdb()
-    time.sleep(2)
-    assert running.stop().ok
+    # ovs-vswitchd's main thread forwards for the userspace datapath, and does not before it has connected again:
+    # after 1 s, 2 s more if that was too early, and so on. What is lost meanwhile is no matter of the agent's.
+    lab.wait_reachable(FIP_A, FIP_B, seconds=20)
+    assert lab.client.ping(FIP_A, count=50).ok
+    answer = running.stop()
+    print(f"\nwhile ovsdb-server was restarted: lost {len(answer.lost)} of {answer.sent}, longest "
+          f"{answer.rtt_max:.0f} ms")
+    steps.wait_settled(lab)
+    assert steps.dump(lab) == before
+    assert steps.made_anew(births, steps.flow_births(lab)) == []
     # It is heard again: a binding that changes now is seen.
     lab.unbind("vm-b")
     steps.wait_state(lab, FIP_B, "pending", steps.REPAIRED)
