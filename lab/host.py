@@ -238,20 +238,24 @@ class Lab:
         Upstream has <prefix>1, the router port <prefix>2. Returns the port's resource.
         """
         network = ip_network(prefix)
-        node, device = self.upstream, name
-        end = self._wire_to_host(name, node, device, self.topology.mac(), mtu)
-        node.ip(f"addr add {network[1]}/{network.prefixlen} dev {device} nodad")
         with self.topology.batch() as topology:
             if not any(item["name"] == router for item in topology.data["routers"]):
                 topology.add_router(router)
             topology.add_network(f"{name}-net", external=True, mtu=mtu)
             topology.add_subnet(f"{name}-subnet", f"{name}-net", prefix, gateway_ip=str(network[1]))
             port = topology.add_router_port(name, router, f"{name}-net", {f"{name}-subnet": str(network[2])})
-        self.uplinks[name] = {"interface": end, "port_id": port["id"], "address": str(network[2]),
-                              "upstream": str(network[1]), "mac": port["mac_address"]}
+        self.wire_uplink(name, port, prefix, mtu)
         if bind:
             self.bind(name)
         return port
+
+    def wire_uplink(self, name: str, port: dict[str, Any], prefix: str, mtu: int = 1500) -> None:
+        """Wire the upstream router, as <prefix>1, to the host for a router port of the topology."""
+        network = ip_network(prefix)
+        end = self._wire_to_host(name, self.upstream, name, self.topology.mac(), mtu)
+        self.upstream.ip(f"addr add {network[1]}/{network.prefixlen} dev {name} nodad")
+        self.uplinks[name] = {"interface": end, "port_id": port["id"], "address": str(network[2]),
+                              "upstream": str(network[1]), "mac": port["mac_address"]}
 
     def add_external_network(self, name: str = EXTERNAL, prefix: str = EXTERNAL_PREFIX, router: str = EDGE,
                              via: str = "uplink") -> None:
@@ -291,21 +295,28 @@ class Lab:
     def add_vm(self, name: str, tenant: str, address: str = VM_ADDRESS, bind: bool = True, mtu: int = 1500,
                serve: bool = False) -> Node:
         """Add a VM with IPv4 only: port `name` of `tenant`, device eth0; `serve`: start its servers."""
-        subnet = self.topology.find("subnets", f"subnet-{tenant}")
-        node = self._add_node(name, ipv6=False)
         port = self.topology.add_port(name, f"net-{tenant}", {f"subnet-{tenant}": address},
                                       device_owner="compute:nova")
-        node.address4, node.port_id, node.mac = address, port["id"], port["mac_address"]
-        node.tag = self._tags[tenant]
-        node.interface = self._wire_to_host(name, node, "eth0", node.mac, mtu)
-        length = ip_network(subnet["cidr"]).prefixlen
-        node.ip(f"addr add {address}/{length} dev eth0", f"route add default via {subnet['gateway_ip']}")
+        node = self.wire_vm(name, port, self._tags[tenant], mtu)
         if serve:
             node.serve(wait=False)
         if bind:
             self.bind(name)
         if serve:
             node.wait_serving()
+        return node
+
+    def wire_vm(self, name: str, port: dict[str, Any], tag: int, mtu: int = 1500) -> Node:
+        """Make the machine of a VM's port of the topology, with its first address, wired to the host."""
+        fixed = port["fixed_ips"][0]
+        subnet = next(item for item in self.topology.data["subnets"] if item["id"] == fixed["subnet_id"])
+        node = self._add_node(name, ipv6=False)
+        node.address4, node.port_id, node.mac = fixed["ip_address"], port["id"], port["mac_address"]
+        node.tag = tag
+        node.interface = self._wire_to_host(name, node, "eth0", node.mac, mtu)
+        length = ip_network(subnet["cidr"]).prefixlen
+        node.ip(f"addr add {node.address4}/{length} dev eth0",
+                f"route add default via {subnet['gateway_ip']}")
         return node
 
     def add_bridge_host(self, name: str, *addresses: str) -> Node:

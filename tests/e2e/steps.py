@@ -73,7 +73,7 @@ def owned_flows(lab: Lab) -> list[str]:
 
 
 def flow_births(lab: Lab) -> dict[str, tuple[float, float]]:
-    """When each of the agent's flows was installed: earliest and latest time, in seconds of time.monotonic()."""
+    """When each of the agent's flows was installed: the earliest and the latest time, in s."""
     asked = time.monotonic()
     shown = lab.ovs.ofctl("dump-flows", lab.bridge).stdout
     answered = time.monotonic()

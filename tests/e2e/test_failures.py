@@ -79,8 +79,8 @@ def test_ovsdb_server_restarted(lab):
     before, births = steps.dump(lab), steps.flow_births(lab)
     running = lab.client.start_ping(FIP_A, interval=0.01)
     lab.ovs.restart_ovsdb()
-    # ovs-vswitchd's main thread forwards for the userspace datapath, and does not before it has connected again:
-    # after 1 s, 2 s more if that was too early, and so on. What is lost meanwhile is no matter of the agent's.
+    # For the userspace datapath ovs-vswitchd's main thread forwards, and not before it has connected again:
+    # after 1 s, 2 s more if that was too early, and so on. What is lost meanwhile is not the agent's loss.
     lab.wait_reachable(FIP_A, FIP_B, seconds=20)
     assert lab.client.ping(FIP_A, count=50).ok
     answer = running.stop()

@@ -23,6 +23,20 @@ def all_pages() -> list[Path]:
     return [ROOT / "README.rst", *sorted(SOURCE.rglob("*.rst")), *sorted(SOURCE.rglob("*.inc"))]
 
 
+_PREPARED = re.compile(r"^( +)# (port_id: \S+)$", re.MULTILINE)
+
+
+def prepared(text: str) -> list[str]:
+    """Return the example topology once for each line that it says can be uncommented, with that line."""
+    return [text[:found.start()] + found.expand(r"\1\2") + text[found.end():]
+            for found in _PREPARED.finditer(text)]
+
+
+def all_prepared(text: str) -> str:
+    """Return the example topology with all those lines."""
+    return _PREPARED.sub(r"\1\2", text)
+
+
 def directives(text: str, name: str) -> Iterator[tuple[str, dict[str, str], list[str]]]:
     """Yield (argument, options, content) of each directive `name`; the content is dedented."""
     lines = text.splitlines()

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from fip64agent import conf, exceptions
+from fip64agent.plan.desired import Desired
 from fip64agent.plan.inputs import Inputs, Interface
 from fip64agent.plan.planner import plan
 from fip64agent.topology.attributes import SECTIONS
@@ -28,16 +29,32 @@ def options() -> dict[str, set[str]]:
 # Examples
 
 
+def planned(topology) -> Desired:
+    """The plan of a host that has all router ports named so as uplinks, and all VMs."""
+    bound = enumerate(sorted(port.id for port in topology.ports.values()
+                             if "uplink" in port.id or not port.is_router_port), 1)
+    return plan(Inputs(topology, {f"eth{n}": Interface(f"eth{n}", n, port) for n, port in bound}))
+
+
 def test_the_example_topology_is_good_and_works_when_its_ports_are_bound():
     topology = load(str(EXAMPLE))
     associated = [fip for fip in topology.floatingips.values() if fip.port_id]
-    uplinks = [port.id for port in topology.ports.values()
-               if port.is_router_port and "uplink" in port.id]
-    bound = enumerate([*uplinks, *(fip.port_id for fip in associated)], 1)
-    desired = plan(Inputs(topology, {f"eth{n}": Interface(f"eth{n}", n, port) for n, port in bound}))
+    desired = planned(topology)
     assert not desired.problems
     assert associated and set(desired.mappings) == {fip.id for fip in associated}
     assert desired.uplinks and all(uplink.routes for uplink in desired.uplinks.values()), "no way back"
+
+
+def test_each_line_that_the_example_says_can_be_uncommented_works_alone_and_with_the_others():
+    text = EXAMPLE.read_text()
+    fips = load(str(EXAMPLE)).floatingips
+    used = {name for name, fip in fips.items() if fip.port_id}
+    assert len(pages.prepared(text)) == len(fips) - len(used) == text.count("To use it, uncomment") > 0
+    for changed in pages.prepared(text):
+        desired = planned(parse(changed, "example"))
+        assert not desired.problems and len(desired.mappings) == len(used) + 1
+    desired = planned(parse(pages.all_prepared(text), "example"))
+    assert not desired.problems and set(desired.mappings) == set(fips)
 
 
 def test_every_kind_of_resource_is_in_the_example():
