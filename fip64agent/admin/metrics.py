@@ -17,7 +17,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from fip64agent import hub
-from fip64agent.admin import report
+from fip64agent.admin import answers, report
 from fip64agent.admin.state import KINDS, STATES, States
 from fip64agent.exceptions import NotReady
 from fip64agent.translator.base import Count, Traffic
@@ -51,7 +51,7 @@ class AgentCollector(Collector):
         family = GaugeMetricFamily("fip64_objects", "Uplinks, tenants and floating IPs by state.",
                                    labels=["kind", "state"])
         for kind in KINDS:
-            counts = Counter(state.state for _name, state in report.breathing(states.all(kind)))
+            counts = Counter(state.state for _name, state in answers.breathing(states.all(kind)))
             for state in STATES:
                 family.add_metric([kind, state], counts[state])
         yield family
@@ -140,7 +140,7 @@ def _counts(name: str, whose: str, labels: list[str],
                                   labels=[*labels, "direction"])
     octets = CounterMetricFamily(f"{name}_bytes", f"Bytes {whose} that were translated, as they came in.",
                                  labels=[*labels, "direction"])
-    for names, directions in report.breathing(counts.items()):
+    for names, directions in answers.breathing(counts.items()):
         for direction, count in directions.items():
             values = [*map(str, names), direction]
             packets.add_metric(values, count.packets)

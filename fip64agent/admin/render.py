@@ -3,19 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+from fip64agent.admin.tables import folded, wrapped
 
 _HEADINGS = (("error", "Wrong:"), ("warning", "Look at:"), ("pending", "Pending:"))
 _NAMES = {"uplink": "uplinks", "tenant": "tenants", "fip": "floating IPs"}
 _SHOWN = 20
 """Problems of one severity, and details of one problem, that are told."""
 _MARKS = {"ok": "ok", "note": "note", "stop": "STOP", "not reached": "-"}
-
-
-def printable(text: str) -> str:
-    """Return `text` without characters that steer a terminal: names are what tenants chose."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def duration(seconds: float) -> str:
@@ -33,10 +30,11 @@ def duration(seconds: float) -> str:
     return " ".join(parts)
 
 
-def status(answer: dict[str, Any]) -> str:
-    """What is wrong first, then counts, then the agent itself."""
-    return "\n".join([_summary(answer), "", *_problems(answer["problems"]), *_counts(answer["objects"]), "",
-                      *_agent(answer)]) + "\n"
+def status(answer: dict[str, Any], width: int | None = None) -> str:
+    """What is wrong first, then counts, then the agent itself. `width`: see tables."""
+    lines = [_summary(answer), "", *_problems(answer["problems"]), *_counts(answer["objects"]), "",
+             *_agent(answer)]
+    return folded("\n".join(lines) + "\n", width)
 
 
 def _summary(answer: dict[str, Any]) -> str:
@@ -66,6 +64,7 @@ def _problems(problems: list[dict[str, Any]]) -> Iterator[str]:
             for problem in found[:_SHOWN]:
                 yield f"  - {problem['text']}" + (":" if problem["details"] else "")
                 yield from _shortened(problem["details"], "      ", "fip64ctl status -f yaml")
+                yield from (f"      {sentence}" for sentence in problem["suffering"])
             if len(found) > _SHOWN:
                 yield f"  - and {len(found) - _SHOWN} more: fip64ctl fip list, uplink list, status -f yaml"
             yield ""
@@ -121,7 +120,35 @@ def _translator(kind: str, details: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def diff(changes: list[dict[str, Any]]) -> str:
+# -- lists ----------------------------------------------------------------------------------
+
+
+def reasons(rows: Sequence[dict[str, Any]], nouns: tuple[str, str], width: int | None) -> list[str]:
+    """Return what is said below a list: how many there are, and each reason once.
+
+    The states in `rows` get the number of their reason. rows: with state, reason, alike and cause. nouns: of
+    one object and of many.
+    """
+    states: dict[str, int] = {}
+    groups: dict[tuple[str, str, str | None], list[dict[str, Any]]] = {}
+    for row in rows:
+        states[row["state"]] = states.get(row["state"], 0) + 1
+        if row["reason"]:
+            groups.setdefault((row["state"], row["alike"] or row["reason"], row["cause"]), []).append(row)
+    counts = ", ".join(f"{count} {state}" for state, count in states.items())
+    lines = [f"{_number(len(rows), *nouns)}{counts and ': '}{counts}"]
+    for number, ((state, reason, cause), those) in enumerate(groups.items(), 1):
+        if len({row["reason"] for row in those}) == 1:
+            reason = those[0]["reason"]
+        for row in those:
+            row["state"] = f"{state} ({number})"
+        because = f", {cause.removeprefix('room ')} is at fault" if cause else ""
+        lines += ["", f"({number}) {state}, {_number(len(those), *nouns)}{because}:"]
+        lines += [f"    {line}" for line in wrapped(reason, None if width is None else width - 4)]
+    return folded("\n".join(lines), width).split("\n")
+
+
+def diff(changes: list[dict[str, Any]], width: int | None = None) -> str:
     """One line a change."""
     if not changes:
         return "nothing to change\n"
@@ -129,10 +156,11 @@ def diff(changes: list[dict[str, Any]]) -> str:
              for change in changes]
     counts = ", ".join(_number(sum(change["action"] == action for change in changes), f"to {action}",
                                f"to {action}") for action in ("create", "update", "remove"))
-    return "\n".join([*lines, "", f"{_number(len(changes), 'change', 'changes')}: {counts}"]) + "\n"
+    return folded("\n".join([*lines, "", f"{_number(len(changes), 'change', 'changes')}: {counts}"]) + "\n",
+                  width)
 
 
-def trace(answer: dict[str, Any]) -> str:
+def trace(answer: dict[str, Any], width: int | None = None) -> str:
     """The steps, each with what was looked at, and the verdict last."""
     steps = answer["steps"]
     lines = [f"From client {answer['client'] or '?'} to {answer['floating_ip_address']} "
@@ -147,7 +175,7 @@ def trace(answer: dict[str, Any]) -> str:
     else:
         number, step = stop
         lines.append(f"Verdict: stops at step {number} ({step['title']}): {step['detail']}")
-    return "\n".join([*lines, *_seen(answer)]) + "\n"
+    return folded("\n".join([*lines, *_seen(answer)]) + "\n", width)
 
 
 def _seen(answer: dict[str, Any]) -> Iterator[str]:

@@ -3,58 +3,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 import os
 import platform
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from ipaddress import IPv6Address, IPv6Network
 from typing import Any
 
 import fip64agent
-from fip64agent import hub
-from fip64agent.admin.render import printable
-from fip64agent.admin.state import DOWN, KINDS, STATES, State, States, describe
-from fip64agent.plan.desired import ACTIVE, ERROR, PENDING, Gateway, Mapping64, Uplink
-from fip64agent.reconcile.place import NOT_ASKED
+from fip64agent.admin.answers import breathing, plain, timestamp
+from fip64agent.admin.problems import WARNING, survey
+from fip64agent.admin.state import State, States, describe
+from fip64agent.plan.desired import ACTIVE, Gateway, Mapping64, ObjectKey, Uplink
 
-WARNING = "warning"
-"""Severity of what somebody should look at, but no object suffers from."""
-_BREATH = 500
-"""Rows made before other greenthreads get a turn."""
-_NAMED = 100
-"""Objects that a problem names, of those that share it."""
 _COMPONENTS = ("os-ken", "eventlet", "pyroute2", "ovsdbapp")
-
-
-def plain(value: Any) -> Any:
-    """Turn dataclasses, mappings, sequences and addresses into what JSON knows."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if dataclasses.is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {name if isinstance(name, str) else " ".join(map(str, name)): plain(item)
-                for name, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    return str(value)
-
-
-def timestamp(seconds: float | None) -> str | None:
-    """Seconds since the epoch as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds is not None else None
-
-
-def breathing(rows: Iterable) -> Iterable:
-    """Yield the rows and let other greenthreads work in between."""
-    for number, row in enumerate(rows):
-        if number % _BREATH == _BREATH - 1:
-            hub.sleep(0)
-        yield row
 
 
 # -- status ---------------------------------------------------------------------------------
@@ -63,15 +25,7 @@ def breathing(rows: Iterable) -> Iterable:
 def status(agent) -> dict[str, Any]:
     """What is wrong, counts, versions, times."""
     states = States.now(agent)
-    counts = {kind: dict.fromkeys(STATES, 0) for kind in KINDS}
-    groups: dict[tuple[str, State], list[str]] = defaultdict(list)
-    for kind in KINDS:
-        for name, state in breathing(states.all(kind)):
-            counts[kind][state.state] += 1
-            if state.state not in (ACTIVE, DOWN):
-                groups[kind, _shared(states, kind, name, state)].append(name)
-    problems = [*_agent_problems(agent, states), *_object_problems(states, groups)]
-    problems.sort(key=lambda problem: (ERROR, WARNING, PENDING).index(problem["severity"]))
+    counts, problems = survey(agent, states)
     worst = next((problem["severity"] for problem in problems if problem["severity"] != WARNING), ACTIVE)
     loop, error = agent.loop, agent.topology_error
     return {
@@ -110,14 +64,6 @@ def _translator(agent) -> dict[str, Any]:
             "down": agent.rooms["translator"].ready()}
 
 
-def _shared(states: States, kind: str, name: str, state: State) -> State:
-    """Make the reason the same for all floating IPs that wait for the like, each for its own port."""
-    fip = states.topology.floatingips.get(name) if kind == Mapping64.kind else None
-    if fip is None or fip.port_id is None or state.state != PENDING:
-        return state
-    return State(state.state, state.reason.replace(f"port {fip.port_id}", "its port"))
-
-
 def versions() -> dict[str, str]:
     """Versions of the agent and of what it is made of."""
     result = {"fip64agent": fip64agent.__version__, "python": platform.python_version()}
@@ -134,73 +80,17 @@ def metrics_url(agent) -> str | None:
     return agent.metrics.url if agent.metrics is not None else None
 
 
-def _problem(severity: str, kind: str, text: str, reason: str, objects: Iterable[str] = (),
-             details: Iterable[str] = ()) -> dict[str, Any]:
-    names = list(objects)
-    return {"severity": severity, "kind": kind, "text": text, "details": list(details), "reason": reason,
-            "objects": names[:_NAMED], "count": len(names)}
-
-
-def _agent_problems(agent, states: States) -> Iterable[dict[str, Any]]:
-    """What is wrong with the agent as a whole."""
-    if error := agent.topology_error:
-        loaded = timestamp(agent.topology_loaded_at)
-        kept = f"the last good one, of {loaded}, stays in force" if loaded else "none is in force"
-        faults = [str(fault) for fault in error.problems]
-        yield _problem(ERROR, "topology", f"the topology in {agent.topology_path} is refused; {kept}",
-                       "refused", details=faults)
-    elif agent.topology_loaded_at is None:
-        yield _problem(PENDING, "topology", f"no topology was read yet from {agent.topology_path}",
-                       "not read yet")
-    for room, reason in states.blocked.items():
-        first = reason == NOT_ASKED
-        yield _problem(PENDING if first else ERROR, "room",
-                       f"{room} cannot work now: {reason}; nothing is changed there until it can"
-                       if not first else f"{room} waits for the first pass", reason, [room])
-    if "translator" not in states.blocked and (trouble := agent.rooms["translator"].healthy()):
-        yield _problem(ERROR, "translator", f"translator: {trouble}", trouble)
-    if not agent.loop.alive:
-        yield _problem(ERROR, "loop", "the reconcile loop shows no sign of life: restart the agent, "
-                       "traffic is not touched by that", "no sign of life")
-    for failure in states.failures:
-        if failure.removing and states.desired.find(tuple(failure.item.owner)) is None:
-            yield _problem(ERROR, "leftover", f"left behind: {describe(failure)}", failure.reason)
-    if agent.metrics is not None and agent.metrics.problem:
-        yield _problem(WARNING, "metrics", agent.metrics.problem, agent.metrics.problem)
-
-
-_NOUNS = {"uplink": ("uplink", "uplinks"), "tenant": ("tenant", "tenants"),
-          "fip": ("floating IP", "floating IPs")}
-
-
-def _object_problems(states: States,
-                     groups: Mapping[tuple[str, State], list[str]]) -> Iterable[dict[str, Any]]:
-    """One problem for all objects of a kind that share the state and the reason."""
-    for (kind, state), names in groups.items():
-        shown = ", ".join(label(states, kind, name) for name in names[:5])
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        noun = _NOUNS[kind][0] if len(names) == 1 else f"{len(names)} {_NOUNS[kind][1]}"
-        verb = "in error" if state.state == ERROR else "pending"
-        yield _problem(state.state, kind, f"{noun} {verb}: {shown}{more}: {state.reason}", state.reason,
-                       names)
-
-
-def label(states: States, kind: str, name: str) -> str:
-    """What an operator calls the object: a floating IP's address, else name and id."""
-    topology = states.topology
-    if kind == Mapping64.kind:
-        fip = topology.floatingips.get(name)
-        return str(fip.floating_ip_address) if fip else name
-    resource = (topology.ports if kind == Uplink.kind else topology.routers).get(name)
-    return f"{printable(resource.name)} ({name})" if resource and resource.name else name
-
-
 # -- objects --------------------------------------------------------------------------------
 
 
 def _name(resource, resource_id: str | None) -> str:
     """What people call it: its name, else its id."""
     return (resource.name if resource else "") or resource_id or ""
+
+
+def _cause(state: State, key: ObjectKey) -> str | None:
+    """Return what is at fault: ``uplink <id>``, ``tenant <id>``, ``host``, ``room <name>``; None: itself."""
+    return " ".join(state.cause) if state.cause not in (None, key) else None
 
 
 def uplinks(agent) -> list[dict[str, Any]]:
@@ -222,7 +112,8 @@ def _uplink(states: States, name: str, state: State) -> dict[str, Any]:
         "addresses": plain(uplink.addresses) if uplink else [],
         "veth": uplink.veth if uplink else None,
         "veth_ofport": uplink.veth_ofport if uplink else None,
-        "state": state.state, "reason": state.reason,
+        "state": state.state, "reason": state.reason, "cause": _cause(state, (Uplink.kind, name)),
+        "alike": state.alike,
     }
 
 
@@ -246,7 +137,8 @@ def _fip(states: States, name: str, state: State) -> dict[str, Any]:
         "router_id": router_id, "router": _name(router, router_id),
         "port_id": port_id, "port": _name(port, port_id),
         "uplink_id": mapping.uplink_id if mapping else None,
-        "state": state.state, "reason": state.reason,
+        "state": state.state, "reason": state.reason, "cause": _cause(state, (Mapping64.kind, name)),
+        "alike": state.alike,
     }
 
 
@@ -266,6 +158,7 @@ def fip(agent, fip_id: str) -> dict[str, Any]:
     """All there is to know about one floating IP."""
     states = States.now(agent)
     result = _fip(states, fip_id, states.fip(fip_id))
+    del result["alike"]  # there are no others beside it
     mapping = states.desired.mappings.get(fip_id)
     if mapping is None:
         return result

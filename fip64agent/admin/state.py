@@ -2,7 +2,8 @@
 """The state of every object - active, pending, error or down - and the reason. Pure.
 
 An object is as good as the worst of what it stands on: a floating IP stands on its own flows, on
-its VM port's, on its tenant, its uplink and the host. The reason names the one that is at fault.
+its VM port's, on its tenant, its uplink and the host. The reason says what is wrong with the one that is at
+fault, and `cause` which one that is: what many stand on is told once, with the number of those that suffer.
 """
 
 from __future__ import annotations
@@ -39,8 +40,13 @@ class State:
     state: str
     """One of STATES."""
     reason: str = ""
+    cause: ObjectKey | None = dataclasses.field(default=None, compare=False)
+    """What is at fault: an object's key, ("room", name) when a room cannot work; None: the object itself."""
+    alike: str = dataclasses.field(default="", compare=False)
+    """The reason without what is this object's own, when others may have the like; "": the reason."""
 
 
+ROOM = "room"
 _ACTIVE = State(ACTIVE)
 
 
@@ -132,24 +138,34 @@ class States:
         """State of an uplink or a tenant; computed once, as many floating IPs stand on it."""
         if (state := self._bases.get(key)) is None:
             obj = self.desired.find(key)
-            found = [self._problem(key), self._failure(key), self._failure((Host.kind,))]
+            hosts = (Host.kind,)
+            found = [self._problem(key), self._failure(key), _because_of(hosts, self._failure(hosts))]
             if obj is not None:
                 found.append(self._waiting(*filter(None, (self.desired.host, obj))))
             elif found[0] is None:
                 found.append(State(PENDING, f"{key[0]} {key[1]} is not in the plan"))
-            state = self._bases[key] = _worst(*found)
+            state = self._bases[key] = _because_of(key, _worst(*found))
         return state
 
     def _problem(self, key: ObjectKey) -> State | None:
         problem = self.desired.problems.get(key)
-        return State(problem.state, problem.reason) if problem else None
+        if problem is None:
+            return None
+        fip = self.topology.floatingips.get(key[1]) if key[0] == Mapping64.kind else None
+        alike = ""
+        if fip is not None and fip.port_id is not None and problem.state == PENDING:
+            alike = problem.reason.replace(f"port {fip.port_id} ", "its port ")
+        return State(problem.state, problem.reason, alike=alike)
 
     def _failure(self, key: ObjectKey) -> State | None:
         failures = self._failed.get(key)
         if not failures:
             return None
         more = f" (and {len(failures) - 1} more failures)" if len(failures) > 1 else ""
-        return State(ERROR, describe(failures[0]) + more)
+        first = failures[0]
+        verb = "remove" if first.removing else "install"
+        return State(ERROR, describe(first) + more,
+                     alike=f"{first.room} cannot {verb} what is theirs: {first.reason}")
 
     def _waiting(self, *objects: PlanObject) -> State | None:
         """Return what objects of the plan that did not fail still wait for."""
@@ -161,7 +177,7 @@ class States:
                     tenant = self.desired.tenants.get(obj.router_id)
                     return self._unopened(tenant.interface if tenant else "of the downlink")
         for room, reason in self.blocked.items():
-            return State(PENDING, f"{room}: {reason}")
+            return State(PENDING, f"{room}: {reason}", (ROOM, room))
         if not all(self._carried_out(obj) for obj in objects):
             return State(PENDING, "is being installed")
         return None
@@ -171,7 +187,7 @@ class States:
         if interface and interface.error:
             return State(ERROR, f"Open vSwitch cannot open interface {name}: {interface.error}")
         for room, reason in self.blocked.items():
-            return State(PENDING, f"{room}: {reason}")
+            return State(PENDING, f"{room}: {reason}", (ROOM, room))
         return State(PENDING, f"waits for Open vSwitch to open interface {name}")
 
     @staticmethod
@@ -179,6 +195,13 @@ class States:
         if fip is not None and fip.port_id is None:
             return State(DOWN, "not associated with a port")
         return State(PENDING, "not in the plan of this host yet")
+
+
+def _because_of(key: ObjectKey, state: State | None) -> State | None:
+    """Return the state with what is at fault, unless that was known before."""
+    if state is None or state.state == ACTIVE or state.cause is not None:
+        return state
+    return dataclasses.replace(state, cause=key)
 
 
 def _worst(*found: State | None) -> State:

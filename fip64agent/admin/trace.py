@@ -11,7 +11,7 @@ import dataclasses
 from ipaddress import IPv6Address
 from typing import Any
 
-from fip64agent.admin import ovstrace, packets, report
+from fip64agent.admin import ovstrace, packets, problems, report
 from fip64agent.admin.state import States
 from fip64agent.exceptions import Fip64Error, NotReady
 from fip64agent.plan.desired import ACTIVE, Mapping64, Tenant, Uplink
@@ -227,7 +227,7 @@ def trace(agent, fip_id: str, client: str | None = None, live: float | None = No
             problem = str(error)
     return {
         "fip": fip_id,
-        "floating_ip_address": report.label(walk.states, Mapping64.kind, fip_id),
+        "floating_ip_address": problems.label(walk.states, Mapping64.kind, fip_id),
         "fixed_ip_address": str(walk.mapping.fixed_ip) if walk.mapping else None,
         "client": str(walk.client) if walk.client else None,
         "reachable": all(step.result in (OK, NOTE) for step in steps),

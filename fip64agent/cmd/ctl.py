@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any
 
 from cliff.app import App
-from cliff.columns import FormattableColumn
 from cliff.command import Command
 from cliff.commandmanager import CommandManager
 from cliff.lister import Lister
@@ -17,6 +15,7 @@ from cliff.show import ShowOne
 import fip64agent
 from fip64agent.admin import render
 from fip64agent.admin.client import DEFAULT_CONFIG, Client, Refused, Unreachable, socket_from
+from fip64agent.cmd.output import Plain, cell, width_of
 
 DESCRIPTION = """Shows what fip64-agent on this host does, what is wrong, and why. It changes nothing: the
 topology source decides what there is. Start with "fip64ctl status"; then "fip64ctl trace <floating IP>"."""
@@ -25,36 +24,6 @@ EXIT_OK, EXIT_WRONG, EXIT_CHANGES, EXIT_UNREACHABLE = 0, 1, 2, 3
 _MACHINE = ("json", "yaml")
 FEATURES = ("default", "redirect", "neighbor", "deliver", "back", "arp", "guard")
 """As switch.pipeline names them, which takes too long to import here."""
-
-
-class _List(FormattableColumn):
-    def human_readable(self) -> str:
-        return ", ".join(map(str, self._value))
-
-
-class _Attributes(FormattableColumn):
-    def human_readable(self) -> str:
-        return "\n".join(f"{name}={value}" for name, value in self._value.items() if name != "maps")
-
-
-class _Odd(FormattableColumn):
-    def human_readable(self) -> str:
-        return "\n".join(map(render.printable, self._value.split("\n")))
-
-
-class _Nothing(FormattableColumn):
-    def human_readable(self) -> str:
-        return ""
-
-
-def _cell(value: Any) -> Any:
-    if value is None:
-        return _Nothing(value)
-    if isinstance(value, dict):
-        return _Attributes(value)
-    if isinstance(value, str) and not value.isprintable():
-        return _Odd(value)
-    return _List(value) if isinstance(value, list) else value
 
 
 class _Asking(Command):
@@ -78,10 +47,17 @@ class _Asking(Command):
 
 
 class _Table(_Asking, Lister):
-    """A list of objects; `short` are the columns of a table without --long, json and yaml have all."""
+    """A list of objects; `short` are the columns without --long, json and yaml have all.
+
+    A table for people has them in the order of `seen`. `below`: columns of long text. `nouns`: of one object
+    and of many, where objects have a state and a reason: each reason is told once, below the table.
+    """
 
     columns: tuple[str, ...] = ()
     short: tuple[str, ...] = ()
+    seen: tuple[str, ...] = ()
+    below: tuple[str, ...] = ()
+    nouns: tuple[str, str] = ("row", "rows")
 
     def get_parser(self, prog_name: str):
         parser = super().get_parser(prog_name)
@@ -94,21 +70,37 @@ class _Table(_Asking, Lister):
         raise NotImplementedError
 
     def take_action(self, parsed_args):
+        rows = self.rows(parsed_args)
+        if parsed_args.formatter == "table" and not parsed_args.columns:
+            return self._for_people(parsed_args, rows)
+        if parsed_args.formatter == "table":
+            self.formatter = Plain(self.below)
         all_of_them = not self.short or parsed_args.long or parsed_args.formatter in _MACHINE \
             or parsed_args.columns
         columns = self.columns if all_of_them else self.short
-        return columns, [[_cell(row[column]) for column in columns] for row in self.rows(parsed_args)]
+        return columns, [[cell(row[column]) for column in columns] for row in rows]
+
+    def _for_people(self, parsed_args, rows: list[dict[str, Any]]):
+        columns = self.seen or self.columns
+        if self.short and parsed_args.long:
+            columns += tuple(column for column in self.columns if column not in columns)
+        after = [] if rows else [f"no {self.nouns[1]}"]
+        if rows and "reason" in self.columns:
+            columns = tuple(column for column in columns if column not in ("reason", "cause"))
+            after = ["", *render.reasons(rows, self.nouns, width_of(self.app.stdout, parsed_args))]
+        self.formatter = Plain(self.below, after)
+        return columns, [[cell(row[column]) for column in columns] for row in rows]
 
 
 class _Text(_Asking):
     """In place of a table, an answer is shown as text."""
 
-    def text(self, answer: Any) -> str:
+    def text(self, answer: Any, width: int | None) -> str:
         raise NotImplementedError
 
     def produce_output(self, parsed_args, column_names, data) -> int:
         if parsed_args.formatter == "table" and not parsed_args.columns:
-            self.app.stdout.write(self.text(self.answer))
+            self.app.stdout.write(self.text(self.answer, width_of(self.app.stdout, parsed_args)))
             return 0
         return super().produce_output(parsed_args, column_names, data)
 
@@ -116,7 +108,12 @@ class _Text(_Asking):
 class _Record(_Asking, ShowOne):
     def shown(self, answer: dict[str, Any]):
         self.answer = answer
-        return tuple(answer), [_cell(value) for value in answer.values()]
+        return tuple(answer), [cell(value) for value in answer.values()]
+
+    def produce_output(self, parsed_args, column_names, data) -> int:
+        if parsed_args.formatter == "table":
+            self.formatter = Plain()
+        return super().produce_output(parsed_args, column_names, data)
 
 
 class Status(_Text, _Record):
@@ -126,8 +123,8 @@ class Status(_Text, _Record):
     3 the agent cannot be reached.
     """
 
-    def text(self, answer: Any) -> str:
-        return render.status(answer)
+    def text(self, answer: Any, width: int | None) -> str:
+        return render.status(answer, width)
 
     def take_action(self, parsed_args):
         answer = self.ask("status")
@@ -140,8 +137,11 @@ class UplinkList(_Table):
     """List the uplinks: router ports with IPv6 addresses that are bound on this host."""
 
     columns = ("port_id", "port", "network_id", "network", "router_id", "interface", "ofport", "addresses",
-               "veth", "veth_ofport", "state", "reason")
+               "veth", "veth_ofport", "state", "reason", "cause")
     short = ("port_id", "network", "interface", "addresses", "veth", "state", "reason")
+    seen = ("port_id", "state", "addresses", "interface", "veth", "network")
+    below = ("reason",)
+    nouns = ("uplink", "uplinks")
 
     def rows(self, parsed_args):
         return self.ask("uplinks")
@@ -155,8 +155,11 @@ class FipList(_Table):
     """
 
     columns = ("id", "floating_ip_address", "fixed_ip_address", "router_id", "router", "port_id", "port",
-               "uplink_id", "state", "reason")
+               "uplink_id", "state", "reason", "cause")
     short = ("id", "floating_ip_address", "fixed_ip_address", "router", "port", "state", "reason")
+    seen = ("floating_ip_address", "state", "fixed_ip_address", "router", "port", "id")
+    below = ("reason",)
+    nouns = ("floating IP", "floating IPs")
 
     def get_parser(self, prog_name: str):
         parser = super().get_parser(prog_name)
@@ -188,6 +191,8 @@ class ClientList(_Table):
 
     columns = ("router_id", "router", "client", "pool_address", "static", "last_seen", "idle_seconds")
     short = ("router", "client", "pool_address", "static", "idle_seconds")
+    seen = ("client", "pool_address", "static", "idle_seconds", "router")
+    nouns = ("client binding", "client bindings")
 
     def get_parser(self, prog_name: str):
         parser = super().get_parser(prog_name)
@@ -205,6 +210,8 @@ class PlanShow(_Table):
     """Show what should be installed on this host, object by object, as plan() made it."""
 
     columns = ("kind", "id", "attributes")
+    below = ("attributes",)
+    nouns = ("object in the plan", "objects in the plan")
 
     def rows(self, parsed_args):
         return self.ask("plan")["objects"]
@@ -219,8 +226,8 @@ class Diff(_Text, _Table):
 
     columns = ("room", "action", "object", "what")
 
-    def text(self, answer: Any) -> str:
-        return render.diff(answer)
+    def text(self, answer: Any, width: int | None) -> str:
+        return render.diff(answer, width)
 
     def rows(self, parsed_args):
         self.answer = self.ask("diff")["changes"]
@@ -235,6 +242,9 @@ class FlowList(_Table):
     columns = ("table", "table_name", "priority", "feature", "object", "packets", "bytes", "match", "actions",
                "cookie")
     short = ("table_name", "priority", "feature", "packets", "match", "actions")
+    seen = short
+    below = ("match", "actions")
+    nouns = ("flow", "flows")
 
     def get_parser(self, prog_name: str):
         parser = super().get_parser(prog_name)
@@ -263,8 +273,8 @@ class Trace(_Text, _Record):
                             help="wait for real packets of the floating IP, 30 s at most (translator vpp)")
         return parser
 
-    def text(self, answer: Any) -> str:
-        return render.trace(answer)
+    def text(self, answer: Any, width: int | None) -> str:
+        return render.trace(answer, width)
 
     def take_action(self, parsed_args):
         answer = self.ask("trace", fip=parsed_args.fip, client=parsed_args.client, live=parsed_args.live)
@@ -351,7 +361,6 @@ class Ctl(App):
 
 
 def main(argv: list[str] | None = None) -> int:
-    os.environ.setdefault("CLIFF_FIT_WIDTH", "1")  # tables as wide as the terminal, on a terminal
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.reconfigure(errors="backslashreplace")  # a name that this locale cannot show
     return Ctl().run(sys.argv[1:] if argv is None else argv)

@@ -67,7 +67,7 @@ def test_a_plan_with_failures_is_not_called_carried_out(agent):
 
 def test_a_status_with_very_many_problems_stays_readable(agent):
     answer = report.status(agent)
-    answer["problems"] = [{"severity": "error", "text": f"problem {number}", "details": []}
+    answer["problems"] = [{"severity": "error", "text": f"problem {number}", "details": [], "suffering": []}
                           for number in range(500)]
     lines = render.status(answer).splitlines()
     assert lines[0] == "fip64-agent on node-1: 500 things are wrong"

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong, as sentences: each fault once, with the number of objects that suffer from it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fip64agent.admin.answers import breathing, timestamp
+from fip64agent.admin.state import DOWN, KINDS, ROOM, STATES, States, describe
+from fip64agent.admin.tables import printable
+from fip64agent.plan.desired import ACTIVE, ERROR, PENDING, Mapping64, Uplink
+from fip64agent.reconcile.place import NOT_ASKED
+
+WARNING = "warning"
+"""Severity of what somebody should look at, but no object suffers from."""
+_NAMED = 100
+"""Objects that a problem names for programs, of those that share it."""
+_SHOWN = 5
+"""Objects that its sentence names."""
+
+
+@dataclasses.dataclass(slots=True)
+class Fault:
+    """The objects of one kind that are at fault for one reason, and those that stand on them."""
+
+    objects: list[str] = dataclasses.field(default_factory=list)
+    sufferers: dict[str, list[str]] = dataclasses.field(default_factory=lambda: defaultdict(list))
+    """Ids by kind."""
+    reasons: set[str] = dataclasses.field(default_factory=set)
+    alike: str = ""
+    """What is alike in the reasons."""
+
+    @property
+    def reason(self) -> str:
+        """The one that all have, or what is alike."""
+        return next(iter(self.reasons)) if len(self.reasons) == 1 else self.alike
+
+
+def survey(agent, states: States) -> tuple[dict[str, dict[str, int]], list[dict[str, Any]]]:
+    """Return how many objects of each kind are in which state, and the problems, the worst first."""
+    counts = {kind: dict.fromkeys(STATES, 0) for kind in KINDS}
+    faults: dict[tuple[str, str, str], Fault] = defaultdict(Fault)
+    """By kind of what is at fault, state, and what is alike in the reasons."""
+    for kind in KINDS:
+        for name, state in breathing(states.all(kind)):
+            counts[kind][state.state] += 1
+            if state.state not in (ACTIVE, DOWN):
+                cause = state.cause or (kind, name)
+                alike = state.alike or state.reason
+                fault = faults[cause[0], state.state, alike]
+                fault.alike = alike
+                fault.reasons.add(state.reason)
+                (fault.objects if cause == (kind, name) else fault.sufferers[kind]).append(name)
+    problems = [*_agent_problems(agent, states, faults), *_object_problems(states, faults)]
+    problems.sort(key=lambda problem: (ERROR, WARNING, PENDING).index(problem["severity"]))
+    return counts, problems
+
+
+def _problem(severity: str, kind: str, text: str, reason: str, objects: Iterable[str] = (),
+             details: Iterable[str] = (), suffering: Iterable[str] = (),
+             sufferers: Mapping[str, list[str]] | None = None) -> dict[str, Any]:
+    names = list(objects)
+    return {"severity": severity, "kind": kind, "text": text, "details": list(details), "reason": reason,
+            "objects": names[:_NAMED], "count": len(names), "suffering": list(suffering),
+            "sufferers": {each: {"objects": ids[:_NAMED], "count": len(ids)}
+                          for each, ids in (sufferers or {}).items()}}
+
+
+def _suffering(states: States, fault: Fault, verb: tuple[str, str]) -> Iterable[str]:
+    """Say for each kind how many suffer from a fault, and name some. `verb`: of one and of many."""
+    for kind, names in fault.sufferers.items():
+        noun = _NOUNS[kind][0] if len(names) == 1 else f"{len(names)} {_NOUNS[kind][1]}"
+        yield f"{noun} {verb[len(names) != 1]}: {_some(states, kind, names)}"
+
+
+def _some(states: States, kind: str, names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(label(states, kind, name) for name in names[:_SHOWN]) + more
+
+
+def _agent_problems(agent, states: States,
+                    faults: Mapping[tuple[str, str, str], Fault]) -> Iterable[dict[str, Any]]:
+    """What is wrong with the agent as a whole."""
+    if error := agent.topology_error:
+        loaded = timestamp(agent.topology_loaded_at)
+        kept = f"the last good one, of {loaded}, stays in force" if loaded else "none is in force"
+        said = [str(fault) for fault in error.problems]
+        yield _problem(ERROR, "topology", f"the topology in {agent.topology_path} is refused; {kept}",
+                       "refused", details=said)
+    elif agent.topology_loaded_at is None:
+        yield _problem(PENDING, "topology", f"no topology was read yet from {agent.topology_path}",
+                       "not read yet")
+    for room, reason in states.blocked.items():
+        first = reason == NOT_ASKED
+        fault = faults.get((ROOM, PENDING, f"{room}: {reason}"), Fault())
+        yield _problem(PENDING if first else ERROR, ROOM,
+                       f"{room} cannot work now: {reason}; nothing is changed there until it can"
+                       if not first else f"{room} waits for the first pass", reason, [room],
+                       suffering=_suffering(states, fault, ("waits for it", "wait for it")),
+                       sufferers=fault.sufferers)
+    if "translator" not in states.blocked and (trouble := agent.rooms["translator"].healthy()):
+        yield _problem(ERROR, "translator", f"translator: {trouble}", trouble)
+    if not agent.loop.alive:
+        yield _problem(ERROR, "loop", "the reconcile loop shows no sign of life: restart the agent, "
+                       "traffic is not touched by that", "no sign of life")
+    for failure in states.failures:
+        if failure.removing and states.desired.find(tuple(failure.item.owner)) is None:
+            yield _problem(ERROR, "leftover", f"left behind: {describe(failure)}", failure.reason)
+    if agent.metrics is not None and agent.metrics.problem:
+        yield _problem(WARNING, "metrics", agent.metrics.problem, agent.metrics.problem)
+
+
+_NOUNS = {"uplink": ("uplink", "uplinks"), "tenant": ("tenant", "tenants"),
+          "fip": ("floating IP", "floating IPs")}
+
+
+def _object_problems(states: States,
+                     faults: Mapping[tuple[str, str, str], Fault]) -> Iterable[dict[str, Any]]:
+    """One problem for all objects of a kind that share state and reason, and for what suffers from them."""
+    for (kind, state, _alike), fault in faults.items():
+        if kind == ROOM:
+            continue
+        names, reason = fault.objects, fault.reason
+        verb = "in error" if state == ERROR else "pending"
+        if names:
+            noun = _NOUNS[kind][0] if len(names) == 1 else f"{len(names)} {_NOUNS[kind][1]}"
+            text = f"{noun} {verb}: {_some(states, kind, names)}: {reason}"
+        else:  # what all stand on is no object that somebody lists
+            text = f"{kind} {verb}: {reason}"
+        yield _problem(state, kind, text, reason, names,
+                       suffering=_suffering(states, fault, ("suffers from it", "suffer from it")),
+                       sufferers=fault.sufferers)
+
+
+def label(states: States, kind: str, name: str) -> str:
+    """What an operator calls the object: a floating IP's address, else name and id."""
+    topology = states.topology
+    if kind == Mapping64.kind:
+        fip = topology.floatingips.get(name)
+        return str(fip.floating_ip_address) if fip else name
+    resource = (topology.ports if kind == Uplink.kind else topology.routers).get(name)
+    return f"{printable(resource.name)} ({name})" if resource and resource.name else name

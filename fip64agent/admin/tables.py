@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Columns and lines of text that fit a terminal. Pure: used by fip64ctl, so it imports little.
+
+Columns are as wide as what is in them, and nothing in them is cut or wrapped. Those that do not fit beside
+the others follow on further lines of the same row. Text of any length has lines of its own. `width`:
+characters of the terminal; None: there is none, so lines may have any length.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+NARROWEST = 60
+"""Characters that are used even if a terminal has fewer: then the terminal breaks the lines."""
+_GAP, _INDENT = "  ", "    "
+_LABEL = re.compile(r" *(?:- |(?:\S+(?: \S+)? {2,})+|\(\d+\) )?")
+"""What a line begins with that is followed by text: a list's mark, words in columns."""
+
+
+def cells(text: str) -> int:
+    """Return how many characters of a terminal's line `text` takes."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+               for char in text)
+
+
+def printable(text: str) -> str:
+    """Return `text` without characters that steer a terminal: names are what tenants chose."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def wrapped(text: str, width: int | None) -> list[str]:
+    """Break `text` between words. A word that is longer than a line is broken behind a comma, or anywhere."""
+    if width is None or cells(text) <= width:
+        return [text]
+    lines, line = [], ""
+    for word in text.split():
+        if line and cells(line) + 1 + cells(word) <= width:
+            line += " " + word
+            continue
+        if line:
+            lines.append(line)
+        while cells(word) > width:
+            head = _head(word, width)
+            lines.append(head)
+            word = word[len(head):]
+        line = word
+    return [*lines, line] if line or not lines else lines
+
+
+def _head(word: str, width: int) -> str:
+    """Return as much of the word as fits, and one character at least."""
+    end = 1
+    while end < len(word) and cells(word[:end + 1]) <= width:
+        end += 1
+    return word[:word.rfind(",", 0, end) + 1] or word[:end]
+
+
+def folded(text: str, width: int | None) -> str:
+    """Break the lines of a text; what a line begins with hangs out to the left."""
+    if width is None:
+        return text
+    width = max(width, NARROWEST)
+    lines: list[str] = []
+    for line in text.split("\n"):
+        if cells(line) <= width:
+            lines.append(line)
+            continue
+        label = _LABEL.match(line)[0]
+        if cells(label) > width // 2:
+            label = re.match(" *", line)[0][:width // 2]
+        first, *others = wrapped(line[len(label):], width - cells(label))
+        lines += [label + first, *(" " * cells(label) + other for other in others)]
+    return "\n".join(lines)
+
+
+def fields(names: Sequence[str], values: Sequence[str], width: int | None) -> Iterator[str]:
+    """Return a line for each field, more when its value has more lines or is long."""
+    return _fields(names, values, None if width is None else max(width, NARROWEST))
+
+
+def _fields(names: Sequence[str], values: Sequence[str], width: int | None) -> Iterator[str]:
+    indent = max(map(cells, names), default=0) + len(_GAP)
+    for name, value in zip(names, values, strict=True):
+        label = name
+        for part in value.split("\n"):
+            for line in wrapped(part, None if width is None else width - indent):
+                yield f"{label:{indent}}{line}".rstrip()
+                label = ""
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None,
+          below: Sequence[str] = ()) -> Iterator[str]:
+    """Yield the lines of a table. `below`: columns of long text, which has lines of its own under its row."""
+    width = None if width is None else max(width, NARROWEST)
+    beside = [number for number, name in enumerate(columns) if name not in below]
+    widths = {number: max([cells(columns[number]), *(cells(row[number]) for row in rows)])
+              for number in beside}
+    lines = _placed(beside, widths, width)
+    for number, line in enumerate(lines):
+        yield from _line([columns[each] for each in line], [widths[each] for each in line], number, width)
+    if lines:
+        yield from _line(["-" * widths[each] for each in lines[0]], [widths[each] for each in lines[0]], 0,
+                         width)
+    for row in rows:
+        for number, line in enumerate(lines):
+            yield from _line([row[each] for each in line], [widths[each] for each in line], number, width)
+        under = [(name, value) for name, value in zip(columns, row, strict=True) if name in below and value]
+        for line in _fields([name for name, _ in under], [value for _, value in under],
+                            None if width is None else width - len(_INDENT)):
+            yield _INDENT + line if lines else line
+
+
+def _placed(numbers: Sequence[int], widths: dict[int, int], width: int | None) -> list[list[int]]:
+    """Divide columns into lines; those after the first are indented."""
+    lines: list[list[int]] = []
+    left = 0
+    for number in numbers:
+        if lines and (width is None or widths[number] + len(_GAP) <= left):
+            lines[-1].append(number)
+            left -= widths[number] + len(_GAP)
+        else:
+            lines.append([number])
+            left = (width or 0) - widths[number] - (len(_INDENT) if len(lines) > 1 else 0)
+    return lines
+
+
+def _line(values: Sequence[str], widths: Sequence[int], number: int, width: int | None) -> Iterator[str]:
+    indent = _INDENT if number else ""
+    if len(values) == 1:  # a name may be longer than the terminal is wide
+        yield from (indent + line for line in wrapped(values[0], width and width - len(indent)) if line)
+        return
+    line = _GAP.join(value + " " * (size - cells(value)) for value, size in zip(values, widths, strict=True))
+    if line.strip():
+        yield (indent + line).rstrip()

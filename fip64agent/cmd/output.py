@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How fip64ctl shows what is in an answer: values in each of cliff's formats, and tables for people."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from cliff.columns import FormattableColumn
+
+from fip64agent.admin import tables
+
+
+class _List(FormattableColumn):
+    def human_readable(self) -> str:
+        return ", ".join(map(str, self._value))
+
+
+class _Attributes(FormattableColumn):
+    def human_readable(self) -> str:
+        return "\n".join(f"{name}={value}" for name, value in self._value.items() if name != "maps")
+
+
+class _Odd(FormattableColumn):
+    def human_readable(self) -> str:
+        return "\n".join(map(tables.printable, self._value.split("\n")))
+
+
+class _Nothing(FormattableColumn):
+    def human_readable(self) -> str:
+        return ""
+
+
+def cell(value: Any) -> Any:
+    """Return the value as cliff's formats show it: whole in JSON, as text for people."""
+    if value is None:
+        return _Nothing(value)
+    if isinstance(value, dict):
+        return _Attributes(value)
+    if isinstance(value, str) and not value.isprintable():
+        return _Odd(value)
+    return _List(value) if isinstance(value, list) else value
+
+
+def _text(value: Any) -> str:
+    """What a person reads of a cell."""
+    if isinstance(value, FormattableColumn):
+        value = value.human_readable()
+    return str(value)
+
+
+class Plain:
+    """In place of cliff's tables: no boxes, no columns that wrap."""
+
+    def __init__(self, below: Sequence[str] = (), after: Iterable[str] = ()) -> None:
+        self._below, self._after = below, after
+
+    def emit_list(self, column_names, data, stdout, parsed_args) -> None:
+        rows = [[_text(value) for value in row] for row in data]
+        width = width_of(stdout, parsed_args)
+        lines = [*tables.table(column_names, rows, width, self._below)] if rows else []
+        stdout.writelines(f"{line}\n" for line in [*lines, *self._after])
+
+    def emit_one(self, column_names, data, stdout, parsed_args) -> None:
+        shown = [(name, _text(value)) for name, value in zip(column_names, data, strict=True)]
+        if not parsed_args.print_empty:
+            shown = [(name, value) for name, value in shown if value]
+        stdout.writelines(f"{line}\n" for line in tables.fields(
+            [name for name, _ in shown], [value for _, value in shown], width_of(stdout, parsed_args)))
+
+
+def width_of(stdout, parsed_args) -> int | None:
+    """Return how long lines may be: as the terminal is wide; None where there is none."""
+    if parsed_args.max_width > 0:
+        return parsed_args.max_width
+    if parsed_args.fit_width or stdout.isatty() or os.environ.get("COLUMNS"):
+        return shutil.get_terminal_size().columns
+    return None
