@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import socket
+import stat
 import string
 import struct
 import time
@@ -150,6 +151,8 @@ class Client:
 
     def _explain(self, error: Exception) -> str:
         path = self.path
+        if os.path.exists(path) and not stat.S_ISSOCK(os.stat(path).st_mode):
+            return f"{path} is no socket: it cannot be the agent's admin socket (--socket, --config-file)"
         match error:
             case FileNotFoundError():
                 return (f"the agent is not running: there is no admin socket {path}. Start it: "

@@ -13,9 +13,9 @@ from cliff.lister import Lister
 from cliff.show import ShowOne
 
 import fip64agent
-from fip64agent.admin import render
+from fip64agent.admin import render, tables
 from fip64agent.admin.client import DEFAULT_CONFIG, Client, Refused, Unreachable, socket_from
-from fip64agent.cmd.output import Plain, cell, width_of
+from fip64agent.cmd.output import Plain, asked_width, cell, width_of
 
 DESCRIPTION = """Shows what fip64-agent on this host does, what is wrong, and why. It changes nothing: the
 topology source decides what there is. Start with "fip64ctl status"; then "fip64ctl trace <floating IP>"."""
@@ -37,12 +37,9 @@ class _Asking(Command):
     def run(self, parsed_args) -> int:
         try:
             super().run(parsed_args)
-        except Unreachable as error:
-            print(f"fip64ctl: {error}", file=sys.stderr)
-            return EXIT_UNREACHABLE
-        except Refused as error:
-            print(f"fip64ctl: {error}", file=sys.stderr)
-            return EXIT_WRONG
+        except (Unreachable, Refused) as error:
+            print(tables.folded(f"fip64ctl: {error}", width_of(sys.stderr)), file=sys.stderr)
+            return EXIT_UNREACHABLE if isinstance(error, Unreachable) else EXIT_WRONG
         return self.exit_status
 
 
@@ -87,7 +84,7 @@ class _Table(_Asking, Lister):
         after = [] if rows else [f"no {self.nouns[1]}"]
         if rows and "reason" in self.columns:
             columns = tuple(column for column in columns if column not in ("reason", "cause"))
-            after = ["", *render.reasons(rows, self.nouns, width_of(self.app.stdout, parsed_args))]
+            after = ["", *render.reasons(rows, self.nouns, asked_width(self.app.stdout, parsed_args))]
         self.formatter = Plain(self.below, after)
         return columns, [[cell(row[column]) for column in columns] for row in rows]
 
@@ -100,7 +97,7 @@ class _Text(_Asking):
 
     def produce_output(self, parsed_args, column_names, data) -> int:
         if parsed_args.formatter == "table" and not parsed_args.columns:
-            self.app.stdout.write(self.text(self.answer, width_of(self.app.stdout, parsed_args)))
+            self.app.stdout.write(self.text(self.answer, asked_width(self.app.stdout, parsed_args)))
             return 0
         return super().produce_output(parsed_args, column_names, data)
 
@@ -117,7 +114,7 @@ class _Record(_Asking, ShowOne):
 
 
 class Status(_Text, _Record):
-    """Show what is wrong, first, in plain sentences; then counts, versions and times.
+    """Show what is wrong, first, in sentences; then counts, versions.
 
     Exit status: 0 nothing is in error (something may be pending), 1 something is in error,
     3 the agent cannot be reached.
@@ -134,7 +131,7 @@ class Status(_Text, _Record):
 
 
 class UplinkList(_Table):
-    """List the uplinks: router ports with IPv6 addresses that are bound on this host."""
+    """List the uplinks: router ports with IPv6, bound on this host."""
 
     columns = ("port_id", "port", "network_id", "network", "router_id", "interface", "ofport", "addresses",
                "veth", "veth_ofport", "state", "reason", "cause")
@@ -148,7 +145,7 @@ class UplinkList(_Table):
 
 
 class FipList(_Table):
-    """List the floating IPs of the topology, with their state on this host and the reason.
+    """List the floating IPs, with their state on this host and why.
 
     States: active (installed), pending (waits for something that is expected to come), error (somebody
     must act), down (not associated with a port).
@@ -172,7 +169,7 @@ class FipList(_Table):
 
 
 class FipShow(_Record):
-    """Show all about one floating IP: its state and reason, VM, uplink, tenant, OpenFlow ports."""
+    """Show all about one floating IP: its state and why, VM, uplink."""
 
     def get_parser(self, prog_name: str):
         parser = super().get_parser(prog_name)
@@ -184,7 +181,7 @@ class FipShow(_Record):
 
 
 class ClientList(_Table):
-    """List the client bindings: IPv6 clients and the pool addresses that stand in for them.
+    """List IPv6 clients and the pool addresses that stand in for them.
 
     VPP is asked, so the list is of this moment; tayga writes a new binding down after up to a minute.
     """
@@ -207,7 +204,7 @@ class ClientList(_Table):
 
 
 class PlanShow(_Table):
-    """Show what should be installed on this host, object by object, as plan() made it."""
+    """Show what should be installed on this host, object by object."""
 
     columns = ("kind", "id", "attributes")
     below = ("attributes",)
@@ -218,7 +215,7 @@ class PlanShow(_Table):
 
 
 class Diff(_Text, _Table):
-    """Read everything back and show what the next reconcile would change.
+    """Read everything back and show what would be changed.
 
     Exit status: 0 nothing to change, 2 there are changes, 1 a component cannot be asked now, 3 the
     agent cannot be reached.
@@ -237,7 +234,7 @@ class Diff(_Text, _Table):
 
 
 class FlowList(_Table):
-    """List the agent's flows as they are installed now, with the names of tables and features."""
+    """List the agent's flows as they are installed now."""
 
     columns = ("table", "table_name", "priority", "feature", "object", "packets", "bytes", "match", "actions",
                "cookie")
@@ -248,7 +245,8 @@ class FlowList(_Table):
 
     def get_parser(self, prog_name: str):
         parser = super().get_parser(prog_name)
-        parser.add_argument("--feature", choices=FEATURES, help="only flows of this feature")
+        parser.add_argument("--feature", choices=FEATURES, metavar="FEATURE",
+                            help=f"only flows of this feature: {', '.join(FEATURES)}")
         parser.add_argument("--table", help="only flows of this table: its number or name")
         return parser
 
@@ -257,7 +255,7 @@ class FlowList(_Table):
 
 
 class Trace(_Text, _Record):
-    """Walk a packet from a client to a floating IP and back, and say where it would stop.
+    """Walk a packet to a floating IP and back: where would it stop?
 
     No packet is sent: Open vSwitch is asked about its flows (ofproto/trace), the kernel or VPP about its
     routes, the translator about its mappings. With --live, waits for real packets of the floating IP too and
@@ -284,7 +282,7 @@ class Trace(_Text, _Record):
 
 
 class Complete(Command):
-    """Print the script that lets bash complete fip64ctl's commands, options and floating IPs.
+    """Print the script that lets bash complete commands and options.
 
     Install it with: fip64ctl complete > /etc/bash_completion.d/fip64ctl
     """
@@ -353,7 +351,9 @@ class Ctl(App):
                              f"{getattr(error, 'strerror', None) or error}") from error
 
     def interact(self) -> None:
-        self.parser.print_help(self.stderr)  # no command: cliff would start a shell
+        """No command: cliff would start a shell."""
+        self.stdout = self.stderr
+        self.run_subcommand(["help"])
 
     def run(self, argv: list[str]) -> int:
         result = super().run(argv)

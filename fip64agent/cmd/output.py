@@ -59,22 +59,29 @@ class Plain:
 
     def emit_list(self, column_names, data, stdout, parsed_args) -> None:
         rows = [[_text(value) for value in row] for row in data]
-        width = width_of(stdout, parsed_args)
-        lines = [*tables.table(column_names, rows, width, self._below)] if rows else []
+        width = asked_width(stdout, parsed_args)
+        shown = rows or parsed_args.print_empty
+        lines = tables.table(column_names, rows, width, self._below) if shown else []
         stdout.writelines(f"{line}\n" for line in [*lines, *self._after])
 
     def emit_one(self, column_names, data, stdout, parsed_args) -> None:
         shown = [(name, _text(value)) for name, value in zip(column_names, data, strict=True)]
         if not parsed_args.print_empty:
             shown = [(name, value) for name, value in shown if value]
-        stdout.writelines(f"{line}\n" for line in tables.fields(
-            [name for name, _ in shown], [value for _, value in shown], width_of(stdout, parsed_args)))
+        width = asked_width(stdout, parsed_args)
+        lines = tables.fields([name for name, _ in shown], [value for _, value in shown], width)
+        stdout.writelines(f"{line}\n" for line in lines)
 
 
-def width_of(stdout, parsed_args) -> int | None:
-    """Return how long lines may be: as the terminal is wide; None where there is none."""
+def asked_width(stream, parsed_args) -> int | None:
+    """Return how long lines may be, as cliff's options for tables say, else as width_of()."""
     if parsed_args.max_width > 0:
         return parsed_args.max_width
-    if parsed_args.fit_width or stdout.isatty() or os.environ.get("COLUMNS"):
+    return shutil.get_terminal_size().columns if parsed_args.fit_width else width_of(stream)
+
+
+def width_of(stream) -> int | None:
+    """Return how wide the terminal is; None where there is none."""
+    if stream.isatty() or os.environ.get("COLUMNS"):
         return shutil.get_terminal_size().columns
     return None

@@ -234,6 +234,21 @@ def test_an_agent_that_ended_badly(short_tmp):
     assert f"nobody answers on the admin socket {path}" in done.stderr and "journalctl" in done.stderr
 
 
+def test_what_is_no_socket_is_said_to_be_none(short_tmp):
+    (short_tmp / "file").write_text("")
+    for path in (short_tmp, short_tmp / "file"):
+        done = ctl("--socket", str(path), "fip", "list")
+        assert (done.returncode, done.stdout) == (3, "")
+        assert done.stderr == (f"fip64ctl: {path} is no socket: it cannot be the agent's admin socket "
+                               "(--socket, --config-file)\n")
+
+
+def test_the_error_is_broken_between_words_where_the_terminal_is_narrow(short_tmp):
+    lines = ctl("--socket", str(short_tmp / "no.sock"), "status", COLUMNS="80").stderr.splitlines()
+    assert len(lines) > 1 and max(map(len, lines)) <= 80
+    assert " ".join(map(str.strip, lines)).startswith("fip64ctl: the agent is not running: there is no ")
+
+
 def test_no_permission_says_run_as_root():
     error = client.Client("/run/x.sock")._explain(PermissionError(13, "Permission denied"))
     assert error == "no permission for the admin socket /run/x.sock: run fip64ctl as root"

@@ -23,6 +23,20 @@ def test_help_alone_lists_the_commands(capsys):
     assert status == 0
 
 
+def test_no_command_lists_the_commands_too(capsys):
+    assert _status([]) == 2
+    said = capsys.readouterr()
+    assert not said.out and all(command in said.err for command in ctl.COMMANDS)
+
+
+@pytest.mark.parametrize("argv", [["--help"], *([*command.split(), "--help"] for command in ctl.COMMANDS)],
+                         ids=" ".join)
+def test_help_fits_80_columns(argv, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    _status(argv)
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
 def _status(argv: list[str]) -> int:
     try:
         return ctl.main(argv)

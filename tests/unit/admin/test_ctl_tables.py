@@ -19,7 +19,7 @@ from tests.unit.admin.conftest import Running, serving
 
 LONG = ("Open vSwitch refused OFPT_FLOW_MOD of 1d9c2d10-9f1f-4f44-8a16-000000000001: "
         "OFPBAC_BAD_SET_ARGUMENT, and of the next three too, as the datapath of the bridge cannot do what "
-        "is asked for there; the module of this host's kernel is older than that which is needed, " + "x" * 120)
+        "is asked for there; the module of this kernel is older than what is needed, " + "x" * 120)
 COMMANDS = [("fip", "list"), ("fip", "list", "--long"), ("uplink", "list"), ("uplink", "list", "--long"),
             ("status",), ("plan", "show"), ("diff",), ("client", "list"), ("flow", "list"),
             ("fip", "show", "2001:db8:f::1:0"), ("trace", "2001:db8:f::1:0")]
