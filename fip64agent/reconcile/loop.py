@@ -292,7 +292,7 @@ class Loop:
             place.refused(str(error))
             return None
         self.beat = self._clock()
-        place.read_back()
+        place.read_back(actual)
         return actual
 
     def _forget_unwanted(self, place: Place, work: diff.Difference) -> None:

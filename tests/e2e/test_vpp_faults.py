@@ -181,17 +181,20 @@ def test_101_uplinks_come_and_go(lab):
             lab.add_uplink(name, f"2001:db8:{0x1000 + number:x}::/64", router=f"router-{name}", bind=False)
     running = lab.client.start_ping(FIP_A)
     lab.bind(*names)
-    lab.wait_for(lambda: [row["state"] for row in lab.agent.get("/uplinks")] == ["active"] * 101, 60,
+    lab.wait_for(lambda: [row["state"] for row in lab.agent.get("/uplinks")] == ["active"] * 101, 240,
                  "101 uplinks are active")
-    steps.wait_settled(lab, 30)
+    steps.wait_settled(lab, 120)
     for name in names[::9]:
         assert lab.upstream.reaches(lab.uplinks[name]["address"], 3), name
     lab.unbind(*names)
-    lab.wait_for(lambda: len(lab.agent.get("/uplinks")) == 1, 60, "100 uplinks go")
-    steps.wait_settled(lab, 60)
+    lab.wait_for(lambda: len(lab.agent.get("/uplinks")) == 1, 120, "100 uplinks go")
+    steps.wait_settled(lab, 120)
     answer = running.stop()
     print(f"\nwhile 100 uplinks came and went: lost {len(answer.lost)} of {answer.sent}, longest "
           f"{answer.rtt_max:.0f} ms")
+    slow = [line for line in lab.agent.log().splitlines() if "does not answer" in line]
+    print(f"VPP was silent for longer than a probe waits {len(slow)} times")
+    assert lab.agent.get("/status")["translator_details"]["restarts"] == 0, "a VPP that is busy has not hung"
     # VPP's thread forwards between two interfaces, not while it makes or removes one (40 ms).
     assert len(answer.lost) < answer.sent / 50, f"lost {len(answer.lost)} of {answer.sent}"
     assert len(set(re.findall(r"host-vpp-\w+", steps.vppctl(lab, "show interface")))) == 2

@@ -480,3 +480,22 @@ def test_a_long_pass_is_not_taken_for_one_that_hangs(clock, seconds):
     assert loop.alive and not rooms[0].installed
     clock.now += STUCK + 1
     assert not loop.alive
+
+
+class Slow(DictRoom):
+    """It installs one item, then it can do no more for now."""
+
+    def apply(self, items):
+        super().apply(items[:1])
+        if items[1:]:
+            raise NotReady("it did not answer within 3 s")
+        return {}
+
+
+def test_a_room_that_gets_on_is_not_made_to_wait_ever_longer(clock):
+    room = Slow("translator")
+    loop = Loop([room], audit_interval=10_000, clock=clock)
+    loop.submit(desired(**{f"port{number}": "1" for number in range(30)}))
+    loop.step()
+    work_for(loop, clock, 30 * BLOCKED_LOOK)
+    assert loop.settled and len(room.installed) == 30

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Health probes, with a stand-in that is busy or hangs; a real VPP is in tests/functional."""
 
+import os
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
 from fip64agent import hub
-from fip64agent.translator.vpp import compatibility
+from fip64agent.translator.vpp import compatibility, hindrance
 from fip64agent.translator.vpp.client import VppClient
 from fip64agent.translator.vpp.startup import StartupOptions
 from fip64agent.translator.vpp.supervisor import Supervisor
@@ -100,3 +104,33 @@ def test_a_lost_connection_does_not_make_an_old_vpp_young(tmp_path):
             one._down("the connection was lost")
         one._died()
     assert one._not_before == now[0]
+
+
+@pytest.mark.parametrize(("silent", "hindered", "excused"), [
+    (3.0, 0.0, False), (3.1, 0.5, True), (9.0, 6.5, True), (9.0, 5.9, False), (59.0, 58.0, True),
+    (61.0, 61.0, False)])
+def test_a_vpp_that_is_not_let_has_not_hung(silent, hindered, excused):
+    one = Supervisor(StartupOptions("/nonexistent"), probe_timeout=3.0)
+    assert one._excused(silent, hindered) == excused
+    assert ("waits for a processor" in (one.problem or "")) == excused
+
+
+def test_what_hinders_a_process_is_seen():
+    """A real one that shares one processor with another: half of the time it waits."""
+    cpu = min(os.sched_getaffinity(0))
+    spin = ["taskset", "-c", str(cpu), sys.executable, "-c", "while True: pass"]
+    with subprocess.Popen(spin) as one, subprocess.Popen(spin) as other:
+        try:
+            in_kernel = hindrance.Hindrance(other.pid, lambda pid: "D")
+            with hindrance.Hindrance(one.pid) as busy, in_kernel as kernel:
+                begun = time.monotonic()
+                assert until(lambda: busy.seconds > 0.5)
+                assert kernel.seconds > 0.8 * (time.monotonic() - begun) - 0.5
+            os.kill(one.pid, signal.SIGSTOP)
+            with hindrance.Hindrance(one.pid) as stopped:
+                hub.sleep(0.5)
+                assert stopped.seconds < 0.3, "who is stopped is not hindered"
+        finally:
+            one.kill()
+            other.kill()
+    assert hindrance.Hindrance(None).seconds == 0
