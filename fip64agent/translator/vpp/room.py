@@ -47,7 +47,7 @@ _COMING_UP = 10.0
 _READ_ALLOCATIONS = 3.0
 """Seconds that the agent's start waits for a VPP that runs already."""
 _FIRST_REASON = 0.5
-"""Seconds after which a VPP that is not even starting will not be there soon."""
+"""Seconds after which a VPP that is not starting, or could not be started before, will not be there soon."""
 _LOOK = 0.02
 
 
@@ -136,8 +136,8 @@ class VppRoom:
         while (client := self.supervisor.client) is None:
             waited = time.monotonic() - begun
             # The first reason is that of the time before; and a first attempt may take as long as it needs.
-            hopeless = (waited > _FIRST_REASON and self.supervisor.process is None
-                        and self.supervisor.ready() != STARTING)
+            hopeless = (waited > _FIRST_REASON and self.supervisor.ready() != STARTING
+                        and (self.supervisor.process is None or self.supervisor.failing))
             if hopeless or waited > seconds or not self._started:
                 raise NotReady(self.supervisor.ready() or "VPP is not started")
             hub.sleep(_LOOK)

@@ -125,6 +125,11 @@ class Supervisor:
         return self._reason
 
     @property
+    def failing(self) -> bool:
+        """Whether the last attempt to bring VPP up has failed; ready() says why."""
+        return self._told is not None
+
+    @property
     def next_start(self) -> float | None:
         """Seconds until VPP is started again; None when that is not what is waited for."""
         if not self.managed or self._thread is None or self.process is not None:
