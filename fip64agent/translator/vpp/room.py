@@ -271,7 +271,7 @@ class VppRoom:
         if client is not None:
             pid = client.local_pid or client.pid
         return About("managed" if supervisor.managed else "external", client.version if client else None,
-                     pid, uptime, supervisor.restarts, supervisor.probe_seconds, supervisor.next_start)
+                     pid, uptime, supervisor.restarts, supervisor.probe.seconds, supervisor.next_start)
 
     def clients(self, router_id: str) -> list[ClientBinding]:
         tag = tags.tenant(router_id)

@@ -20,8 +20,8 @@ from fip64agent import hub
 from fip64agent.exceptions import EnvironmentMissing, Fip64Error
 from fip64agent.translator.vpp import installation, process, startup
 from fip64agent.translator.vpp.client import VppClient
-from fip64agent.translator.vpp.errors import VppError, VppGone, VppIncompatible, VppTimeout, VppUnavailable
-from fip64agent.translator.vpp.hindrance import Hindrance
+from fip64agent.translator.vpp.errors import VppIncompatible, VppUnavailable
+from fip64agent.translator.vpp.probe import Probe
 from fip64agent.translator.vpp.process import Process
 from fip64agent.translator.vpp.startup import StartupOptions
 
@@ -42,8 +42,6 @@ _ABORT = 1.0
 """Seconds that a hung VPP gets to write down where it hangs."""
 _LAST_BREATH = 10.0
 """Seconds that the kernel may take to end a VPP that was killed; process.ending() says why."""
-_LONGEST_SILENCE = 60.0
-"""Seconds after which a VPP that does not answer has hung, whatever hinders it."""
 _HOUSEKEEPING = 30.0
 """Seconds between looks at the size of its log."""
 
@@ -76,13 +74,11 @@ class Supervisor:
         """The managed VPP, while there is one."""
         self.restarts = 0
         """How often it was lost."""
-        self.probe_seconds: float | None = None
-        """How long the answer to the last health probe took."""
+        self.probe = Probe(probe_timeout)
         self._files: dict[str, tuple[int, int]] = {}
         """Program and plugin as they were just before that process was started or adopted."""
         self._outdated: str | None = None
         self._socket_gone: str | None = None
-        self._slow: str | None = None
         self._options = options
         self._binary = binary
         self._plugin_path = plugin_path
@@ -139,7 +135,7 @@ class Supervisor:
     @property
     def problem(self) -> str | None:
         """What an operator should know of a VPP that works: it is slow, has old options, no socket."""
-        return "; ".join(filter(None, (self._slow, self._outdated, self._socket_gone))) or None
+        return "; ".join(filter(None, (self.probe.slow, self._outdated, self._socket_gone))) or None
 
     def stop(self) -> None:
         """End the managed VPP, on purpose and for good. Raises: TimeoutError when it does not end."""
@@ -312,7 +308,7 @@ class Supervisor:
 
     def _up(self, client: VppClient) -> None:
         self.client = client
-        self._reason = self._told = self._slow = None
+        self._reason = self._told = self.probe.slow = None
         self._up_since = self._up_since or self._clock()  # the same one, when only the connection was lost
         LOG.info("VPP %s (pid %s) is up", client.version, client.pid)
         _tell(self._on_up, client)
@@ -330,8 +326,8 @@ class Supervisor:
                 return death
             if not client.connected:
                 return f"VPP's API connection was lost: {client.lost}"
-            if (hung := self._probe(client)) is not None:
-                return hung
+            if not self.probe.answered(client, self.process.pid if self.process is not None else None):
+                return self._ended() or self._hung()
             self._look_after()
 
     def _ended(self) -> str | None:
@@ -341,36 +337,6 @@ class Supervisor:
             self._wake.clear()
             self._wake.wait(0.2)
         return self._death
-
-    def _probe(self, client: VppClient) -> str | None:
-        """Return None if VPP answers; one that is busy with others' requests answers something."""
-        silent_since = asked = time.monotonic()
-        with Hindrance(self.process.pid if self.process is not None else None) as hindrance:
-            while True:
-                try:
-                    client.call("control_ping", _timeout=self._timeout)
-                    self.probe_seconds, self._slow = time.monotonic() - silent_since, None
-                    return None
-                except VppTimeout:
-                    now = time.monotonic()
-                    if client.last_heard >= asked:
-                        silent_since, self._slow = now, None
-                        hindrance.reset()
-                    elif not self._excused(now - silent_since, hindrance.seconds):
-                        return self._ended() or self._hung()
-                    asked = now
-                except (VppGone, VppError):
-                    return None  # seen in the next turn
-
-    def _excused(self, silent: float, hindered: float) -> bool:
-        """Whether VPP could not answer, for so many seconds, as it was not let: then it has not hung."""
-        if silent - hindered >= self._timeout or silent > _LONGEST_SILENCE:
-            self._slow = None
-            return False
-        if self._slow is None:
-            LOG.warning("VPP does not answer for %.0f s: it waits for a processor or for the kernel", silent)
-        self._slow = f"VPP does not answer for {silent:.0f} s: it waits for a processor or for the kernel"
-        return True
 
     def _hung(self) -> str:
         if not self.managed or self.process is None:

@@ -100,7 +100,7 @@ def test_it_starts_in_its_own_session_with_all_its_files_in_one_directory(superv
     assert os.stat(options.run_path).st_mode & 0o007 == 0, "VPP lets its whole group use its sockets"
     plugins = one.client.call("cli_inband", cmd="show plugins").reply
     assert "af_packet_plugin.so" in plugins and "ping_plugin.so" in plugins and "nat_plugin.so" not in plugins
-    assert until(lambda: one.probe_seconds is not None) and one.probe_seconds < 1
+    assert until(lambda: one.probe.seconds is not None) and one.probe.seconds < 1
 
 
 def test_it_does_not_eat_a_core(supervise, options):

@@ -111,7 +111,7 @@ def test_a_lost_connection_does_not_make_an_old_vpp_young(tmp_path):
     (61.0, 61.0, False)])
 def test_a_vpp_that_is_not_let_has_not_hung(silent, hindered, excused):
     one = Supervisor(StartupOptions("/nonexistent"), probe_timeout=3.0)
-    assert one._excused(silent, hindered) == excused
+    assert one.probe.excused(silent, hindered) == excused
     assert ("waits for a processor" in (one.problem or "")) == excused
 
 
