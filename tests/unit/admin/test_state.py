@@ -161,3 +161,22 @@ def test_an_uplink_that_is_nothing_but_a_problem_is_listed(agent):
     now = states(agent)
     assert now.names("uplink") == ["uplink"]
     assert now.uplink("uplink").state == ERROR and "nowhere" in now.uplink("uplink").reason
+
+
+def test_what_is_at_fault_is_told_with_the_state_of_all_that_stand_on_it(agent):
+    def causes():
+        now = states(agent)
+        return now.uplink("uplink").cause, now.tenant("red").cause, now.fip(RED).cause
+
+    assert causes() == (None, None, None)
+    refuse(agent, "links", "links of uplink uplink")
+    assert causes() == (("uplink", "uplink"), None, ("uplink", "uplink"))
+    refuse(agent, "switch", f"switch of fip {RED}")
+    assert causes()[2] is None, "its own fault comes first"
+    refuse(agent, "links", "links of host")
+    assert causes()[1] == ("host",) and states(agent).fip(BLUE).cause == ("host",)
+
+
+def test_a_room_that_cannot_work_is_at_fault(agent):
+    agent.rooms["switch"].down = "ovs-vswitchd does not answer"
+    assert {states(agent).fip(RED).cause, states(agent).uplink("uplink").cause} == {("room", "switch")}
