@@ -107,6 +107,11 @@ class Uplink:
     def key(self) -> ObjectKey:
         return (self.kind, self.port_id)
 
+    @property
+    def next_hops(self) -> tuple[IPv6Address, ...]:
+        """The gateways that its routes lead to; sorted."""
+        return tuple(sorted({via for _, via in self.routes}))
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Tenant:
