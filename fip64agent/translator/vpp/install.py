@@ -21,6 +21,7 @@ from fip64agent.translator.vpp.items import (
     Item,
     Mapping,
     Neighbour,
+    NeighbourAge,
     Route,
     SubInterface,
     Table,
@@ -44,7 +45,8 @@ class Installer:
         self._sender = Sender(client, state)
         self._interfaces = Interfaces(self._sender)
         self._plugin = Plugin(self._sender)
-        self._install = {Table: self._tables, HostInterface: self._interfaces.make_host_interfaces,
+        self._install = {NeighbourAge: self._neighbour_ages, Table: self._tables,
+                         HostInterface: self._interfaces.make_host_interfaces,
                          SubInterface: self._interfaces.make_sub_interfaces, Address: self._addresses,
                          Neighbour: self._neighbours, Route: self._routes, Tenant64: self._tenants,
                          Mapping: self._plugin.make_mappings, Binding: self._plugin.make_bindings}
@@ -183,6 +185,9 @@ class Installer:
         indexes = self.state.interfaces
         return self._sender.run((item, [requests.neighbour(item, indexes)]) for _, item in pairs)
 
+    def _neighbour_ages(self, pairs: Pairs) -> Failures:
+        return self._sender.run((item, [requests.neighbour_age(item)]) for _, item in pairs)
+
     def _routes(self, pairs: Pairs) -> Failures:
         # Routes share what VPP knows of their next hop. Of an interface that is gone that stays unusable,
         # even when another one has its index now, until the last such route has gone.
@@ -235,6 +240,8 @@ class Installer:
                 work.append((item, [requests.neighbour(item, state.interfaces, False)] if there else []))
             elif isinstance(item, Route):
                 work.append((item, [requests.no_route(item)]))
+            elif isinstance(item, NeighbourAge):
+                work.append((item, [requests.no_neighbour_age(item.version)]))
             elif isinstance(item, Tenant64):
                 state.tenants.pop(item.table, None)
                 work.append((item, [requests.no_tenant(item.table)]))

@@ -26,6 +26,29 @@ class Daemon:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class NeighbourAge:
+    """How VPP keeps the neighbours of all its interfaces."""
+
+    version: int
+    """4 or 6."""
+    limit: int
+    """How many at most."""
+    age: int
+    """Seconds after which one that was not heard of is solicited, each second; after three it is forgotten.
+    0: never."""
+    recycle: bool
+    """One more than the limit takes the place of the one that was not heard of for longest."""
+    owner: ObjectKey = dataclasses.field(default=(), compare=False)
+
+    @property
+    def key(self) -> Hashable:
+        return ("neighbour age", self.version)
+
+    def __str__(self) -> str:
+        return f"age of IPv{self.version} neighbours"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Table:
     """An IP table (VRF)."""
 
@@ -199,9 +222,10 @@ class Binding:
         return f"binding of client {self.client} to {self.address} in table {self.table}"
 
 
-Item = (Daemon | Table | HostInterface | SubInterface | Address | Neighbour | Route | Tenant64 | Mapping
-        | Binding)
+Item = (Daemon | NeighbourAge | Table | HostInterface | SubInterface | Address | Neighbour | Route | Tenant64
+        | Mapping | Binding)
 
-ORDER = (Daemon, Table, HostInterface, SubInterface, Address, Neighbour, Route, Tenant64, Mapping, Binding)
+ORDER = (Daemon, NeighbourAge, Table, HostInterface, SubInterface, Address, Neighbour, Route, Tenant64,
+         Mapping, Binding)
 """What is made later may stand on what was made before."""
 RANK = {kind: rank for rank, kind in enumerate(ORDER)}

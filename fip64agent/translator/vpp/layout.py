@@ -22,6 +22,7 @@ from fip64agent.translator.vpp.items import (
     Item,
     Mapping,
     Neighbour,
+    NeighbourAge,
     Route,
     SubInterface,
     Table,
@@ -36,6 +37,9 @@ TO_VMS = IPv4Address("169.254.0.1")
 TO_VMS_MAC = "02:f6:40:00:00:01"
 DOWNLINK_MTU = 9216
 """Of the link towards the VMs: a VM's jumbo frame must come in, so that its sender is told what fits."""
+NEIGHBOURS = 16384
+"""Neighbours of one IP version that VPP keeps, the static one of each tenant among them: more than the links
+have, and few enough to be solicited all at a time."""
 SMALLEST_MTU6 = 1280
 """RFC 8200, section 5."""
 
@@ -48,6 +52,8 @@ class Site:
     """Of this host: which pool address a client gets cannot be foretold without it."""
     run_path: str
     """Of the managed VPP; "": VPP is somebody else's."""
+    neighbour_age: int = 0
+    """Seconds; 0: it is left as it is."""
 
 
 def expand(site: Site, obj: PlanObject) -> Iterator[Item]:
@@ -61,6 +67,9 @@ def expand(site: Site, obj: PlanObject) -> Iterator[Item]:
         case Host():
             if site.run_path:
                 yield Daemon(site.run_path, obj.key)
+            if site.neighbour_age:
+                for version in (4, 6):
+                    yield NeighbourAge(version, NEIGHBOURS, site.neighbour_age, True, obj.key)
             yield HostInterface(tags.DOWNLINK, obj.downlink_peer, obj.downlink_mac, DOWNLINK_MTU, 0,
                                 owner=obj.key)
         case Uplink():

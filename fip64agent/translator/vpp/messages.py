@@ -88,6 +88,9 @@ ip_route_lookup: u32 table_id, u8 exact, vl_api_prefix_t prefix
 ip_route_lookup_reply: i32 retval, vl_api_ip_route_t route
 ip_neighbor_add_del: bool is_add, vl_api_ip_neighbor_t neighbor
 ip_neighbor_add_del_reply: i32 retval
+ip_neighbor_config: vl_api_address_family_t af, u32 max_number, u32 max_age, bool recycle
+ip_neighbor_config_get: vl_api_address_family_t af
+ip_neighbor_config_get_reply: i32 retval, u32 max_number, u32 max_age, bool recycle
 ip_neighbor_dump: vl_api_interface_index_t sw_if_index, vl_api_address_family_t af
 ip_neighbor_details: f64 age, vl_api_ip_neighbor_t neighbor
 sw_interface_ip6_enable_disable: vl_api_interface_index_t sw_if_index, bool enable

@@ -24,6 +24,7 @@ from fip64agent.translator.vpp.items import (
     Item,
     Mapping,
     Neighbour,
+    NeighbourAge,
     Route,
     SubInterface,
     Table,
@@ -73,11 +74,24 @@ class State:
         return Allocations(vlans=tenants, tables=uplinks)
 
 
-def read(client: VppClient) -> tuple[dict, State]:
-    """Return the items by key, and the state. Raises: VppGone, VppTimeout, VppError."""
+def read(client: VppClient, ages: bool = True) -> tuple[dict, State]:
+    """Return the items by key, and the state. Raises: VppGone, VppTimeout, VppError.
+
+    `ages`: with the age of neighbours, which has no mark: whose VPP it is says whether it is ours.
+    """
     reader = _Reader(client)
     items = {item.key: item for item in reader.items()}
+    if ages:
+        items |= {item.key: item for item in neighbour_ages(client)}
     return items, reader.state
+
+
+def neighbour_ages(client: VppClient) -> Iterator[NeighbourAge]:
+    """Yield how VPP keeps neighbours, where that is not its own choice, which is to keep them for ever."""
+    for version in (4, 6):
+        answer = client.call("ip_neighbor_config_get", af=int(version == 6))
+        if answer.max_age:
+            yield NeighbourAge(version, answer.max_number, answer.max_age, bool(answer.recycle))
 
 
 def tables(client: VppClient) -> State:

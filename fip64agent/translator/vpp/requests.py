@@ -10,6 +10,7 @@ from fip64agent.translator.vpp.items import (
     Address,
     HostInterface,
     Neighbour,
+    NeighbourAge,
     Route,
     SubInterface,
     Table,
@@ -22,6 +23,8 @@ Indexes = Mapping[str, int]
 
 BATCH = 128
 """Mappings or bindings in one message."""
+NEIGHBOURS = 50000
+"""Neighbours that VPP has room for when nobody says otherwise; then it keeps them for ever."""
 _NONE = 0xFFFFFFFF
 _ETHERNET, _QDISC_BYPASS, _VERSION_2 = 1, 1, 8
 _NORMAL, _DROP = 0, 2
@@ -121,6 +124,16 @@ def neighbour(item: Neighbour, interfaces: Indexes, is_add: bool = True) -> Requ
     return "ip_neighbor_add_del", {"is_add": is_add, "neighbor": {
         "sw_if_index": interfaces[item.interface], "flags": _STATIC, "mac_address": item.mac,
         "ip_address": item.address}}
+
+
+def neighbour_age(item: NeighbourAge) -> Request:
+    return "ip_neighbor_config", {"af": int(item.version == 6), "max_number": item.limit, "max_age": item.age,
+                                  "recycle": item.recycle}
+
+
+def no_neighbour_age(version: int) -> Request:
+    """VPP's own choice."""
+    return neighbour_age(NeighbourAge(version, NEIGHBOURS, 0, False))
 
 
 def route(item: Route, interfaces: Indexes) -> Request:

@@ -49,25 +49,30 @@ _READ_ALLOCATIONS = 3.0
 _FIRST_REASON = 0.5
 """Seconds after which a VPP that is not starting, or could not be started before, will not be there soon."""
 _LOOK = 0.02
+_NEIGHBOUR_AGE = 30
+"""Seconds, in a managed VPP: as long as Linux takes a neighbour for reachable, on average."""
 
 
 class VppRoom:
     """`options`: see StartupOptions; `supervision`: Supervisor's keyword arguments, but on_up and on_down.
 
-    `seed`: what makes this host's choice of pool addresses its own.
+    `seed`: what makes this host's choice of pool addresses its own. `neighbour_age`: [vpp] neighbor_max_age.
     """
 
     name = "translator"
     kind = "vpp"
 
     def __init__(self, options: StartupOptions, on_change: Callable[[], None] = lambda: None,
-                 seed: bytes | None = None, **supervision) -> None:
+                 seed: bytes | None = None, neighbour_age: int | None = None, **supervision) -> None:
         self._on_change = on_change
         self._run_path = os.path.abspath(options.run_path)
         options = dataclasses.replace(options, run_path=self._run_path)
         self.supervisor = Supervisor(options, on_up=self._is_up, on_down=self._is_down, **supervision)
-        self._site = layout.Site(machine_seed() if seed is None else seed,
-                                 self._run_path if self.supervisor.managed else "")
+        managed = self.supervisor.managed
+        if neighbour_age is None:  # it holds for all interfaces of a VPP, and an external one has others
+            neighbour_age = _NEIGHBOUR_AGE if managed else 0
+        self._site = layout.Site(machine_seed() if seed is None else seed, self._run_path if managed else "",
+                                 neighbour_age)
         self._started = False
         """VPP is wanted: the supervisor works."""
         self._state = State()
@@ -85,7 +90,7 @@ class VppRoom:
         return cls(options_from(conf), on_change, launch=vpp.launch, binary=vpp.binary,
                    plugin_path=vpp.plugin_path, api_socket=vpp.api_socket, stats_socket=vpp.stats_socket,
                    start_timeout=vpp.start_timeout, probe_interval=vpp.probe_interval,
-                   probe_timeout=vpp.probe_timeout)
+                   probe_timeout=vpp.probe_timeout, neighbour_age=vpp.neighbor_max_age)
 
     # -- VPP comes and goes -----------------------------------------------------------------------
 
@@ -166,7 +171,7 @@ class VppRoom:
 
     def _read(self, client: VppClient) -> dict[Hashable, Item]:
         try:
-            items, self._state = readback.read(client)
+            items, self._state = readback.read(client, bool(self._site.neighbour_age))
         except VppError as error:
             raise NotReady(f"VPP cannot be read back: {error}") from error
         self._state_of = client

@@ -15,6 +15,7 @@ from fip64agent.translator.vpp.items import (
     HostInterface,
     Mapping,
     Neighbour,
+    NeighbourAge,
     Route,
     SubInterface,
     Table,
@@ -44,6 +45,16 @@ def test_host_is_the_daemon_and_the_downlink():
     downlink = HostInterface("fip64:downlink:", "vpp-dl", "02:f6:40:ff:ff:ff", 9216, 0)
     assert expand(host) == [Daemon("/run/x/vpp"), downlink]
     assert expand(host, layout.Site(b"", "")) == [downlink], "an external VPP is somebody else's"
+
+
+def test_neighbours_age_where_a_time_is_given():
+    host = planned.host("p-", "vpp")
+    ages = [item for item in expand(host, layout.Site(b"", "", 30)) if isinstance(item, NeighbourAge)]
+    assert ages == [NeighbourAge(version, 16384, 30, True) for version in (4, 6)]
+    assert requests.neighbour_age(ages[1]) == (
+        "ip_neighbor_config", {"af": 1, "max_number": 16384, "max_age": 30, "recycle": True})
+    assert requests.no_neighbour_age(4) == (
+        "ip_neighbor_config", {"af": 0, "max_number": 50000, "max_age": 0, "recycle": False})
 
 
 def test_uplink():
