@@ -14,8 +14,9 @@ from fip64agent.admin.metrics import MetricsServer
 from fip64agent.conf import reading, settings_from
 from fip64agent.conf.unknown import unknown_names
 from fip64agent.exceptions import ConfigError, NotReady, TopologyError
+from fip64agent.links.gateways import Gateways
 from fip64agent.links.room import LinksRoom
-from fip64agent.plan.desired import Desired
+from fip64agent.plan.desired import Desired, Uplink
 from fip64agent.plan.inputs import Allocations, Inputs, Interface
 from fip64agent.plan.journal import journal
 from fip64agent.plan.planner import plan, replan
@@ -72,6 +73,7 @@ class Agent:
                                 self.choice.name)
         self.loop = Loop(list(self.rooms.values()), on_pass=self._on_pass)
         self.loop.configure(conf)
+        self.gateways = Gateways(self._uplinks, conf.reconcile.gateway_interval)
         self._source = source_from(conf, self._on_topology, self._on_topology_error)
         self._admin = AdminServer(self, conf.admin.socket)
         self.metrics = MetricsServer(self, conf.metrics.host, conf.metrics.port)
@@ -85,6 +87,7 @@ class Agent:
             self.metrics.start()
             for room in self.rooms.values():
                 room.start()
+            self.gateways.start()
             self._source.start()
             threads = [hub.spawn(self._plan_forever), hub.spawn(self.loop.run),
                        hub.spawn(self._systemd.keep_alive, self._alive)]
@@ -105,6 +108,7 @@ class Agent:
                 remove_all(self.rooms)
         finally:
             self._source.stop()
+            self.gateways.stop()
             for room in reversed(self.rooms.values()):
                 room.close()
             self.metrics.stop()
@@ -177,7 +181,13 @@ class Agent:
         self.inputs = dataclasses.replace(inputs, allocations=desired.allocations)
         return desired
 
+    def _uplinks(self) -> list[tuple[Uplink, bool]]:
+        """The uplinks of the plan, each with whether it is installed, so that its gateways can answer."""
+        return [(uplink, uplink.nd_veth_ofport is not None and self.loop.carried_out(uplink))
+                for uplink in self.loop.desired.uplinks.values()]
+
     def _on_pass(self) -> None:
+        self.gateways.look_soon()
         desired = self.loop.desired
         self._systemd.status(f"{len(desired.mappings)} FIPs, {len(desired.uplinks)} uplinks, "
                              f"{len(self.loop.failures)} failures")

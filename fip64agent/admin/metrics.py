@@ -20,6 +20,7 @@ from fip64agent import hub
 from fip64agent.admin import answers, report
 from fip64agent.admin.state import KINDS, STATES, States
 from fip64agent.exceptions import NotReady
+from fip64agent.plan.desired import Uplink
 from fip64agent.translator.base import Count, Traffic
 
 LOG = logging.getLogger(__name__)
@@ -54,6 +55,13 @@ class AgentCollector(Collector):
             counts = Counter(state.state for _name, state in answers.breathing(states.all(kind)))
             for state in STATES:
                 family.add_metric([kind, state], counts[state])
+        yield family
+        family = GaugeMetricFamily("fip64_gateway_up", "1 when a gateway of an uplink answers Neighbor "
+                                   "Solicitations, 0 when it does not.", labels=["uplink", "gateway"])
+        for name in states.names(Uplink.kind):
+            for address, standing in states.next_hops(name).items():
+                if standing.alive is not None:
+                    family.add_metric([name, str(address)], int(standing.alive))
         yield family
 
     def _loop(self) -> Iterator[Metric]:

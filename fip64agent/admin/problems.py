@@ -54,9 +54,16 @@ def survey(agent, states: States) -> tuple[dict[str, dict[str, int]], list[dict[
                 fault.alike = alike
                 fault.reasons.add(state.reason)
                 (fault.objects if cause == (kind, name) else fault.sufferers[kind]).append(name)
-    problems = [*_agent_problems(agent, states, faults), *_object_problems(states, faults)]
-    problems.sort(key=lambda problem: (ERROR, WARNING, PENDING).index(problem["severity"]))
-    return counts, problems
+    silent = {name: reason for name in states.names(Uplink.kind) if (reason := states.silent(name))}
+    problems = [*_agent_problems(agent, states, faults), *_gateway_problems(states, silent),
+                *_object_problems(states, faults)]
+
+    def order(problem: dict[str, Any]) -> tuple[int, bool]:
+        # A gateway that does not answer is told first: nothing on this host can be the cause of it.
+        first = problem["kind"] == Uplink.kind and not silent.keys().isdisjoint(problem["objects"])
+        return (ERROR, WARNING, PENDING).index(problem["severity"]), not first
+
+    return counts, sorted(problems, key=order)
 
 
 def _problem(severity: str, kind: str, text: str, reason: str, objects: Iterable[str] = (),
@@ -111,6 +118,14 @@ def _agent_problems(agent, states: States,
             yield _problem(ERROR, "leftover", f"left behind: {describe(failure)}", failure.reason)
     if agent.metrics is not None and agent.metrics.problem:
         yield _problem(WARNING, "metrics", agent.metrics.problem, agent.metrics.problem)
+
+
+def _gateway_problems(states: States, silent: Mapping[str, str]) -> Iterable[dict[str, Any]]:
+    """Gateways that do not answer, of uplinks that have others."""
+    for name, reason in silent.items():
+        if states.uplink(name).state == ACTIVE:
+            yield _problem(WARNING, Uplink.kind, f"{reason}; what is routed to another one goes on", reason,
+                           [name])
 
 
 _NOUNS = {"uplink": ("uplink", "uplinks"), "tenant": ("tenant", "tenants"),

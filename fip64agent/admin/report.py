@@ -112,6 +112,8 @@ def _uplink(states: States, name: str, state: State) -> dict[str, Any]:
         "addresses": plain(uplink.addresses) if uplink else [],
         "veth": uplink.veth if uplink else None,
         "veth_ofport": uplink.veth_ofport if uplink else None,
+        "gateways": [{"address": str(address), "answers": standing.alive, "since": timestamp(standing.since)}
+                     for address, standing in states.next_hops(name).items()],
         "state": state.state, "reason": state.reason, "cause": _cause(state, (Uplink.kind, name)),
         "alike": state.alike,
     }

@@ -2,16 +2,20 @@
 """The state of every object - active, pending, error or down - and the reason. Pure.
 
 An object is as good as the worst of what it stands on: a floating IP stands on its own flows, on
-its VM port's, on its tenant, its uplink and the host. The reason says what is wrong with the one that is at
-fault, and `cause` which one that is: what many stand on is told once, with the number of those that suffer.
+its VM port's, on its tenant, its uplink and the host; an uplink on at least one of its gateways. The reason
+says what is wrong with the one that is at fault, and `cause` which one that is: what many stand on is told once,
+with the number of those that suffer.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import UTC, datetime
+from ipaddress import IPv6Address
 
+from fip64agent.admin.view import StandingView
 from fip64agent.plan.desired import (
     ACTIVE,
     ERROR,
@@ -57,18 +61,34 @@ def describe(failure: Failure) -> str:
     return f"{failure.room} cannot {verb} {failure.item}: {failure.reason}{tries}"
 
 
+def silence(port_id: str, dead: Mapping[IPv6Address, StandingView]) -> str:
+    """Say that next hops of an uplink do not answer, and since when."""
+    verb = "does" if len(dead) == 1 else "do"
+    since = datetime.fromtimestamp(max(standing.since for standing in dead.values()), UTC)
+    return (f"{_gateways(dead)} of uplink {port_id} {verb} not answer Neighbor Solicitations "
+            f"(since {since.isoformat(timespec='seconds')})")
+
+
+def _gateways(addresses: Collection[IPv6Address]) -> str:
+    """Name gateways: "gateway A", "gateways A and B"."""
+    names = [str(address) for address in sorted(addresses)]
+    return f"gateway {names[0]}" if len(names) == 1 else f"gateways {', '.join(names[:-1])} and {names[-1]}"
+
+
 class States:
     """Answers for one moment: take a new one for each question from outside."""
 
     def __init__(self, desired: Desired, topology: Topology, interfaces: Mapping[str, Interface],
                  failures: list[Failure], blocked: Mapping[str, str],
-                 carried_out: Callable[[PlanObject], bool]) -> None:
+                 carried_out: Callable[[PlanObject], bool],
+                 standing: Callable[[Uplink, IPv6Address], StandingView | None]) -> None:
         self.desired = desired
         self.topology = topology
         self.interfaces = interfaces
         self.failures = failures
         self.blocked = dict(blocked)
         self._carried_out = carried_out
+        self._standing = standing
         self._failed: dict[ObjectKey, list[Failure]] = defaultdict(list)
         for failure in failures:
             # A VM port's flows are made per gateway address; for its FIPs any of them counts.
@@ -88,7 +108,7 @@ class States:
         blocked.update((name, reason) for name, room in agent.rooms.items() if (reason := room.ready()))
         return cls(agent.loop.desired, inputs.topology if inputs else Topology(),
                    inputs.interfaces if inputs else {}, agent.loop.failures, blocked,
-                   agent.loop.carried_out)
+                   agent.loop.carried_out, agent.gateways.standing)
 
     # -- single objects ---------------------------------------------------------------------
 
@@ -115,6 +135,24 @@ class States:
         """State of the object of that kind (one of KINDS) and id."""
         return {Uplink.kind: self.uplink, Tenant.kind: self.tenant, Mapping64.kind: self.fip}[kind](name)
 
+    def next_hops(self, port_id: str) -> dict[IPv6Address, StandingView]:
+        """The next hops of an uplink, with what is known of each; empty when nobody watches them."""
+        uplink = self.desired.uplinks.get(port_id)
+        found = {address: self._standing(uplink, address) for address in uplink.next_hops} if uplink else {}
+        return {address: standing for address, standing in found.items() if standing is not None}
+
+    def silent(self, port_id: str) -> str:
+        """Say which next hops of an uplink do not answer; "": none is known not to.
+
+        Nobody can answer while the way there is not installed: then this says nothing.
+        """
+        uplink = self.desired.uplinks.get(port_id)
+        if uplink is None or _worst(*self._ours(uplink.key)).state != ACTIVE:
+            return ""
+        dead = {address: standing for address, standing in self.next_hops(port_id).items()
+                if standing.alive is False}
+        return silence(port_id, dead) if dead else ""
+
     def gateways(self, port_id: str) -> list[Gateway]:
         """The tenant router's addresses as the VM port sees them."""
         return self._gateways.get(port_id, [])
@@ -137,15 +175,33 @@ class States:
     def _base(self, key: ObjectKey) -> State:
         """State of an uplink or a tenant; computed once, as many floating IPs stand on it."""
         if (state := self._bases.get(key)) is None:
-            obj = self.desired.find(key)
-            hosts = (Host.kind,)
-            found = [self._problem(key), self._failure(key), _because_of(hosts, self._failure(hosts))]
-            if obj is not None:
-                found.append(self._waiting(*filter(None, (self.desired.host, obj))))
-            elif found[0] is None:
-                found.append(State(PENDING, f"{key[0]} {key[1]} is not in the plan"))
-            state = self._bases[key] = _because_of(key, _worst(*found))
+            state = _worst(*self._ours(key))
+            if state.state == ACTIVE and key[0] == Uplink.kind:
+                state = self._reached(key[1])
+            state = self._bases[key] = _because_of(key, state)
         return state
+
+    def _ours(self, key: ObjectKey) -> list[State | None]:
+        """What this host does for an uplink or a tenant."""
+        obj, host = self.desired.find(key), (Host.kind,)
+        found = [self._problem(key), self._failure(key), _because_of(host, self._failure(host))]
+        if obj is not None:
+            found.append(self._waiting(*filter(None, (self.desired.host, obj))))
+        elif found[0] is None:
+            found.append(State(PENDING, f"{key[0]} {key[1]} is not in the plan"))
+        return found
+
+    def _reached(self, port_id: str) -> State:
+        """State of an uplink that is installed: one of its next hops must be alive, if it has any."""
+        known = self.next_hops(port_id)
+        if not known or any(standing.alive for standing in known.values()):
+            return _ACTIVE
+        if all(standing.alive is False for standing in known.values()):
+            return State(ERROR, silence(port_id, known),
+                         alike="their gateways do not answer Neighbor Solicitations")
+        waited = [address for address, standing in known.items() if standing.alive is None]
+        return State(PENDING, f"waits for {_gateways(waited)} of uplink {port_id} to answer Neighbor "
+                              "Solicitations", alike="wait for their gateways to answer Neighbor Solicitations")
 
     def _problem(self, key: ObjectKey) -> State | None:
         problem = self.desired.problems.get(key)
@@ -171,7 +227,7 @@ class States:
         """Return what objects of the plan that did not fail still wait for."""
         for obj in objects:
             match obj:
-                case Uplink(veth=name, veth_ofport=None):
+                case Uplink(veth=name, veth_ofport=None) | Uplink(nd_veth=name, nd_veth_ofport=None):
                     return self._unopened(name)
                 case Mapping64(downlink_ofport=None):
                     tenant = self.desired.tenants.get(obj.router_id)

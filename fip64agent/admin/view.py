@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import IPv6Address
 from typing import Any, Protocol
 
 from fip64agent.exceptions import TopologyError
-from fip64agent.plan.desired import Desired, PlanObject
+from fip64agent.plan.desired import Desired, PlanObject, Uplink
 from fip64agent.plan.inputs import Inputs
 from fip64agent.reconcile.loop import Change
 from fip64agent.reconcile.place import Failure
@@ -50,6 +51,21 @@ class MetricsView(Protocol):
     problem: str | None
 
 
+class StandingView(Protocol):
+    """`fip64agent.links.gateways.Standing`."""
+
+    alive: bool | None
+    """None: not known yet."""
+    since: float | None
+    """Seconds since the epoch; None: not known yet."""
+
+
+class GatewaysView(Protocol):
+    """`fip64agent.links.gateways.Gateways`, read only."""
+
+    def standing(self, uplink: Uplink, address: IPv6Address) -> StandingView | None: ...
+
+
 class ChoiceView(Protocol):
     """`fip64agent.translator.Choice`."""
 
@@ -68,6 +84,7 @@ class AgentView(Protocol):
     topology_path: str
     topology_loaded_at: float | None
     """Seconds since the epoch; None before the first good topology."""
+    gateways: GatewaysView
     metrics: MetricsView | None
     choice: ChoiceView
     """Which translator, and why."""

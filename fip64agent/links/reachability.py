@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """When a gateway counts as alive, and how it is to be asked: what the kernel says, judged. Pure.
 
-The kernel's Neighbor Unreachability Detection does the asking (RFC 4861, section 7.3). A gateway that answered is
-asked again by unicast, at the MAC that is known. If no answer comes it is resolved anew by multicast, so that
-one whose MAC has changed without a word is found again: its advertisement reaches the translator too.
+The kernel does the asking (RFC 4861, section 7.3). A gateway that answered is asked again by unicast, at the
+MAC that is known. If no answer comes it is resolved anew by multicast, so that one whose MAC has changed
+without a word is found again: its advertisement reaches the translator too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _UNICAST = 1.0
 _ALL = 8.0
 """Seconds without any answer after which a gateway counts as silent, whatever state the kernel has for it:
 one unicast and three multicast solicitations take four."""
-_FIRST_LOOK, _LATER_LOOK = 0.1, 1.0
+_FIRST_LOOK, _LATER_LOOK = 0.1, 0.5
 """Seconds from a question to the first look for its answer, and at most between two."""
 
 

@@ -13,6 +13,7 @@ from oslo_config import cfg
 from fip64agent import conf as options
 from fip64agent.exceptions import NotReady
 from fip64agent.links.explain import explain as explain_links
+from fip64agent.links.gateways import Standing
 from fip64agent.plan.inputs import Interface
 from fip64agent.plan.planner import plan
 from fip64agent.reconcile.explain import Explanation
@@ -136,6 +137,17 @@ class ScriptedTranslator(ScriptedRoom):
         return self.seen
 
 
+class ScriptedGateways:
+    """All answer since the epoch, but those in `known`."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Standing | None] = {}
+        """Address -> what is known of it."""
+
+    def standing(self, uplink, address: IPv6Address) -> Standing | None:
+        return self.known.get(str(address), Standing(True, 0.0))
+
+
 class ScriptedAgent:
     """Two tenants "red" and "blue" with a VM and a floating IP each, all of it active after settle()."""
 
@@ -154,6 +166,7 @@ class ScriptedAgent:
         self.topology_error = None
         self.topology_path = "/etc/fip64agent/topology.yaml"
         self.topology_loaded_at: float | None = None
+        self.gateways = ScriptedGateways()
         self.metrics = None
         self.choice = Choice("tayga", "[fip64] translator = tayga")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether gateways are alive, asked by a real kernel from one end of a veth, with the gateways at the other."""
+"""Whether gateways are alive: asked by a real kernel at one end of a veth, with the gateways at the other."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Wire:
 
     def lay(self) -> None:
         """Make the link anew; the gateways' addresses go with it."""
-        run("ip", "link", "add", self.uplink.nd_peer, "netns", self.near, "type", "veth", "peer", "name", "eth0",
-            "netns", self.far)
+        run("ip", "link", "add", self.uplink.nd_peer, "netns", self.near, "type", "veth",
+            "peer", "name", "eth0", "netns", self.far)
         for netns, device in ((self.near, self.uplink.nd_peer), (self.far, "eth0")):
             run("sysctl", "-qw", f"net.ipv6.conf.{device}.accept_dad=0", netns=netns)
             run("ip", "-n", netns, "link", "set", device, "up")

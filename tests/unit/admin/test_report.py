@@ -10,6 +10,7 @@ from fip64agent import hub
 from fip64agent.admin import flows, render, report
 from fip64agent.admin.state import States
 from fip64agent.exceptions import TopologyError
+from fip64agent.links.gateways import Standing
 from fip64agent.plan.inputs import Inputs
 from fip64agent.plan.planner import plan
 from fip64agent.switch import pipeline
@@ -42,6 +43,31 @@ def test_no_topology_at_all_is_an_error():
     assert problem["text"] == "the topology in /etc/fip64agent/topology.yaml is refused; none is in force"
     assert problem["details"] == ["/etc/t.yaml: No such file or directory"]
     assert report.status(agent)["state"] == "error"
+
+
+def test_a_silent_gateway_is_the_first_thing_told(agent):
+    """Before all else that is wrong with the agent, and before what is wrong because of it."""
+    agent.topology_error = TopologyError(["/etc/t.yaml: No such file or directory"])
+    agent.rooms["translator"].trouble = "tayga of router red (pid 7) is stopped (state T)"
+    agent.gateways.known["2001:db8:ffff::1"] = Standing(False, 0.0)
+    found = texts(agent)
+    assert "gateway 2001:db8:ffff::1 of uplink uplink does not answer Neighbor Solicitations" in found[0]
+    assert found[0].startswith("error: uplink in error: ")
+    assert "the topology in" in "".join(found[1:]) and "tayga of router red" in "".join(found[1:])
+    (row,) = report.uplinks(agent)
+    assert row["gateways"] == [{"address": "2001:db8:ffff::1", "answers": False,
+                                "since": "1970-01-01T00:00:00+00:00"}]
+
+
+def test_one_silent_gateway_of_several_is_a_warning(agent):
+    agent.site.change("subnets", "uplink-v6",
+                      host_routes=topologies.routes(("2001:db8:e::/48", "2001:db8:ffff::9")))
+    agent.settle()
+    agent.gateways.known["2001:db8:ffff::9"] = Standing(False, 0.0)
+    assert texts(agent) == [
+        "warning: gateway 2001:db8:ffff::9 of uplink uplink does not answer Neighbor Solicitations (since "
+        "1970-01-01T00:00:00+00:00); what is routed to another one goes on"]
+    assert report.status(agent)["state"] == "active"
 
 
 def test_a_loop_that_hangs_is_told(agent):

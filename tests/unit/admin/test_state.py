@@ -6,8 +6,10 @@ import dataclasses
 import pytest
 
 from fip64agent.admin.state import DOWN, State, States
+from fip64agent.links.gateways import Standing
 from fip64agent.plan.desired import ACTIVE, ERROR, PENDING
 from fip64agent.plan.inputs import Interface
+from tests.fakes import topologies
 from tests.fakes.scripted_agent import ScriptedAgent
 
 RED, BLUE = "fip-vm-red", "fip-vm-blue"
@@ -180,3 +182,83 @@ def test_what_is_at_fault_is_told_with_the_state_of_all_that_stand_on_it(agent):
 def test_a_room_that_cannot_work_is_at_fault(agent):
     agent.rooms["switch"].down = "ovs-vswitchd does not answer"
     assert {states(agent).fip(RED).cause, states(agent).uplink("uplink").cause} == {("room", "switch")}
+
+
+# -- gateways -------------------------------------------------------------------------------------
+
+GATEWAY, SECOND = "2001:db8:ffff::1", "2001:db8:ffff::9"
+DEAD_SINCE = 1_800_000_000.0
+
+
+def with_second_gateway(agent):
+    """Give the uplink's subnet a route to elsewhere by another gateway."""
+    agent.site.change("subnets", "uplink-v6", host_routes=topologies.routes(("2001:db8:e::/48", SECOND)))
+    return agent.settle()
+
+
+def test_an_uplink_whose_gateway_is_silent_is_in_error_and_all_that_stands_on_it(agent):
+    agent.gateways.known[GATEWAY] = Standing(False, DEAD_SINCE)
+    now = states(agent)
+    expected = State(ERROR, f"gateway {GATEWAY} of uplink uplink does not answer Neighbor Solicitations "
+                            "(since 2027-01-15T08:00:00+00:00)")
+    assert {now.uplink("uplink"), now.fip(RED), now.fip(BLUE)} == {expected}
+    assert now.tenant("red") == State(ACTIVE)
+    assert now.silent("uplink") == expected.reason
+
+
+def test_an_uplink_waits_for_the_first_answer_of_its_gateway(agent):
+    agent.gateways.known[GATEWAY] = Standing(None)
+    now = states(agent)
+    expected = State(PENDING, f"waits for gateway {GATEWAY} of uplink uplink to answer Neighbor "
+                              "Solicitations")
+    assert {now.uplink("uplink"), now.fip(RED)} == {expected}
+    assert now.silent("uplink") == ""
+
+
+def test_one_living_gateway_is_enough(agent):
+    with_second_gateway(agent)
+    agent.gateways.known[SECOND] = Standing(False, DEAD_SINCE)
+    now = states(agent)
+    assert now.uplink("uplink") == now.fip(RED) == State(ACTIVE)
+    assert now.silent("uplink").startswith(f"gateway {SECOND} of uplink uplink does not answer")
+    agent.gateways.known[SECOND] = Standing(None)
+    assert states(agent).uplink("uplink") == State(ACTIVE)
+
+
+def test_without_a_living_gateway_one_that_is_not_known_is_waited_for(agent):
+    with_second_gateway(agent)
+    agent.gateways.known |= {GATEWAY: Standing(False, DEAD_SINCE), SECOND: Standing(None)}
+    assert states(agent).uplink("uplink") == State(
+        PENDING, f"waits for gateway {SECOND} of uplink uplink to answer Neighbor Solicitations")
+    agent.gateways.known[SECOND] = Standing(False, DEAD_SINCE + 60)
+    assert states(agent).uplink("uplink") == State(
+        ERROR, f"gateways {GATEWAY} and {SECOND} of uplink uplink do not answer Neighbor Solicitations "
+               "(since 2027-01-15T08:01:00+00:00)")
+
+
+def test_an_uplink_without_next_hops_needs_no_gateway(agent):
+    agent.site.change("subnets", "uplink-v6", gateway_ip=None)
+    agent.settle()
+    agent.gateways.known[GATEWAY] = Standing(False, DEAD_SINCE)
+    assert states(agent).uplink("uplink") == State(ACTIVE)
+
+
+def test_where_nobody_watches_the_gateway_an_uplink_is_active(agent):
+    agent.gateways.known[GATEWAY] = None
+    assert states(agent).uplink("uplink") == State(ACTIVE)
+    assert states(agent).next_hops("uplink") == {}
+
+
+@pytest.mark.parametrize("amiss", ["room", "item"])
+def test_a_gateway_is_not_blamed_while_the_way_there_is_not_installed(agent, amiss):
+    agent.gateways.known[GATEWAY] = Standing(False, DEAD_SINCE)
+    if amiss == "room":
+        agent.rooms["switch"].down = "ovs-vswitchd does not answer"
+        agent.loop.invalidate("switch")
+        agent.loop.step()
+        expected = State(PENDING, "switch: ovs-vswitchd does not answer")
+    else:
+        refuse(agent, "links", "links of uplink uplink")
+        expected = State(ERROR, "links cannot install links of uplink uplink: no such device")
+    assert states(agent).uplink("uplink") == expected
+    assert states(agent).silent("uplink") == ""

@@ -108,7 +108,7 @@ def test_an_entry_that_vanished_with_its_link_is_no_verdict(judge):
     assert judge.look(UNKNOWN, 106.2) is Ask.MULTICAST
     assert judge.alive
     judge.cannot_ask(107)
-    assert judge.look(UNKNOWN, 107.5) is None
+    assert judge.look(UNKNOWN, 107.3) is None
     assert judge.look(UNKNOWN, 120) is Ask.MULTICAST
     assert judge.alive
 
