@@ -93,6 +93,9 @@ def _cause(state: State, key: ObjectKey) -> str | None:
     return " ".join(state.cause) if state.cause not in (None, key) else None
 
 
+_ALIVE = {True: "alive", False: "dead", None: "unknown"}
+
+
 def uplinks(agent) -> list[dict[str, Any]]:
     states = States.now(agent)
     return [_uplink(states, name, state) for name, state in states.all(Uplink.kind)]
@@ -112,8 +115,8 @@ def _uplink(states: States, name: str, state: State) -> dict[str, Any]:
         "addresses": plain(uplink.addresses) if uplink else [],
         "veth": uplink.veth if uplink else None,
         "veth_ofport": uplink.veth_ofport if uplink else None,
-        "gateways": [{"address": str(address), "answers": standing.alive, "since": timestamp(standing.since)}
-                     for address, standing in states.next_hops(name).items()],
+        "gateways": {str(address): _ALIVE[standing.alive]
+                     for address, standing in states.next_hops(name).items()},
         "state": state.state, "reason": state.reason, "cause": _cause(state, (Uplink.kind, name)),
         "alike": state.alike,
     }

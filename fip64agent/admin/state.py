@@ -2,9 +2,9 @@
 """The state of every object - active, pending, error or down - and the reason. Pure.
 
 An object is as good as the worst of what it stands on: a floating IP stands on its own flows, on
-its VM port's, on its tenant, its uplink and the host; an uplink on at least one of its gateways. The reason
-says what is wrong with the one that is at fault, and `cause` which one that is: what many stand on is told once,
-with the number of those that suffer.
+its VM port's, on its tenant, its uplink and the host; an uplink on at least one of its gateways. The
+reason says what is wrong with the one that is at fault, and `cause` which one that is: what many stand on
+is told once, with the number of those that suffer.
 """
 
 from __future__ import annotations
@@ -201,7 +201,8 @@ class States:
                          alike="their gateways do not answer Neighbor Solicitations")
         waited = [address for address, standing in known.items() if standing.alive is None]
         return State(PENDING, f"waits for {_gateways(waited)} of uplink {port_id} to answer Neighbor "
-                              "Solicitations", alike="wait for their gateways to answer Neighbor Solicitations")
+                              "Solicitations",
+                     alike="wait for their gateways to answer Neighbor Solicitations")
 
     def _problem(self, key: ObjectKey) -> State | None:
         problem = self.desired.problems.get(key)

@@ -134,7 +134,7 @@ class UplinkList(_Table):
     """List the uplinks: router ports with IPv6, bound on this host."""
 
     columns = ("port_id", "port", "network_id", "network", "router_id", "interface", "ofport", "addresses",
-               "veth", "veth_ofport", "state", "reason", "cause")
+               "veth", "veth_ofport", "gateways", "state", "reason", "cause")
     short = ("port_id", "network", "interface", "addresses", "veth", "state", "reason")
     seen = ("port_id", "state", "addresses", "interface", "veth", "network")
     below = ("reason",)

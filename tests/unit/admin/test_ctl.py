@@ -148,6 +148,9 @@ def test_addresses_are_a_list_in_json_and_text_in_a_table(running):
     assert json.loads(running.ctl("uplink", "list", "-f", "json").stdout)[0]["addresses"] == [
         "2001:db8:ffff::2/64"]
     assert "  2001:db8:ffff::2/64  " in running.ctl("uplink", "list").stdout
+    assert json.loads(running.ctl("uplink", "list", "-f", "json").stdout)[0]["gateways"] == {
+        "2001:db8:ffff::1": "alive"}
+    assert "2001:db8:ffff::1=alive" in running.ctl("uplink", "list", "-c", "gateways").stdout
 
 
 def test_an_unknown_floating_ip(running):

@@ -55,8 +55,9 @@ def test_a_silent_gateway_is_the_first_thing_told(agent):
     assert found[0].startswith("error: uplink in error: ")
     assert "the topology in" in "".join(found[1:]) and "tayga of router red" in "".join(found[1:])
     (row,) = report.uplinks(agent)
-    assert row["gateways"] == [{"address": "2001:db8:ffff::1", "answers": False,
-                                "since": "1970-01-01T00:00:00+00:00"}]
+    assert row["gateways"] == {"2001:db8:ffff::1": "dead"}
+    agent.gateways.known["2001:db8:ffff::1"] = Standing(None)
+    assert report.uplinks(agent)[0]["gateways"] == {"2001:db8:ffff::1": "unknown"}
 
 
 def test_one_silent_gateway_of_several_is_a_warning(agent):
