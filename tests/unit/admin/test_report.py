@@ -11,9 +11,10 @@ from fip64agent.admin import flows, render, report
 from fip64agent.admin.state import States
 from fip64agent.exceptions import TopologyError
 from fip64agent.links.gateways import Standing
-from fip64agent.plan.inputs import Inputs
+from fip64agent.plan.inputs import Inputs, Interface
 from fip64agent.plan.planner import plan
 from fip64agent.switch import pipeline
+from fip64agent.topology.model import Network, Port
 from fip64agent.translator import Choice
 from fip64agent.translator.base import About, ClientBinding
 from tests.fakes import topologies
@@ -58,6 +59,22 @@ def test_a_silent_gateway_is_the_first_thing_told(agent):
     assert row["gateways"] == {"2001:db8:ffff::1": "dead"}
     agent.gateways.known["2001:db8:ffff::1"] = Standing(None)
     assert report.uplinks(agent)[0]["gateways"] == {"2001:db8:ffff::1": "unknown"}
+
+
+def test_silent_gateways_of_several_uplinks_are_one_sentence(agent):
+    gateway = "2001:db8:eeee::1"
+    agent.site.add(
+        Network("other-net", mtu=1500),
+        topologies.subnet("other-v6", "other-net", "2001:db8:eeee::/64", gateway),
+        Port("other", "other-net", topologies.mac(9), device_owner=topologies.ROUTER_GATEWAY,
+             device_id="edge", fixed_ips=(topologies.fixed("other-v6", "2001:db8:eeee::2"),)),
+        Interface("eth-other", 9, "other"))
+    agent.settle()
+    agent.gateways.known |= {gateway: Standing(False, 0.0), "2001:db8:ffff::1": Standing(False, 60.0)}
+    assert texts(agent)[0] == ("error: 2 uplinks in error: other, uplink: their gateways do not answer "
+                               "Neighbor Solicitations")
+    assert {row["reason"][:30] for row in report.uplinks(agent)} == {
+        "gateway 2001:db8:eeee::1 of up", "gateway 2001:db8:ffff::1 of up"}
 
 
 def test_one_silent_gateway_of_several_is_a_warning(agent):
