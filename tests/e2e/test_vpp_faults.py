@@ -195,8 +195,8 @@ def test_101_uplinks_come_and_go(lab):
     slow = [line for line in lab.agent.log().splitlines() if "does not answer" in line]
     print(f"VPP was silent for longer than a probe waits {len(slow)} times")
     assert lab.agent.get("/status")["translator_details"]["restarts"] == 0, "a VPP that is busy has not hung"
-    # VPP's thread forwards between two interfaces, not while it makes or removes one (40 ms).
-    assert len(answer.lost) < answer.sent / 50, f"lost {len(answer.lost)} of {answer.sent}"
+    # VPP's thread forwards between two interfaces, not while it makes or removes one (40 ms, longer if busy).
+    assert len(answer.lost) < answer.sent / 10, f"lost {len(answer.lost)} of {answer.sent}"
     assert len(set(re.findall(r"host-vpp-\w+", steps.vppctl(lab, "show interface")))) == 2
     assert len([name for name in steps.links(lab) if name.startswith("vpp-")]) == 2
 

@@ -50,8 +50,12 @@ class Probe:
                     return True  # the connection tells
 
     def excused(self, silent: float, hindered: float) -> bool:
-        """Whether VPP could not answer, for so many seconds, as it was not let: then it has not hung."""
-        if silent - hindered >= self._timeout or silent > _LONGEST_SILENCE:
+        """Whether VPP could not answer, for so many seconds, as it was not let: then it has not hung.
+
+        Hindered for most of the time, it is slow in what it does between, too.
+        """
+        let = silent - hindered >= self._timeout and hindered < silent / 2
+        if let or silent > _LONGEST_SILENCE:
             self.slow = None
             return False
         if self.slow is None:

@@ -42,6 +42,8 @@ _ABORT = 1.0
 """Seconds that a hung VPP gets to write down where it hangs."""
 _LAST_BREATH = 10.0
 """Seconds that the kernel may take to end a VPP that was killed; process.ending() says why."""
+_ANSWER = 10.0
+"""Seconds that a VPP that is up has for an answer. The probe finds one that hangs, which wakes who waits."""
 _HOUSEKEEPING = 30.0
 """Seconds between looks at the size of its log."""
 
@@ -307,6 +309,7 @@ class Supervisor:
     # -- up ---------------------------------------------------------------------------------------
 
     def _up(self, client: VppClient) -> None:
+        client.timeout = max(client.timeout, _ANSWER)
         self.client = client
         self._reason = self._told = self.probe.slow = None
         self._up_since = self._up_since or self._clock()  # the same one, when only the connection was lost
