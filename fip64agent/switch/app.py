@@ -154,7 +154,8 @@ class Channel(controller.Datapath):
             if reply.first <= xid <= reply.last:
                 reply.take(msg_type, xid, buf)
                 return True
-        return False
+        return (msg_type in (ofp.OFPT_MULTIPART_REPLY, ofp.OFPT_EXPERIMENTER)
+                and self._connection.unasked(msg_type, bytes(buf[HEADER.size:])))
 
     def reserve(self, count: int) -> int:
         """Return the first of `count` transaction ids that nobody else uses."""
@@ -209,11 +210,15 @@ class Connection:
 
     `timeout`: seconds until an unanswered request, or a switch that answers no echo, is given up.
     `on_up`: called in a greenthread each time the connection is made.
+    `unasked`: gets (type, all behind the header) of multipart replies and experimenter messages that
+    nobody waits for, and returns whether it knows them. Must neither wait nor raise.
     """
 
-    def __init__(self, path: str, timeout: float, on_up: Callable[[], None]) -> None:
+    def __init__(self, path: str, timeout: float, on_up: Callable[[], None],
+                 unasked: Callable[[int, bytes], bool] = lambda kind, body: False) -> None:
         self.path = path
         self.timeout = timeout
+        self.unasked = unasked
         self._on_up = on_up
         self._channel: Channel | None = None
         self._thread = None

@@ -46,7 +46,6 @@ _MATCH = struct.Struct("!HH")
 _INSTRUCTION = struct.Struct("!HH4x")
 _FLOW_STATS = struct.Struct("!HBxIIHHHHxxxxQQQ")
 _FLOW_REQUEST = struct.Struct("!BBHIHH4xB3xII4xQQ")
-_AGGREGATE = struct.Struct("!QQI4x")
 _PADDING = tuple(bytes(-length % 8) for length in range(8))
 
 
@@ -204,34 +203,15 @@ def flow_mod(item: FlowItem, xid: int, command: int = ofp.OFPFC_ADD) -> bytes:
     ) + match + instructions
 
 
-def _statistics_request(kind: int, xid: int, table: int, cookie: int, mask: int, match: bytes) -> bytes:
+def flow_request(xid: int, table: int = ofp.OFPTT_ALL, match: bytes = b"") -> bytes:
+    """Ask for the flows whose match is at least as specific."""
     length = 4 + len(match)
     encoded = _MATCH.pack(ofp.OFPMT_OXM, length) + match + _PADDING[length % 8]
     return _FLOW_REQUEST.pack(ofp.OFP_VERSION, ofp.OFPT_MULTIPART_REQUEST, _FLOW_REQUEST.size + len(encoded),
-                              xid, kind, 0, table, ofp.OFPP_ANY, ofp.OFPG_ANY, cookie, mask) + encoded
-
-
-def flow_request(xid: int, table: int = ofp.OFPTT_ALL, cookie: int = 0, mask: int = 0,
-                 match: bytes = b"") -> bytes:
-    """Ask for the flows whose cookie and match are at least as specific."""
-    return _statistics_request(ofp.OFPMP_FLOW, xid, table, cookie, mask, match)
-
-
-def aggregate_request(xid: int) -> bytes:
-    """Ask for the number of all flows that are ours."""
-    return _statistics_request(ofp.OFPMP_AGGREGATE, xid, ofp.OFPTT_ALL, pipeline.COOKIE_VALUE,
-                               pipeline.COOKIE_MASK, b"")
+                              xid, ofp.OFPMP_FLOW, 0, table, ofp.OFPP_ANY, ofp.OFPG_ANY, 0, 0) + encoded
 
 
 # -- decoding ------------------------------------------------------------------------------------
-
-
-def decode_aggregate(body: bytes) -> tuple[int, int, int]:
-    """Return (packets, bytes, flows). Raises: CodecError."""
-    try:
-        return _AGGREGATE.unpack_from(body)
-    except struct.error as error:
-        raise CodecError(f"aggregate statistics of {len(body)} bytes") from error
 
 
 def normalise(tlvs: bytes) -> bytes:

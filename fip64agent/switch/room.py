@@ -14,7 +14,7 @@ from fip64agent import hub
 from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import Host, ObjectKey, PlanObject, Tenant, Uplink
 from fip64agent.plan.inputs import Interface
-from fip64agent.switch import appctl, bundle, codec, pipeline, text
+from fip64agent.switch import appctl, bundle, codec, monitor, pipeline, text
 from fip64agent.switch.announce import Announcer
 from fip64agent.switch.app import Connection, Reply
 from fip64agent.switch.codec import FlowItem
@@ -78,14 +78,19 @@ class SwitchRoom:
         self._probe_interval = probe_interval
         self._on_change = on_change
         self._ovsdb = OvsdbClient(ovsdb_connection, bridge, on_interfaces, timeout, self._on_own_ports)
-        self._connection = Connection(f"{run_path}/{bridge}.mgmt", timeout, self._on_connected)
+        self._connection = Connection(f"{run_path}/{bridge}.mgmt", timeout, self._on_connected, self._unasked)
         self._announcer = Announcer(self._connection)
         self._busy = hub.Semaphore()
-        self._probe_thread = None
-        self._flow_count: int | None = None
+        self._watch_thread = None
+        self._disturbed = hub.Event()
+        """Others changed flows that concern us since they were last read."""
+        self._installed: set[Hashable] = set()
+        """Keys of our flows, as read back and as changed since."""
         self._marks: dict[str, OwnPort] | None = None
         self._foreign: set[Hashable] = set()
         self._foreign_seen = float("-inf")
+        self._taken: set[Hashable] = set()
+        """Keys of flows that we could not add because others have flows there."""
         self._satisfied: dict[Hashable, FlowItem] = {}
 
     @classmethod
@@ -103,13 +108,13 @@ class SwitchRoom:
         self._connection.start()
         self._connection.wait_up(START_WAIT)
         self._announcer.start()
-        self._probe_thread = hub.spawn(self._probe_forever)
+        self._watch_thread = hub.spawn(self._watch_forever)
 
     def close(self) -> None:
         """Disconnect. What is installed stays."""
-        if self._probe_thread is not None:
-            self._probe_thread.kill()
-            self._probe_thread = None
+        if self._watch_thread is not None:
+            self._watch_thread.kill()
+            self._watch_thread = None
         self._announcer.close()
         self._connection.close()
         self._ovsdb.close()
@@ -137,8 +142,10 @@ class SwitchRoom:
                 pipeline.port_key(port.name): PortItem(port.name, port.mark, port.error)
                 for port in self._ovsdb.own_ports().values()}
             self._marks = dict(self._ovsdb.own_ports())
+            self._disturbed.clear()
             flows = self._read_flows()
-            self._flow_count = len(flows)
+            self._installed = set(flows)
+            self._taken &= self._foreign
             result.update(flows)
             # It is wanted together with all other flows of ours.
             self._satisfied = {_DEFAULT.key: _DEFAULT} if flows and _DEFAULT.key in self._foreign else {}
@@ -199,32 +206,32 @@ class SwitchRoom:
                 self._marks[name] = own[name]
 
     def _add_flows(self, flows: Sequence[tuple[FlowItem | None, FlowItem]]) -> dict[Hashable, str]:
-        taken = self._taken([item for was, item in flows if was is None or was.key in self._satisfied])
+        taken = self._taken_by_others([item for was, item in flows
+                                       if was is None or was.key in self._satisfied])
         failed: dict[Hashable, str] = {}
         wanted = []
-        for was, item in flows:
+        for _was, item in flows:
             key = item.key
             if key not in taken:
                 self._satisfied.pop(key, None)
-                wanted.append((was, item))
-            elif key == _DEFAULT.key:
+                wanted.append(item)
+                continue
+            self._taken.add(key)
+            if key == _DEFAULT.key:
                 self._satisfied[key] = item
             else:
                 failed[key] = ("another system has a flow with the same table, priority and match; "
                                "it is left alone")
-        refused = bundle.change(self._connection, bundle.ADD, [item for _, item in wanted])
-        for was, item in wanted:
-            key = item.key
-            if key in refused:
-                continue
-            if was is None and self._flow_count is not None:
-                self._flow_count += 1
-            if item.announcements:
-                self._announcer.announce(key, item.announcements)
+        self._installed.update(item.key for item in wanted)  # first: others may change one at once
+        refused = bundle.change(self._connection, bundle.ADD, wanted)
+        self._installed.difference_update(refused)
+        for item in wanted:
+            if item.announcements and item.key not in refused:
+                self._announcer.announce(item.key, item.announcements)
         failed.update(refused)
         return failed
 
-    def _taken(self, items: Sequence[FlowItem]) -> set[Hashable]:
+    def _taken_by_others(self, items: Sequence[FlowItem]) -> set[Hashable]:
         """Return the keys that flows of others have."""
         if len(items) > ASK_SINGLY:
             if time.monotonic() - self._foreign_seen > FRESH:
@@ -259,8 +266,7 @@ class SwitchRoom:
             failed: dict[Hashable, str] = {}
             if flows:
                 failed = bundle.change(self._connection, bundle.DELETE, flows)
-                if self._flow_count is not None:
-                    self._flow_count -= len(flows) - len(failed)
+                self._installed.difference_update(item.key for item in flows if item.key not in failed)
             names = [item.name for item in items if isinstance(item, PortItem)]
             refused = self._ovsdb.edit(delete=names)
             self._note(names)
@@ -270,7 +276,15 @@ class SwitchRoom:
     # -- what happens behind our back ---------------------------------------------------------------------
 
     def _on_connected(self) -> None:
-        self._flow_count = None
+        """Have changes of flows reported, and what changed before that read back."""
+        try:
+            reply = self._connection.request(lambda xid: [monitor.request(xid, pipeline.TABLES)])
+        except NotReady:
+            self._connection.disconnect()  # without reports it is of no use
+            return
+        if reply.errors:
+            LOG.warning("Open vSwitch does not report changes of flows (%s; it does since 2.16): what "
+                        "others change is found by the audit only", next(iter(reply.errors.values())))
         self._on_change()
 
     def _on_own_ports(self, own: Mapping[str, OwnPort]) -> None:
@@ -282,32 +296,38 @@ class SwitchRoom:
         if changed:
             self._on_change()
 
-    def _probe_forever(self) -> None:
-        while True:
-            hub.sleep(self._probe_interval)
-            try:
-                self._probe()
-            except NotReady:
-                pass  # the connection tells when it is back
-            except Exception:
-                LOG.exception("the check of the flows failed")
+    def _unasked(self, kind: int, message: bytes) -> bool:
+        """Take a report of the flow monitor: what concerns us is ours, or is where ours is or should be."""
+        if monitor.is_pause(kind, message):
+            self._disturbed.set()
+            return True
+        if not monitor.is_report(kind, message):
+            return False
+        if self._disturbed.is_set():  # all is going to be read
+            return True
+        try:
+            for table, priority, cookie, match in monitor.decode(message):
+                if pipeline.is_ours(cookie) or self._concerns(
+                        pipeline.flow_key(table, priority, codec.normalise(match))):
+                    self._disturbed.set()
+                    break
+        except codec.CodecError:
+            LOG.exception("a report of changed flows cannot be read")
+            self._disturbed.set()
+        return True
 
-    def _probe(self) -> None:
-        if self._flow_count is None or self._connection.why_down():
-            return
-        with self._busy:
-            count, expected = self.count(), self._flow_count
-        if expected is not None and count != expected:
-            LOG.warning("bridge %s has %d flows of ours instead of %d", self._bridge, count, expected)
-            self._flow_count = None
+    def _concerns(self, key: Hashable) -> bool:
+        return key in self._installed or key in self._taken
+
+    def _watch_forever(self) -> None:
+        while True:
+            self._disturbed.wait()
+            LOG.warning("another program changed flows of bridge %s that concern us", self._bridge)
+            self._disturbed.clear()
             self._on_change()
+            hub.sleep(self._probe_interval)  # others may go on: to read all flows takes time
 
     # -- for the operator -----------------------------------------------------------------------------------
-
-    def count(self) -> int:
-        """Return the number of flows that are ours. Raises: NotReady."""
-        reply = self._request(lambda xid: [codec.aggregate_request(xid)])
-        return codec.decode_aggregate(next(iter(reply.bodies.values()))[0])[2]
 
     def dump(self, owners: Iterable[ObjectKey] = ()) -> list[dict[str, Any]]:
         """Return our flows in words, with counters. Raises: NotReady.

@@ -14,6 +14,8 @@ from lab.openvswitch import PrivateOvs
 from tests.conftest import require_programs, require_root
 
 BRIDGE = "br-test"
+OURS = "cookie=0xf164000000000000/0xffff000000000000"
+"""The agent's flows, as ovs-ofctl takes it."""
 PORTS = {"up": 1, "veth": 11, "dl": 12, "shared": 13, "nd": 14, "vm": 21}
 """Dummy ports, numbered as in switch.document's examples."""
 
@@ -52,6 +54,11 @@ class Bench:
         """Flows without statistics, as ovs-ofctl prints them, sorted."""
         output = self.ovs.ofctl("dump-flows", BRIDGE, *match, "--no-stats").stdout
         return sorted(line.strip() for line in output.splitlines() if "actions=" in line)
+
+    def count(self) -> int:
+        """Number of flows that are the agent's."""
+        output = self.ovs.ofctl("dump-aggregate", BRIDGE, OURS).stdout
+        return int(output.rpartition("flow_count=")[2].split()[0])
 
 
 def _bench(directory, netns=None, dummy=False) -> Iterator[Bench]:

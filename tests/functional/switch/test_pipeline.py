@@ -180,7 +180,7 @@ def test_the_operators_view(bench):
     assert deliver["owner"] == f"fip:{MAPPING.fip_id}"
     assert "ipv4_dst=10.0.0.5" in deliver["match"]
     assert f"set_field:eth_dst={MAPPING.vm_mac}" in deliver["actions"]
-    assert len(rows) == room.count()
+    assert len(rows) == bench.count()
     text = room.trace(1, bytes(ipv6("2001:db8:f::a") / ICMPv6EchoRequest()))
     assert "Datapath actions:" in text
     until(lambda: room.ready() is None)
