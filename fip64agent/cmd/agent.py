@@ -10,7 +10,7 @@ DESCRIPTION = """Gives IPv4-only VMs of this host floating IPv6 addresses (FIP64
 
 SIGHUP reloads the topology and the options that can change at run time; SIGTERM stops the agent
 and leaves what it installed in place, so that traffic flows on. Exit status: 0 stopped, 2 bad
-configuration, 3 missing rights, 4 OVS or the bridge is missing, 5 another agent is running."""
+configuration, 3 missing rights, 5 another agent is running. OVS and the bridge are waited for."""
 
 _early: list[int] = []
 """SIGHUPs until the agent listens to them."""

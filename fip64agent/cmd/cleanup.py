@@ -8,7 +8,7 @@ import sys
 from oslo_config import cfg
 
 from fip64agent.cmd import common
-from fip64agent.exceptions import AlreadyRunning
+from fip64agent.exceptions import AlreadyRunning, EnvironmentMissing
 
 DESCRIPTION = """Removes everything that carries fip64agent's marks: flows, OVS ports, translator
 processes (the VPP that it started), links and network namespaces. Traffic over floating IPv6
@@ -32,6 +32,8 @@ def run() -> int:
     try:
         for room in rooms.values():
             room.start()
+        if reason := rooms["switch"].missing():
+            raise EnvironmentMissing(reason)
         if conf.dry_run:
             for name, room in rooms.items():
                 for item in left(room).values():

@@ -195,6 +195,8 @@ class Loop:
         """One pass: bring all rooms to the plan in force."""
         desired = self._desired
         if desired is None:  # no complete topology yet: nothing is known to be stale
+            for place in self._places:
+                place.ask()
             return
         # Items come by the thousand, none in a cycle: to look for cycles among them costs a tenth of a pass.
         collecting = gc.isenabled()

@@ -69,6 +69,11 @@ class Place:
             self._block(reason, BLOCKED_LOOK)
         return reason is None
 
+    def ask(self) -> None:
+        """Tell once what the room waits for, before the first plan, which may wait for that itself."""
+        if self.look():
+            self.blocked, self.retry_at = NOT_ASKED, 0.0
+
     def refused(self, reason: str) -> None:
         """Note that the room could not be read back or changed, although it was ready()."""
         wait = min(LONGEST_WAIT, BLOCKED_LOOK * 2 ** min(self._tries, 16))

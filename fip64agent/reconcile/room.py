@@ -30,7 +30,7 @@ class Room(Protocol):
     name: str
 
     def start(self) -> None:
-        """Connect and begin to watch. Raises: EnvironmentMissing when what it stands on is not there."""
+        """Connect and begin to watch; what is not there is waited for, and ready() tells of it."""
         ...
 
     def close(self) -> None:

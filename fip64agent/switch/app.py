@@ -30,6 +30,8 @@ LOG = logging.getLogger(__name__)
 
 RECONNECT = 0.2
 """Seconds between attempts to connect. A unix socket refuses at once and costs next to nothing."""
+LONGEST_RECONNECT = 5.0
+"""The same after a switch refused to speak to us, doubled each time up to here."""
 BATCH = 128 * 1024
 """Bytes handed to the socket at once: other greenthreads get their turn in between."""
 HEADER = struct.Struct("!BBHI")
@@ -46,6 +48,13 @@ class Handshake(ofp_handler.OFPHandler):
 
     def start(self):
         app_manager.OSKenApp.start(self)
+
+    def _hello_failed(self, datapath, error_desc):
+        """As os-ken's, but the reason is told by who asks for it, instead of in the log each time."""
+        datapath.refusal = error_desc
+        datapath.send_msg(datapath.ofproto_parser.OFPErrorMsg(
+            datapath=datapath, type_=datapath.ofproto.OFPET_HELLO_FAILED,
+            code=datapath.ofproto.OFPHFC_INCOMPATIBLE, data=error_desc.encode()), close_socket=True)
 
     @set_ev_handler(ofp_event.EventOFPSwitchFeatures, CONFIG_DISPATCHER)
     def switch_features_handler(self, ev):
@@ -136,6 +145,8 @@ class Channel(controller.Datapath):
         super().__init__(_UnixSocket(sock), connection.path)
         self._connection = connection
         self._replies: list[Reply] = []
+        self.refusal: str | None = None
+        """Why the two sides cannot speak to each other."""
         self.echo_request_interval = connection.timeout / 4
         self.max_unreplied_echo_requests = 3
         self.socket.settimeout(connection.timeout / 2)
@@ -212,17 +223,23 @@ class Connection:
     `on_up`: called in a greenthread each time the connection is made.
     `unasked`: gets (type, all behind the header) of multipart replies and experimenter messages that
     nobody waits for, and returns whether it knows them. Must neither wait nor raise.
+    `obstacle`: returns why it makes no sense to connect now, if it is known; retry() when it is gone.
     """
 
     def __init__(self, path: str, timeout: float, on_up: Callable[[], None],
-                 unasked: Callable[[int, bytes], bool] = lambda kind, body: False) -> None:
+                 unasked: Callable[[int, bytes], bool] = lambda kind, body: False,
+                 obstacle: Callable[[], str | None] = lambda: None) -> None:
         self.path = path
         self.timeout = timeout
         self.unasked = unasked
         self._on_up = on_up
+        self._obstacle = obstacle
+        self._retry = hub.Event()
         self._channel: Channel | None = None
         self._thread = None
         self._reason = "not connected yet"
+        self.attempts = 0
+        """Connections that were made to the socket, whether the switch then spoke to us or not."""
         self.connects = 0
 
     def start(self) -> None:
@@ -239,7 +256,11 @@ class Connection:
 
     def why_down(self) -> str | None:
         """Return None when connected, else the reason why not."""
-        return None if self._channel else self._reason
+        return None if self._channel else self._obstacle() or self._reason
+
+    def retry(self) -> None:
+        """Try to connect now, if it is not connected."""
+        self._retry.set()
 
     def wait_up(self, seconds: float) -> bool:
         """Wait until connected, at most `seconds`."""
@@ -295,20 +316,31 @@ class Connection:
             LOG.warning("%s", reason)
 
     def _run(self) -> None:
+        pause = RECONNECT
         while True:
-            try:
-                self._serve(hub.connect_unix(self.path))
-            except OSError as error:
-                self._reason = (f"no OpenFlow connection to {self.path}: {os.strerror(error.errno or 0)} "
-                                "(does ovs-vswitchd run, and does the bridge exist?)")
-            except Exception:
-                LOG.exception("the connection to %s failed", self.path)
-            hub.sleep(RECONNECT)
+            self._retry.clear()
+            if self._obstacle() is None:
+                pause = min(2 * pause, LONGEST_RECONNECT) if self._attempt() else RECONNECT
+            if self._retry.wait(pause):
+                pause = RECONNECT
 
-    def _serve(self, sock) -> None:
-        channel = Channel(sock, self)
+    def _attempt(self) -> bool:
+        """Connect and serve until the connection ends. Returns: whether the switch refused to speak to us."""
+        try:
+            channel = Channel(hub.connect_unix(self.path), self)
+        except OSError as error:
+            self._reason = (f"no OpenFlow connection to {self.path}: {os.strerror(error.errno or 0)} "
+                            "(does ovs-vswitchd run, and does the bridge exist?)")
+            return False
+        self.attempts += 1
         try:
             channel.serve()
+        except OSError:
+            pass  # it is lost, as told below
+        except Exception:
+            LOG.exception("the connection to %s failed", self.path)
         finally:
             channel.close()
-            self._down(f"the connection to {self.path} was lost")
+            refusal = channel.refusal and f"no OpenFlow connection to {self.path}: {channel.refusal}"
+            self._down(refusal or f"the connection to {self.path} was lost")
+        return channel.refusal is not None

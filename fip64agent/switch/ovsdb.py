@@ -13,14 +13,14 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ovs.db import idl as ovs_idl
 from ovsdbapp import exceptions as ovsdbapp_exceptions
 from ovsdbapp.backend.ovs_idl import command, connection, idlutils
 
 from fip64agent import hub
-from fip64agent.exceptions import EnvironmentMissing, NotReady
+from fip64agent.exceptions import NotReady
 from fip64agent.plan.inputs import Interface
 from fip64agent.switch.ovsdb_ports import IFINDEX, OWNER, Backend, EditPorts, RecordDevices, missing_bridge
 
@@ -28,7 +28,7 @@ LOG = logging.getLogger(__name__)
 
 COLUMNS = {
     "Open_vSwitch": ["bridges", "cur_cfg", "next_cfg"],
-    "Bridge": ["name", "ports", "datapath_id"],
+    "Bridge": ["name", "ports", "datapath_id", "protocols"],
     "Port": ["name", "interfaces", "external_ids", "tag"],
     "Interface": ["name", "type", "ofport", "ifindex", "external_ids", "error"],
 }
@@ -36,6 +36,8 @@ RECONNECT = (200, 500)
 """Shortest and longest time between attempts to reconnect, in ms (the library's own: 1 to 8 s)."""
 
 
+RETRY = 0.5
+"""Seconds between attempts to reach an ovsdb-server that was not there at the start."""
 RECORD_WAIT = 1.0
 """Seconds to wait until OVS reports the index of a device that it opened."""
 
@@ -55,6 +57,16 @@ class Snapshot:
     interfaces: Mapping[str, Interface]
     """All on our bridge, by name."""
     own: Mapping[str, OwnPort]
+    protocols: frozenset[str] = frozenset()
+    """OpenFlow versions that the bridge is limited to; empty: it is not."""
+
+
+def missing_protocol(bridge: str, protocols: Collection[str]) -> str | None:
+    """Return why the bridge's Bridge.protocols keeps us from speaking to it (OpenFlow 1.3.5 6.3.1)."""
+    if not protocols or "OpenFlow13" in protocols:
+        return None
+    return (f"Bridge.protocols of {bridge} has no OpenFlow13, which the agent speaks, but "
+            f"{', '.join(sorted(protocols))}: ovs-vsctl add bridge {bridge} protocols OpenFlow13")
 
 
 def _device_error(opened: int, present: int | None) -> str | None:
@@ -77,6 +89,7 @@ class _Rows:
         self._bridge_name = bridge
         self._bridge = None
         self._port_uuids: list = []
+        self._protocols: frozenset[str] = frozenset()
         self._ports: dict = {}
         self._interfaces: dict = {}
 
@@ -96,6 +109,7 @@ class _Rows:
                     self._bridge, self._port_uuids = None, []
             else:
                 self._bridge, self._port_uuids = row.uuid, [port.uuid for port in row.ports]
+                self._protocols = frozenset(row.protocols)
 
     def _changed_interface(self, event: str, row) -> None:
         if event == ovs_idl.ROW_DELETE:
@@ -136,7 +150,7 @@ class _Rows:
                     error = error or interface.error
             if mark is not None:
                 own[name] = OwnPort(name, mark, error)
-        return Snapshot(interfaces, own)
+        return Snapshot(interfaces, own, self._protocols)
 
 
 class _Replica(connection.OvsdbIdl):
@@ -167,10 +181,10 @@ class _Replica(connection.OvsdbIdl):
         return changed
 
 
-def check_socket(remote: str) -> None:
-    """Raises: EnvironmentMissing when nobody listens on the unix socket `remote` names."""
+def unreachable(remote: str) -> str | None:
+    """Return why nobody listens on the unix socket that `remote` names; None if somebody does."""
     if not remote.startswith("unix:"):
-        return
+        return None
     path = remote.removeprefix("unix:")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
@@ -180,8 +194,8 @@ def check_socket(remote: str) -> None:
                 hint = "run as root"
             else:
                 hint = "is openvswitch-switch installed and running? else set [ovs] ovsdb_connection"
-            raise EnvironmentMissing(f"cannot reach ovsdb-server on {path}: {os.strerror(error.errno or 0)}; "
-                                     f"{hint}") from error
+            return f"cannot reach ovsdb-server on {path}: {os.strerror(error.errno or 0)}; {hint}"
+    return None
 
 
 class OvsdbClient:
@@ -189,50 +203,76 @@ class OvsdbClient:
 
     `on_interfaces` gets all interfaces of `bridge` by name, on the hub's thread, after each change
     that concerns them, and never before the first complete picture. `on_own` gets the ports that
-    carry our mark in the same way. While ovsdb-server is away, or the bridge is, the last picture
-    stands. `timeout`: seconds until ovsdb-server has to have answered.
+    carry our mark in the same way. `on_state`: what why_down() says has changed. While ovsdb-server
+    is away, or the bridge is, the last picture stands. `timeout`: seconds until ovsdb-server has to
+    have answered.
     """
 
     def __init__(self, remote: str, bridge: str, on_interfaces: Callable[[Mapping[str, Interface]], None],
-                 timeout: float, on_own: Callable[[Mapping[str, OwnPort]], None] = lambda own: None) -> None:
+                 timeout: float, on_own: Callable[[Mapping[str, OwnPort]], None] = lambda own: None,
+                 on_state: Callable[[], None] = lambda: None) -> None:
         self._remote = remote
         self._bridge = bridge
         self._timeout = timeout
         self._on_interfaces = on_interfaces
         self._on_own = on_own
+        self._on_state = on_state
         self._lock = hub.Semaphore()
         self._connection: connection.Connection | None = None
         self._backend: Backend | None = None
         self._replica: _Replica | None = None
         self._notifier: hub.Notifier | None = None
+        self._connecting = None
         self._latest: Snapshot | None = None
         self._delivered: Snapshot | None = None
-        self._bridge_there = False
+        self._missing: str | None = "OVSDB has not been read yet"
+        """Why there is no bridge that we can work with."""
+        self._told: str | None = None
         self._was_connected = False
 
     # -- start and stop -------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Connect and read all. Raises: EnvironmentMissing without ovsdb-server or the bridge."""
-        check_socket(self._remote)
+        """Connect and read all; without ovsdb-server, as soon as it is there."""
         self._notifier = hub.Notifier(self._deliver)
-        try:
-            hub.offload(self._connect)
-        except Exception as error:  # the libraries below raise bare Exceptions
-            raise EnvironmentMissing(f"cannot read the Open_vSwitch database on {self._remote}: "
-                                     f"{error}") from error
-        if not self._bridge_there:
-            raise EnvironmentMissing(missing_bridge(self._bridge))
+        if not self._attempt():
+            self._connecting = hub.spawn(self._connect_later)
+
+    def _connect_later(self) -> None:
+        while True:
+            hub.sleep(RETRY)
+            if self._attempt():
+                self._tell_state()
+                return
+
+    def _attempt(self) -> bool:
+        self._told = self._missing = unreachable(self._remote)
+        if self._missing is None:
+            try:
+                hub.offload(self._connect)
+                return True
+            except Exception as error:  # the libraries below raise bare Exceptions
+                self._missing = f"cannot read the Open_vSwitch database on {self._remote}: {error}"
+        return False
 
     def _connect(self) -> None:
         schema = idlutils.get_schema_helper(self._remote, "Open_vSwitch")
         for table, columns in COLUMNS.items():
             schema.register_columns(table, columns)
         self._replica = _Replica(self._remote, schema, self._bridge, self._after_run)
-        self._connection = connection.Connection(self._replica, self._timeout)
-        self._backend = Backend(self._connection)
+        made = connection.Connection(self._replica, self._timeout)
+        try:
+            self._backend = Backend(made)
+        except BaseException:
+            self._replica.close()
+            self._replica = None
+            raise
+        self._connection = made
 
     def close(self) -> None:
+        if self._connecting is not None:
+            self._connecting.kill()
+            self._connecting = None
         if self._connection is not None:
             hub.offload(self._connection.stop, 2)
             self._connection = None
@@ -256,14 +296,17 @@ class OvsdbClient:
         elif not changed:
             return
         snapshot = replica.rows.snapshot()
-        self._bridge_there = snapshot is not None
-        if snapshot is not None:
+        if snapshot is None:
+            self._missing = missing_bridge(self._bridge)
+        else:
             self._latest = snapshot
-            if self._notifier is not None:
-                self._notifier.notify()
+            self._missing = missing_protocol(self._bridge, snapshot.protocols)
+        if self._notifier is not None:
+            self._notifier.notify()
 
     def _deliver(self) -> None:
         """On the hub's thread."""
+        self._tell_state()
         new, old = self._latest, self._delivered
         if new is None or new is old:
             return
@@ -276,9 +319,14 @@ class OvsdbClient:
                 except Exception:
                     LOG.exception("what should follow a change in OVSDB failed")
 
+    def _tell_state(self) -> None:
+        if self._told != self._missing:
+            self._told = self._missing
+            self._on_state()
+
     def why_down(self) -> str | None:
-        """Return None when the bridge is there (as far as we know), else the reason."""
-        return None if self._bridge_there else missing_bridge(self._bridge)
+        """Return None when the bridge is there and can be used (as far as we know), else the reason."""
+        return self._missing
 
     def own_ports(self) -> Mapping[str, OwnPort]:
         """Return the ports that are ours. Raises: NotReady before the first complete picture."""

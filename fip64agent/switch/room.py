@@ -77,8 +77,10 @@ class SwitchRoom:
         self._bridge = bridge
         self._probe_interval = probe_interval
         self._on_change = on_change
-        self._ovsdb = OvsdbClient(ovsdb_connection, bridge, on_interfaces, timeout, self._on_own_ports)
-        self._connection = Connection(f"{run_path}/{bridge}.mgmt", timeout, self._on_connected, self._unasked)
+        self._ovsdb = OvsdbClient(ovsdb_connection, bridge, on_interfaces, timeout, self._on_own_ports,
+                                  self._on_state)
+        self._connection = Connection(f"{run_path}/{bridge}.mgmt", timeout, self._on_connected, self._unasked,
+                                      self._ovsdb.why_down)
         self._announcer = Announcer(self._connection)
         self._busy = hub.Semaphore()
         self._watch_thread = None
@@ -103,10 +105,13 @@ class SwitchRoom:
     # -- start and stop ---------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Connect. Raises: EnvironmentMissing without ovsdb-server or the bridge."""
+        """Connect, now or as soon as ovsdb-server and the bridge are there: ready() says what is missing."""
         self._ovsdb.start()
         self._connection.start()
-        self._connection.wait_up(START_WAIT)
+        if self._ovsdb.why_down() is None:
+            self._connection.wait_up(START_WAIT)
+        else:
+            self._on_change()
         self._announcer.start()
         self._watch_thread = hub.spawn(self._watch_forever)
 
@@ -123,8 +128,12 @@ class SwitchRoom:
         """Drop the OpenFlow connection; it comes back by itself."""
         self._connection.disconnect()
 
+    def missing(self) -> str | None:
+        """Return what OVSDB lacks for us to work: its server, the bridge, or an OpenFlow version of it."""
+        return self._ovsdb.why_down()
+
     def ready(self) -> str | None:
-        return self._ovsdb.why_down() or self._connection.why_down()
+        return self.missing() or self._connection.why_down()
 
     # -- the plan's objects to items ----------------------------------------------------------------
 
@@ -274,6 +283,11 @@ class SwitchRoom:
             return failed
 
     # -- what happens behind our back ---------------------------------------------------------------------
+
+    def _on_state(self) -> None:
+        """Something that we need in OVSDB is there now, or is not any more."""
+        self._connection.retry()
+        self._on_change()
 
     def _on_connected(self) -> None:
         """Have changes of flows reported, and what changed before that read back."""

@@ -150,8 +150,8 @@ def test_sighup_reloads_options_and_topology(lab):
     steps.wait_settled(lab)
 
 
-def start(lab, *argv, capabilities=True):
-    command = [*lab.agent.command()[:-2], *argv]
+def start(lab, *argv, capabilities=True, program="fip64-agent"):
+    command = [*lab.agent.command(program)[:-2], *argv]
     if not capabilities:
         place = command.index("--") + 1
         command[place:place] = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"]
@@ -193,28 +193,28 @@ def variant(lab, **changes):
     return str(path)
 
 
-def test_bridge_missing(lab):
-    ended = start(lab, "--config-file", variant(lab, ovs__bridge="br-nowhere"))
-    assert ended.returncode == 4, ended.stderr
-    assert "br-nowhere" in ended.stderr and "add-br" in ended.stderr and "Traceback" not in ended.stderr
-
-
-def test_options_of_vpp_that_cannot_be_used_together_are_told_before_ovs_is_looked_for(lab):
+def test_options_of_vpp_that_cannot_be_used_together_are_told_before_anything_else(lab):
     both = {"vpp__workers": 2, "vpp__corelist_workers": "1-2", "vpp__extra_plugin": "dpdk",
-            "ovs__ovsdb_connection": f"unix:{lab.directory}/no.sock"}
+            "admin__socket": lab.agent.socket}
     ended = start(lab, "--config-file", variant(lab, fip64__translator="vpp", vpp__launch="managed", **both))
     assert ended.returncode == 2, ended.stderr
     assert "[vpp] workers and corelist_workers: only one of them" in ended.stderr
     assert "[vpp] extra_plugin: 'dpdk'" in ended.stderr and "Traceback" not in ended.stderr
     for other in ({"fip64__translator": "tayga"}, {"fip64__translator": "vpp", "vpp__launch": "external"}):
         ended = start(lab, "--config-file", variant(lab, **both, **other))
-        assert ended.returncode == 4, ended.stderr  # they do not matter
+        assert ended.returncode == 5, ended.stderr  # they do not matter
 
 
-def test_ovsdb_missing(lab):
-    ended = start(lab, "--config-file", variant(lab, ovs__ovsdb_connection=f"unix:{lab.directory}/no.sock"))
+@pytest.mark.parametrize("lacks, words", [
+    ({"ovs__bridge": "br-nowhere"}, ("br-nowhere", "add-br")),
+    ({"ovs__ovsdb_connection": "unix:/nowhere/db.sock"}, ("cannot reach ovsdb-server on /nowhere/db.sock",))])
+def test_a_clean_up_without_open_vswitch_touches_nothing(lab, lacks, words):
+    """The agent waits for it (test_start.py)."""
+    flows = lab.flows()
+    ended = start(lab, "--config-file", variant(lab, **lacks), program="fip64-cleanup")
     assert ended.returncode == 4, ended.stderr
-    assert "no.sock" in ended.stderr and "Traceback" not in ended.stderr
+    assert all(word in ended.stderr for word in words) and "Traceback" not in ended.stderr
+    assert lab.flows() == flows and lab.client.reaches(FIP_A)
 
 
 def test_socket_taken(lab):

@@ -8,9 +8,10 @@ import signal
 import pytest
 
 from fip64agent import hub
-from fip64agent.exceptions import EnvironmentMissing, NotReady
+from fip64agent.exceptions import NotReady
 from fip64agent.reconcile import diff
 from fip64agent.switch import appctl, bundle, codec
+from fip64agent.switch.app import Connection
 from fip64agent.switch.codec import FlowItem
 from fip64agent.switch.document import GATEWAY, HOST, MAPPING, TENANT, UPLINK
 from fip64agent.switch.room import PortItem, SwitchRoom
@@ -263,18 +264,89 @@ def test_the_bridge_disappears_and_comes_back(bench):
     until(lambda: set(bench.interfaces[-1]) == {BRIDGE})
 
 
-def test_no_bridge_at_the_start(bench):
-    room = SwitchRoom(bench.ovs.db, str(bench.ovs.directory), "br-none")
-    with pytest.raises(EnvironmentMissing, match=r"br-none.*ovs-vsctl --may-exist add-br br-none"):
-        room.start()
-    room.close()
+def start(bench, **options) -> SwitchRoom:
+    """A room whose bridge need not be there."""
+    room = SwitchRoom(bench.ovs.db, str(bench.ovs.directory), BRIDGE, timeout=5, on_change=bench._changed,
+                      on_interfaces=bench.interfaces.append, **options)
+    bench.rooms.append(room)
+    room.start()
+    return room
 
 
-def test_no_ovsdb_server_at_the_start(short_tmp):
+def test_a_bridge_that_is_made_later_is_waited_for(bench):
+    bench.ovs.vsctl("del-br", BRIDGE)
+    room = start(bench)
+    assert f"OVS has no bridge {BRIDGE}: create it (ovs-vsctl --may-exist add-br {BRIDGE})" in room.ready()
+    assert bench.changes and not bench.interfaces
+    with pytest.raises(NotReady):
+        room.actual()
+    bench.ovs.add_bridge(BRIDGE)
+    print(f"ready {until(lambda: room.ready() is None):.2f} s after the bridge was made")
+    until(lambda: bench.interfaces)
+    assert not reconcile(room, *FLOW_OBJECTS)[1]
+
+
+def test_an_ovsdb_server_that_is_started_later_is_waited_for(bench):
+    bench.ovs.stop_vswitchd()
+    bench.ovs.stop_ovsdb()
+    room = start(bench)
+    assert f"cannot reach ovsdb-server on {bench.ovs.directory}/db.sock" in room.ready()
+    hub.sleep(1)
+    assert bench.changes == 1 and not bench.interfaces
+    bench.ovs.start_ovsdb()
+    until(lambda: "no OpenFlow connection" in room.ready())
+    bench.ovs.start_vswitchd()
+    print(f"ready {until(lambda: room.ready() is None):.2f} s after ovs-vswitchd was started")
+    until(lambda: bench.interfaces)
+    assert not reconcile(room, *FLOW_OBJECTS)[1]
+
+
+def test_a_room_that_waits_can_be_closed(short_tmp):
     room = SwitchRoom(f"unix:{short_tmp}/db.sock", str(short_tmp), BRIDGE)
-    with pytest.raises(EnvironmentMissing, match="ovsdb-server"):
-        room.start()
+    room.start()
+    assert "is openvswitch-switch installed and running?" in room.missing()
     room.close()
+
+
+# -- OpenFlow versions -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocols", ["OpenFlow10", "OpenFlow15", "OpenFlow10,OpenFlow12"])
+@pytest.mark.parametrize("when", ["at the start", "later"])
+def test_a_bridge_that_does_not_speak_our_version_is_named_with_the_cure(bench, caplog, protocols, when):
+    room = bench.room() if when == "later" else None
+    bench.ovs.vsctl("set", "bridge", BRIDGE, f"protocols={protocols}")
+    changes, records = bench.changes, len(caplog.records)
+    room = room or start(bench)
+    until(lambda: bench.changes > changes)
+    cure = ("add", "bridge", BRIDGE, "protocols", "OpenFlow13")
+    assert "Bridge.protocols" in room.ready() and f"ovs-vsctl {' '.join(cure)}" in room.ready()
+    assert all(name in room.ready() for name in protocols.split(","))
+    hub.sleep(2)
+    assert [record for record in caplog.records[records:] if record.levelname == "ERROR"] == []
+    changes = bench.changes
+    bench.ovs.vsctl(*cure)
+    print(f"ready {until(lambda: room.ready() is None):.2f} s after the command")
+    until(lambda: bench.changes > changes)
+    assert not reconcile(room, *FLOW_OBJECTS)[1]
+    assert [record for record in caplog.records[records:] if record.levelname == "ERROR"] == []
+
+
+def test_a_switch_that_refuses_us_is_asked_less_and_less(bench, caplog):
+    """As when ovs-vswitchd lags behind OVSDB, or OVSDB cannot be asked."""
+    bench.ovs.vsctl("set", "bridge", BRIDGE, "protocols=OpenFlow10")
+    connection = Connection(f"{bench.ovs.directory}/{BRIDGE}.mgmt", 5, lambda: None)
+    connection.start()
+    try:
+        hub.sleep(5)
+        assert "unsupported version 0x1" in connection.why_down()
+        assert 3 <= connection.attempts <= 6
+        bench.ovs.vsctl("set", "bridge", BRIDGE, "protocols=OpenFlow10,OpenFlow13")
+        connection.retry()
+        until(lambda: connection.why_down() is None, seconds=1)
+    finally:
+        connection.close()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 # -- ports: real devices ---------------------------------------------------------------------------

@@ -12,11 +12,16 @@ UNIT = Path(__file__).parents[3] / "etc" / "systemd" / "fip64-agent.service"
 
 
 @pytest.fixture(scope="module")
-def service():
+def unit():
     parser = configparser.RawConfigParser(strict=False)
     parser.optionxform = str
     parser.read_string(UNIT.read_text())
-    return parser["Service"]
+    return parser
+
+
+@pytest.fixture(scope="module")
+def service(unit):
+    return unit["Service"]
 
 
 def test_systemd_understands_it(tmp_path):
@@ -49,6 +54,11 @@ def test_systemd_watches_it(service):
     assert service["Type"] == "notify"
     assert int(service["WatchdogSec"]) > 0
     assert service["Restart"] == "always"
+
+
+def test_systemd_never_gives_it_up(unit):
+    """By default five failures within 10 s leave the unit failed for good."""
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0"
 
 
 def test_rights_are_cut_to_what_is_needed(service):

@@ -115,6 +115,20 @@ def test_nothing_is_touched_before_the_first_plan(loop, rooms, journal):
     assert not journal and not loop.settled
 
 
+def test_what_the_first_plan_waits_for_is_told_once(loop, rooms, caplog):
+    rooms[1].down = "there is no bridge"
+    loop.step()
+    loop.step()
+    told = [record for record in caplog.records if "there is no bridge" in record.message]
+    assert len(told) == 1 and loop.blocked["switch"] == "there is no bridge"
+    rooms[1].down = None
+    loop.step()
+    assert "there is no bridge" not in loop.blocked.values() and rooms[1].reads == 0
+    loop.submit(desired(a="1"))
+    loop.step()
+    assert loop.settled and not loop.blocked
+
+
 def test_a_first_pass_adopts_what_is_right_and_removes_what_is_stale(loop, rooms, journal):
     rooms[0].installed = {"links/a": Thing("links/a", "1"), "links/old": Thing("links/old", "x")}
     loop.submit(desired(a="1"))
