@@ -98,6 +98,7 @@ class States:
         for gateway in desired.gateways.values():
             self._gateways[gateway.port_id].append(gateway)
         self._bases: dict[ObjectKey, State] = {}
+        self._working: dict[ObjectKey, State] = {}
 
     @classmethod
     def now(cls, agent) -> States:
@@ -128,7 +129,7 @@ class States:
             return self._problem(key) or self._unplanned(self.topology.floatingips.get(fip_id))
         return _worst(self._problem(key), self._failure(key),
                       self._failure((Gateway.kind, mapping.port_id)),
-                      self.tenant(mapping.router_id), self.uplink(mapping.uplink_id),
+                      self._works((Tenant.kind, mapping.router_id)), self.uplink(mapping.uplink_id),
                       self._waiting(mapping, *self.gateways(mapping.port_id)))
 
     def state(self, kind: str, name: str) -> State:
@@ -179,6 +180,12 @@ class States:
             if state.state == ACTIVE and key[0] == Uplink.kind:
                 state = self._reached(key[1])
             state = self._bases[key] = _because_of(key, state)
+        return state
+
+    def _works(self, key: ObjectKey) -> State:
+        """State of what is in the plan, without what somebody should mend although it works; computed once."""
+        if (state := self._working.get(key)) is None:
+            state = self._working[key] = _because_of(key, _worst(*self._ours(key)[1:]))
         return state
 
     def _ours(self, key: ObjectKey) -> list[State | None]:

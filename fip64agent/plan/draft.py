@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
-from fip64agent.plan import allocate, tenants
+from fip64agent.plan import allocate, pools, tenants
 from fip64agent.plan.bindings import Bindings
 from fip64agent.plan.desired import ERROR, Desired, Gateway, Mapping64, ObjectKey, Problem, Tenant
 from fip64agent.plan.editing import Editing
@@ -212,12 +212,26 @@ class Draft:
             was = self._base.tenants.get(router_id)
             going, coming = gone.get(router_id, ()), come.get(router_id, ())
             maps = tenants.edited_maps(was.maps, going, coming) if was else tenants.sorted_maps(coming)
+            bindings, _ = self._bindings(router_id, maps)
             served_by = set(self._members.get(router_id).values())
             routers = self._index.routers
             self._tenants.put(router_id, tenants.tenant(
                 router_id, self._vlans[router_id], routers.pools[router_id], routers.shares[router_id],
                 uplinks[min(served_by)].addresses[0].ip, min(uplinks[name].mtu for name in served_by),
-                routers.mtus.get(router_id, 1500), maps, self._inputs.settings, self._inputs.interfaces))
+                routers.mtus.get(router_id, 1500), maps, bindings, self._inputs.settings,
+                self._inputs.interfaces))
+
+    def _bindings(self, router_id: str, maps: Iterable[tenants.Map]):
+        """Return the static bindings that a tenant with these maps can have, and why not the others."""
+        share = self._index.routers.shares[router_id]
+        return pools.apart(router_id, share.bindings, (floating for _, floating in maps),
+                           self._index.uplinks.addresses)
+
+    def _faults(self, router_id: str) -> tuple[str, ...]:
+        """Return what somebody should mend about a tenant, whether it works in part or not at all."""
+        tenant = self._tenants.get(router_id)
+        _, clashes = self._bindings(router_id, tenant.maps) if tenant else ((), ())
+        return self._index.routers.faults(router_id) + clashes
 
     def _build_mappings(self, verdicts: Mapping[str, Verdict], without_vlan: Mapping[str, Problem]) -> None:
         interfaces = self._inputs.interfaces
@@ -243,16 +257,15 @@ class Draft:
 
     def _report_tenants(self, verdicts: Mapping[str, Verdict], without_vlan: Mapping[str, Problem]) -> None:
         """A tenant's fault is told once there is a floating IP that suffers from it."""
-        routers = self._index.routers
         touched = {claim.router_id for claim in self._claims_around(verdicts)}
-        faults = {router_id: fault for router_id in touched if (fault := routers.fault(router_id))}
+        faults = {router_id: found for router_id in touched if (found := self._faults(router_id))}
         claiming = set()
         if faults:
             claiming = {claim.router_id for claim in self._claims.values()}
         for router_id in touched:
             problem = without_vlan.get(router_id)
             if router_id in claiming and router_id in faults:
-                problem = Problem(ERROR, faults[router_id])
+                problem = Problem(ERROR, "; ".join(faults[router_id]))
             self._problems.put(("tenant", router_id), problem)
 
     def _build_gateways(self, verdicts: Mapping[str, Verdict]) -> None:

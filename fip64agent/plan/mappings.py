@@ -11,12 +11,13 @@ import dataclasses
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
 
+from fip64agent.net.special import reserved
 from fip64agent.plan.bindings import Bindings, bound_twice, is_open, open_ofport, waiting_for
 from fip64agent.plan.desired import ERROR, PENDING, Gateway, Mapping64, ObjectKey, Problem, Tenant, Uplink
 from fip64agent.plan.inputs import REDIRECT_EXTERNAL_NETWORKS, Interface
 from fip64agent.plan.routers import RouterInterface, Routers
 from fip64agent.plan.uplinks import Uplinks
-from fip64agent.topology.model import FloatingIP, Port, Topology
+from fip64agent.topology.model import FloatingIP, Port, Subnet, Topology
 
 RivalKey = int | tuple[str, int]
 """What only one floating IP can have: a floating address, or (router id, fixed address)."""
@@ -79,6 +80,9 @@ def resolve(fip_id: str, fip: FloatingIP, topology: Topology,
     if fixed_ip not in subnet.cidr:
         return Problem(ERROR, f"address {fixed_ip} of port {fip.port_id} is not in its subnet {subnet_id} "
                               f"({subnet.cidr})")
+    if problem := _not_a_hosts(fixed_ip, subnet):
+        return Problem(ERROR, f"address {fixed_ip} of port {fip.port_id} is {problem}, which is not "
+                              "translated")
     gateway = _gateway(fip, subnet_id, topology, routers)
     if isinstance(gateway, str):
         return Problem(ERROR, gateway)
@@ -90,6 +94,8 @@ def _address_fault(fip: FloatingIP, topology: Topology, routers: Routers) -> str
     address, network_id = fip.floating_ip_address, fip.floating_network_id
     if address.version != 6:
         return f"floating address {address} is not an IPv6 address"
+    if kind := reserved(address):
+        return f"floating address {address} is {kind}, which is not translated"
     if network_id not in topology.networks:
         return f"floating network {network_id} does not exist"
     for prefix in routers.prefixes.get(network_id, ()):
@@ -99,6 +105,16 @@ def _address_fault(fip: FloatingIP, topology: Topology, routers: Routers) -> str
         return f"floating address {address} is in no IPv6 subnet of network {network_id}"
     holder = routers.in_use.get((network_id, address))
     return f"floating address {address} is the address of {holder}" if holder else None
+
+
+def _not_a_hosts(address: IPv4Address, subnet: Subnet) -> str:
+    """Return what a fixed IP is instead of a host's address; in a /31 both are hosts (RFC 3021)."""
+    if subnet.cidr.prefixlen < 31:
+        if address == subnet.cidr.network_address:
+            return f"the network address of its subnet {subnet.id} ({subnet.cidr})"
+        if address == subnet.cidr.broadcast_address:
+            return f"the broadcast address of its subnet {subnet.id} ({subnet.cidr})"
+    return reserved(address)
 
 
 def _fixed_ip(fip: FloatingIP, port: Port) -> tuple[IPv4Address, str] | str:
@@ -150,6 +166,9 @@ def judge(claim: Claim, rivals: Mapping[RivalKey, tuple[str, ...]], routers: Rou
     if first != claim.fip_id:
         return Problem(ERROR, f"fixed IP {claim.fixed_ip} of router {claim.router_id} has floating IP "
                               f"{first} already")
+    holder = uplinks.addresses.get(claim.floating_ip)
+    if holder is not None:
+        return Problem(ERROR, f"floating address {claim.floating_ip} is the address of uplink {holder}")
     fault = routers.pool_faults.get(claim.router_id)
     if fault:
         return Problem(ERROR, fault)

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, summarize_address_range
 
+from fip64agent.net.special import reserved
 from fip64agent.plan.inputs import Settings
 from fip64agent.topology.model import Nat64Binding
 
+Binding = tuple[IPv6Address, IPv4Address]
+"""(client, pool address)"""
 LARGEST = 1 << 22
 """Addresses: no tenant of the translator vpp has more of them on one host, a /10."""
 
@@ -20,9 +23,9 @@ class Share:
 
     first: IPv4Address
     last: IPv4Address
-    bindings: tuple[tuple[IPv6Address, IPv4Address], ...] = ()
-    fault: str = ""
-    """Why a binding cannot be had; the others can."""
+    bindings: tuple[Binding, ...] = ()
+    faults: tuple[str, ...] = ()
+    """Why some bindings cannot be had; the others can."""
 
 
 def slice_of(pool: IPv4Network, number: int, count: int) -> tuple[IPv4Address, IPv4Address] | None:
@@ -66,15 +69,42 @@ def share(router_id: str, pool: IPv4Network, bindings: Iterable[Nat64Binding],
     if settings.translator != "tayga" and size > LARGEST:
         return (f"NAT64 pool {pool} of router {router_id} is too large: this host would have {size} "
                 f"addresses of it, {LARGEST} (a /10) are possible")
-    own, faults = [], []
+    own: dict[IPv6Address, IPv4Address] = {}
+    faults = []
     for binding in bindings:
-        address = binding.pool_address
-        if fault := _unusable(address, pool, first if settings.translator == "tayga" else None):
-            faults.append(f"router {router_id}: the static binding of client {binding.ipv6_address} is left "
-                          f"out: {fault}")
-        elif first <= address <= last:  # else another host has it
-            own.append((binding.ipv6_address, address))
-    return Share(first, last, tuple(sorted(own)), faults[0] if faults else "")
+        client, address = binding.ipv6_address, binding.pool_address
+        fault = _unusable(address, pool, first if settings.translator == "tayga" else None)
+        if not fault and (kind := reserved(client)):
+            fault = f"it is {kind}, which no client elsewhere has"
+        if not fault and first <= address <= last:  # else another host has it
+            if client in own:
+                fault = f"it has pool address {own[client]} already"
+            elif address in own.values():
+                fault = f"pool address {address} belongs to another client already"
+            else:
+                own[client] = address
+        if fault:
+            faults.append(left_out(router_id, client, fault))
+    return Share(first, last, tuple(sorted(own.items())), tuple(faults))
+
+
+def left_out(router_id: str, client: IPv6Address, why: str) -> str:
+    """Return that, and why, a client's static binding cannot be had."""
+    return f"router {router_id}: the static binding of client {client} is left out: {why}"
+
+
+def apart(router_id: str, bindings: Collection[Binding], floating: Iterable[IPv6Address],
+          uplinks: Mapping[IPv6Address, str]) -> tuple[tuple[Binding, ...], tuple[str, ...]]:
+    """Return those of a tenant's bindings whose clients are no addresses of ours, and why the others are not.
+
+    `floating`: the tenant's floating addresses here; `uplinks`: this host's, by address.
+    """
+    if not bindings:
+        return (), ()
+    taken = {client: f"it is the address of uplink {port_id}" for client, port_id in uplinks.items()}
+    taken.update(dict.fromkeys(floating, "it is a floating address of this router"))
+    faults = tuple(left_out(router_id, client, taken[client]) for client, _ in bindings if client in taken)
+    return tuple(binding for binding in bindings if binding[0] not in taken), faults
 
 
 def _unusable(address: IPv4Address, pool: IPv4Network, taygas: IPv4Address | None) -> str:

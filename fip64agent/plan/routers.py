@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from fip64agent.plan.inputs import Settings
 from fip64agent.plan.pools import Share, share
-from fip64agent.topology.model import ROUTER_INTERFACE, Port, Topology
+from fip64agent.topology.model import ROUTER_GATEWAY, ROUTER_INTERFACE, Port, Topology
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ class Routers:
     """By router id."""
     pool_faults: Mapping[str, str]
     """By router id: why its NAT64 pool cannot be used."""
+    notices: Mapping[str, tuple[str, ...]]
+    """By router id: what its NAT64 pool takes from others although it can be used."""
     shares: Mapping[str, Share]
     """By router id: this host's part of its pool."""
     mtus: Mapping[str, int]
@@ -61,12 +63,15 @@ class Routers:
         return cls(interfaces,
                    {router_id: frozenset(ids) for router_id, ids in networks.items()},
                    _prefixes(topology), _in_use(topology, router_ports),
-                   pools, faults | _pool_faults(topology, interfaces, pools), shares,
+                   pools, faults | _pool_faults(topology, interfaces, pools),
+                   _notices(topology, interfaces, router_ports, pools), shares,
                    _mtus(topology, interfaces))
 
-    def fault(self, router_id: str) -> str:
-        """Return what somebody should mend about a router's NAT64 pool: "" when nothing."""
-        return self.pool_faults.get(router_id, "") or self.shares[router_id].fault
+    def faults(self, router_id: str) -> tuple[str, ...]:
+        """Return what somebody should mend about a router's NAT64 pool."""
+        if router_id in self.pool_faults:
+            return (self.pool_faults[router_id],)
+        return self.notices.get(router_id, ()) + self.shares[router_id].faults
 
 
 def _interfaces(topology: Topology, router_ports: list[tuple[str, Port]]):
@@ -138,3 +143,41 @@ def _pool_faults(topology: Topology, interfaces, pools: Mapping[str, IPv4Network
                 faults[router_id] = (f"NAT64 pool {pools[router_id]} of router {router_id} overlaps "
                                      f"its subnet {subnet_id} ({cidr})")
     return faults
+
+
+def _notices(topology: Topology, interfaces, router_ports: list[tuple[str, Port]],
+             pools: Mapping[str, IPv4Network]) -> dict[str, tuple[str, ...]]:
+    """Find what else leads to addresses of the pools (RFC 6598 section 4: they must not clash inside).
+
+    VMs with floating IPs do not reach it any more, as what they send to the pool is translated. A default
+    route leads elsewhere only where nothing more specific does.
+    """
+    notices: dict[str, list[str]] = defaultdict(list)
+
+    def note(router_id: str, what: str, suffers: str) -> None:
+        notices[router_id].append(f"NAT64 pool {pools[router_id]} of router {router_id} overlaps {what}: "
+                                  f"{suffers}; give the router another nat64_pool")
+
+    def overlaps(router_id: str, prefix: IPv4Network | IPv6Network) -> bool:
+        return prefix.version == 4 and prefix.prefixlen > 0 and pools[router_id].overlaps(prefix)
+
+    for router_id, router in sorted(topology.routers.items()):
+        for route in sorted(router.routes, key=str):
+            if overlaps(router_id, route.destination):
+                note(router_id, f"its route to {route.destination} (next hop {route.nexthop})",
+                     "VMs with floating IPs do not reach what is there")
+    for port_id, port in router_ports:
+        for fixed in port.fixed_ips if port.device_owner == ROUTER_GATEWAY else ():
+            subnet = topology.subnets.get(fixed.subnet_id)
+            if subnet is not None and overlaps(port.device_id, subnet.cidr):
+                note(port.device_id, f"subnet {subnet.id} ({subnet.cidr}) of its gateway port {port_id}",
+                     "VMs with floating IPs do not reach what is there")
+    for subnet_id, on_subnet in sorted(interfaces.items()):
+        own = {str(interface.address) for interface in on_subnet.values()}
+        for route in sorted(topology.subnets[subnet_id].host_routes, key=str):
+            for router_id in sorted(on_subnet) if str(route.nexthop) not in own else ():
+                if overlaps(router_id, route.destination):
+                    note(router_id, f"host route {route.destination} (next hop {route.nexthop}) of its "
+                                    f"subnet {subnet_id}",
+                         f"VMs there send their answers to clients to {route.nexthop}")
+    return {router_id: tuple(found) for router_id, found in notices.items()}

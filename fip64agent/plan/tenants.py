@@ -11,7 +11,7 @@ from fip64agent.plan import allocate
 from fip64agent.plan.bindings import open_ofport
 from fip64agent.plan.desired import Host, Tenant
 from fip64agent.plan.inputs import Interface, Settings
-from fip64agent.plan.pools import Share
+from fip64agent.plan.pools import Binding, Share
 from fip64agent.plan.uplinks import core_netns
 
 Map = tuple[IPv4Address, IPv6Address]
@@ -28,7 +28,7 @@ def host(settings: Settings, interfaces: Mapping[str, Interface]) -> Host:
 
 
 def tenant(router_id: str, vlan: int, pool: IPv4Network, share: Share, address6: IPv6Address, mtu: int,
-           mtu4: int, maps: tuple[Map, ...], settings: Settings,
+           mtu4: int, maps: tuple[Map, ...], bindings: tuple[Binding, ...], settings: Settings,
            interfaces: Mapping[str, Interface]) -> Tenant:
     """Return the tenant with this VLAN ID.
 
@@ -42,11 +42,11 @@ def tenant(router_id: str, vlan: int, pool: IPv4Network, share: Share, address6:
                       interface=interface, peer=f"{allocate.DOWNLINK_PEER}-{vlan}",
                       core_link=f"tenant-{vlan}", mac=allocate.tenant_mac(vlan), pool=pool,
                       address6=address6, maps=maps, interface_ofport=open_ofport(interfaces.get(interface)),
-                      pool_first=share.first, pool_last=share.last, bindings=share.bindings)
+                      pool_first=share.first, pool_last=share.last, bindings=bindings)
     return Tenant(router_id, settings.translator, core_netns(settings), netns="", vlan=vlan,
                   interface=allocate.DOWNLINK, peer=allocate.DOWNLINK_PEER, core_link="",
                   mac=allocate.DOWNLINK_MAC, pool=pool, address6=address6, maps=maps,
-                  pool_first=share.first, pool_last=share.last, bindings=share.bindings, mtu=mtu, mtu4=mtu4,
+                  pool_first=share.first, pool_last=share.last, bindings=bindings, mtu=mtu, mtu4=mtu4,
                   idle_timeout=settings.client_idle_timeout, max_per_64=settings.clients_per_prefix)
 
 

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 
+from fip64agent.net.special import reserved
 from fip64agent.plan import allocate
 from fip64agent.plan.bindings import Bindings, bound_twice, is_open, open_ofport, waiting_for
 from fip64agent.plan.desired import ERROR, Problem, Uplink
@@ -26,6 +27,8 @@ class Uplinks:
     """By port id."""
     serving: Mapping[str, str]
     """By network id: the port id of the uplink that its floating IPs use."""
+    addresses: Mapping[IPv6Address, str]
+    """By address of an uplink: its port id."""
     problems: Mapping[tuple[str, str], Problem]
     """An uplink can be in the plan and have a problem too: it works, but somebody should act."""
 
@@ -76,7 +79,8 @@ def find_uplinks(inputs: Inputs, bound: Mapping[str, Bindings], routers: Routers
         problem = bound_twice(port_id, bound[port_id]) or fault
         if problem is not None:
             problems["uplink", port_id] = problem
-    return Uplinks(uplinks, routed | own, problems)
+    holders = {address.ip: port_id for port_id, uplink in uplinks.items() for address in uplink.addresses}
+    return Uplinks(uplinks, routed | own, holders, problems)
 
 
 def _addresses(port_id: str, port: Port, topology: Topology) -> tuple[IPv6Interface, ...] | Problem:
@@ -93,6 +97,9 @@ def _addresses(port_id: str, port: Port, topology: Topology) -> tuple[IPv6Interf
     for fixed in port.fixed_ips:
         if fixed.ip_address.version != 6:
             continue
+        if kind := reserved(fixed.ip_address):
+            return Problem(ERROR, f"address {fixed.ip_address} of router port {port_id} is {kind}, which no "
+                                  "uplink can have")
         subnet = topology.subnets.get(fixed.subnet_id)
         if subnet is None:
             return Problem(ERROR, f"subnet {fixed.subnet_id} of router port {port_id}'s address "

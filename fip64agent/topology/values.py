@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import PlainValidator
 
+from fip64agent.net.special import RESERVED_IPV4
 from fip64agent.topology.problems import shown
 
 MAX_ID = 48
@@ -26,7 +27,6 @@ MIN_MTU, MAX_MTU = 68, 65535
 
 _ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{MAX_ID - 1}}}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-_NOT_FOR_CLIENTS = tuple(map(IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3")))
 
 
 def _string(value: Any, what: str) -> str:
@@ -143,7 +143,7 @@ def nat64_pool(value: Any) -> IPv4Network:
         raise ValueError(f"must be IPv4, {pool} is an IPv6 prefix")
     if pool.prefixlen > 30:
         raise ValueError(f"{pool} is too small: a pool is a /30 or larger")
-    for reserved in _NOT_FOR_CLIENTS:
+    for reserved in RESERVED_IPV4:
         if pool.overlaps(reserved):
             raise ValueError(f"{pool} overlaps {reserved}, which hosts do not answer to")
     return pool

@@ -222,21 +222,22 @@ ADDRESSES6 = st.sampled_from([IPv6Address(f"2001:db8:f::{low}") for low in ("1",
                              + [IPv6Address("2001:db8:e::100"), IPv6Address("2001:db8:ffff::a0"),
                                 IPv6Address("fe80::1"), IPv6Address("::")])
 ADDRESSES4 = st.sampled_from([IPv4Address(f"10.0.0.{low}") for low in (1, 10, 11, 12, 99)]
-                             + [IPv4Address("100.64.0.9")])
+                             + [IPv4Address("100.64.0.9"), IPv4Address("169.254.0.9")])
 NETWORK_IDS = st.sampled_from(("uplink-net", "ext", "ext2", "r0-net", "r1-net", "nowhere"))
 SUBNET_IDS = st.sampled_from(("uplink-v6", "ext-v6", "ext2-v6", "ext-v4", "r0-v4", "r1-v4", "r2-v4", "nosub"))
 ANY_ROUTER = st.sampled_from((*ROUTER_IDS, "edge", "nobody", ""))
 ANY_PORT = st.sampled_from((*VM_IDS, *UPLINK_IDS, "r0-if", "r1-gw", "edge-ext", "noport"))
 CIDRS = st.sampled_from([ip_network(cidr) for cidr in (
     "2001:db8:f::/64", "2001:db8:e::/64", "2001:db8:ffff::/64", "10.0.0.0/24", "10.0.0.0/8", "100.64.0.0/24",
-    "::/0", "10.0.0.10/32")])
+    "::/0", "10.0.0.10/32", "fe80::/64", "169.254.0.0/16")])
 ROUTES = st.lists(st.builds(Route, CIDRS, ADDRESSES4 | ADDRESSES6), max_size=3).map(tuple)
 FIXED_IPS = st.lists(st.builds(FixedIP, SUBNET_IDS, ADDRESSES4 | ADDRESSES6), max_size=3).map(tuple)
 
 BINDINGS = st.lists(st.builds(
-    Nat64Binding, st.sampled_from([IPv6Address("2001:db8:9::1"), IPv6Address("2001:db8:9::2")]),
-    st.sampled_from([IPv4Address("100.64.0.1"), IPv4Address("192.0.2.9"), IPv4Address("10.0.0.0")])),
-    max_size=2).map(tuple)
+    Nat64Binding, st.sampled_from([IPv6Address(client) for client in (
+        "2001:db8:9::1", "2001:db8:9::2", "2001:db8:f::100", "2001:db8:ffff::a0", "64:ff9b::1", "ff02::1")]),
+    st.sampled_from([IPv4Address(address) for address in (
+        "100.64.0.1", "100.64.0.9", "100.64.0.10", "192.0.2.9", "10.0.0.0")])), max_size=3).map(tuple)
 RESOURCES = {
     "networks": st.builds(Network, NETWORK_IDS, external=st.booleans(), mtu=st.sampled_from((1280, 1500))),
     "subnets": st.builds(Subnet, SUBNET_IDS, NETWORK_IDS, CIDRS, gateway_ip=_maybe(ADDRESSES4 | ADDRESSES6),

@@ -597,7 +597,7 @@ ONE_FAULT = {
         "  nat64_pool: 224.0.0.0/8\n",
         "pool",
         "routers[0].nat64_pool",
-        "overlaps 224.0.0.0/3",
+        "overlaps 224.0.0.0/4",
     ),
     # Targets of floating IPs
     "fixed_ip_address of nobody": (

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Addresses that no host elsewhere is reached by (RFC 6890, RFC 4291): they are not translated.
+
+tayga ends when its configuration has one of them, but for 0.0.0.0/8.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+RESERVED_IPV4 = {
+    IPv4Network("0.0.0.0/8"): "a host of this network (0.0.0.0/8)",
+    IPv4Network("127.0.0.0/8"): "a loopback address (127.0.0.0/8)",
+    IPv4Network("169.254.0.0/16"): "a link-local address (169.254.0.0/16)",
+    IPv4Network("224.0.0.0/4"): "a multicast address (224.0.0.0/4)",
+    IPv4Network("240.0.0.0/4"): "a reserved address (240.0.0.0/4)",
+}
+RESERVED_IPV6 = {
+    IPv6Network("::/8"): "a reserved address (::/8)",
+    IPv6Network("fe80::/10"): "a link-local address (fe80::/10)",
+    IPv6Network("ff00::/8"): "a multicast address (ff00::/8)",
+}
+
+
+def _ranges(kinds: dict) -> tuple[tuple[int, int, str], ...]:
+    return tuple((int(prefix[0]), int(prefix[-1]), words) for prefix, words in kinds.items())
+
+
+_RANGES = {4: _ranges(RESERVED_IPV4), 6: _ranges(RESERVED_IPV6)}
+
+
+def reserved(address: IPv4Address | IPv6Address) -> str:
+    """Return what `address` is instead of a host's, in words; "" when it can be a host's."""
+    number = int(address)  # to compare integers is much faster than to look into a prefix
+    for first, last, words in _RANGES[address.version]:
+        if first <= number <= last:
+            return words
+    return ""
