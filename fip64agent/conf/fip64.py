@@ -19,9 +19,10 @@ OPTS = [
                help="The part of each NAT64 pool that this host gives to clients: 2/3 is the second of "
                     "three. Hosts that translate for the same tenants get different parts, and the same "
                     "number of parts. With tayga the number of parts must be a power of two."),
-    cfg.IntOpt("client_idle_timeout", mutable=True, default=7200, min=0, max=2000000,
+    cfg.IntOpt("client_idle_timeout", mutable=True, default=7440, min=0, max=2000000,
                help="Seconds after which a silent client loses its pool address; 0: only when another client "
-                    "needs it. Translator vpp only: tayga always takes 7200."),
+                    "needs it. Below 7440 (2 h 4 min: RFC 5382, REQ-5) idle TCP connections are lost "
+                    "that other NATs keep. Translator vpp only: tayga always takes 7440."),
     cfg.IntOpt("clients_per_prefix", mutable=True, default=256, min=0, max=4194304,
                help="Clients of one IPv6 /64 that a tenant serves at a time, so that no single network can "
                     "use up a pool; of more, the one silent for longest loses its pool address. 0: any "

@@ -149,7 +149,7 @@ class Tenant:
     """Towards IPv6 clients, in bytes: the smallest of its uplinks."""
     mtu4: int = 1500
     """Towards the VMs, in bytes: the smallest of the router's networks with IPv4 subnets."""
-    idle_timeout: int = 7200
+    idle_timeout: int = 7440
     """Seconds after which a silent client loses its pool address; 0: never."""
     max_per_64: int = 256
     """Clients of one IPv6 /64 at a time; 0: any number."""

@@ -42,7 +42,7 @@ class Settings:
     """First and last 802.1Q VLAN ID that tenants may get on this host."""
     pool_slice: tuple[int, int] = (1, 1)
     """(i, n): of each NAT64 pool, cut into n, this host gives the i-th part to clients."""
-    client_idle_timeout: int = 7200
+    client_idle_timeout: int = 7440
     """Seconds; 0: a client keeps its address until another one needs it."""
     clients_per_prefix: int = 256
     """Clients of one IPv6 /64 that a tenant serves at a time; 0: any number."""

@@ -147,7 +147,7 @@ def _pool_faults(topology: Topology, interfaces, pools: Mapping[str, IPv4Network
 
 def _notices(topology: Topology, interfaces, router_ports: list[tuple[str, Port]],
              pools: Mapping[str, IPv4Network]) -> dict[str, tuple[str, ...]]:
-    """Find what else leads to addresses of the pools (RFC 6598 section 4: they must not clash inside).
+    """Find what else leads to addresses of the pools: the default one is shared address space (RFC 6598).
 
     VMs with floating IPs do not reach it any more, as what they send to the pool is translated. A default
     route leads elsewhere only where nothing more specific does.

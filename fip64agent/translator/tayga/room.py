@@ -299,7 +299,7 @@ class TaygaRoom:
             pool = self._pool(found)
             if pool is not None and pool.full:
                 result.append(f"the NAT64 pool of router {found.name} is full: all {pool.capacity} addresses "
-                              "have clients; a new one is refused until another was silent for 2 hours")
+                              "have clients; a new one is refused until another was silent for 2 h 4 min")
         return result
 
     def _pool(self, found: process.Process) -> _Pool | None:

@@ -45,10 +45,10 @@ def test_a_file_that_cannot_be_used_changes_nothing(conf, path, text, reason):
         reading.reload(conf, "tayga")
 
     assert reason in str(caught.value)
-    assert in_force(conf) == before == (5, 4094, 7200, False)
+    assert in_force(conf) == before == (5, 4094, 7440, False)
     path.write_text("[fip64]\nvlan_min = 7\n")  # and once it is mended, it is taken over
     assert reading.reload(conf, "tayga").vlan_range == (7, 4094)
-    assert in_force(conf) == (7, 4094, 7200, True)
+    assert in_force(conf) == (7, 4094, 7440, True)
 
 
 def test_files_of_a_directory_count(tmp_path, path):

@@ -80,7 +80,7 @@ def test_tenant():
     items = expand(obj)
     pool = Tenant64(7, RED, IPv4Address("100.64.0.1"), IPv4Address("100.64.255.254"),
                     IPv4Address("192.0.0.8"), planned.UPLINK_ADDRESS.ip, 1400, 1280,
-                    layout.hash_seed(b"seed", "red"), 7200, 256)
+                    layout.hash_seed(b"seed", "red"), 7440, 256)
     assert items == [
         Table(4, 7, RED), SubInterface(RED, "fip64:downlink:", 7, 9216, 7),
         Address(RED, IPv4Interface("192.0.0.8/32")),
