@@ -165,8 +165,8 @@ class Channel(controller.Datapath):
             if reply.first <= xid <= reply.last:
                 reply.take(msg_type, xid, buf)
                 return True
-        return (msg_type in (ofp.OFPT_MULTIPART_REPLY, ofp.OFPT_EXPERIMENTER)
-                and self._connection.unasked(msg_type, bytes(buf[HEADER.size:])))
+        return (msg_type == ofp.OFPT_MULTIPART_REPLY
+                and self._connection.unasked(bytes(buf[HEADER.size:])))
 
     def reserve(self, count: int) -> int:
         """Return the first of `count` transaction ids that nobody else uses."""
@@ -221,13 +221,13 @@ class Connection:
 
     `timeout`: seconds until an unanswered request, or a switch that answers no echo, is given up.
     `on_up`: called in a greenthread each time the connection is made.
-    `unasked`: gets (type, all behind the header) of multipart replies and experimenter messages that
-    nobody waits for, and returns whether it knows them. Must neither wait nor raise.
+    `unasked`: gets multipart replies that nobody waits for, without their header, and returns whether
+    it knows them. Must neither wait nor raise.
     `obstacle`: returns why it makes no sense to connect now, if it is known; retry() when it is gone.
     """
 
     def __init__(self, path: str, timeout: float, on_up: Callable[[], None],
-                 unasked: Callable[[int, bytes], bool] = lambda kind, body: False,
+                 unasked: Callable[[bytes], bool] = lambda message: False,
                  obstacle: Callable[[], str | None] = lambda: None) -> None:
         self.path = path
         self.timeout = timeout

@@ -3,7 +3,7 @@
 
 Open vSwitch has it over OpenFlow 1.3 since 2.16. It names the flow and its cookie, not what became of
 its actions: that is read back. What this connection changes itself comes without the flows, as an
-abbreviation. When reports pile up the switch pauses them and says so: then anything may have changed.
+abbreviation. When reports pile up the switch holds them back, and sums up what it did not send afterwards.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from os_ken.ofproto import ofproto_v1_3 as ofp
 _HEADER = struct.Struct("!BBHIHH4xII")
 _REQUEST = struct.Struct(ofp.ONF_FLOW_MONITOR_REQUEST_PACK_STR)
 _ANY_MATCH = struct.pack("!HH4x", ofp.OFPMT_OXM, 4)
-_EXPERIMENTER = struct.Struct("!II")
 _REPORT = struct.Struct("!H6xII")
 _UPDATE = struct.Struct("!HH")
 _FULL = struct.Struct("!HHHHHHHBxQ")
@@ -36,19 +35,10 @@ def request(xid: int, tables: Iterable[int]) -> bytes:
                         ofp.ONFMP_FLOW_MONITOR) + body
 
 
-def is_report(kind: int, message: bytes) -> bool:
-    """Return whether an OpenFlow message of type `kind`, without its header, reports changes of flows."""
-    return (kind == ofp.OFPT_MULTIPART_REPLY and len(message) >= _REPORT.size
-            and _REPORT.unpack_from(message) == (
-                ofp.OFPMP_EXPERIMENTER, ofproto_common.ONF_EXPERIMENTER_ID, ofp.ONFMP_FLOW_MONITOR))
-
-
-def is_pause(kind: int, message: bytes) -> bool:
-    """Return whether it says that reports are not complete: they pause, or go on after a pause."""
-    return (kind == ofp.OFPT_EXPERIMENTER and len(message) >= _EXPERIMENTER.size
-            and _EXPERIMENTER.unpack_from(message) in (
-                (ofproto_common.ONF_EXPERIMENTER_ID, ofp.ONFT_FLOW_MONITOR_PAUSED),
-                (ofproto_common.ONF_EXPERIMENTER_ID, ofp.ONFT_FLOW_MONITOR_RESUMED)))
+def is_report(message: bytes) -> bool:
+    """Return whether a multipart reply, without its OpenFlow header, reports changes of flows."""
+    return len(message) >= _REPORT.size and _REPORT.unpack_from(message) == (
+        ofp.OFPMP_EXPERIMENTER, ofproto_common.ONF_EXPERIMENTER_ID, ofp.ONFMP_FLOW_MONITOR)
 
 
 def decode(message: bytes) -> Iterator[tuple[int, int, int, bytes]]:

@@ -310,12 +310,9 @@ class SwitchRoom:
         if changed:
             self._on_change()
 
-    def _unasked(self, kind: int, message: bytes) -> bool:
+    def _unasked(self, message: bytes) -> bool:
         """Take a report of the flow monitor: what concerns us is ours, or is where ours is or should be."""
-        if monitor.is_pause(kind, message):
-            self._disturbed.set()
-            return True
-        if not monitor.is_report(kind, message):
+        if not monitor.is_report(message):
             return False
         if self._disturbed.is_set():  # all is going to be read
             return True

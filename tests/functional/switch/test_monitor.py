@@ -41,7 +41,7 @@ class Site:
 
     def ours(self) -> list[str]:
         """But the default flow, which another system may have."""
-        return [flow for flow in self.flows() if "cookie=0xf164" in flow and not flow.endswith("=NORMAL")]
+        return [flow for flow in self.flows(OURS) if not flow.endswith("=NORMAL")]
 
     def victim(self) -> str:
         """The match, with table and priority, of our flow to the VM, as ovs-ofctl takes it."""
@@ -127,15 +127,16 @@ def test_flows_of_others_that_are_none_of_our_business_cause_no_pass(site):
     assert site.loop.passes == site.passes
 
 
-def test_reports_that_the_switch_had_to_hold_back_are_made_up_for(site, short_tmp):
+@pytest.mark.parametrize("what", ["modified", "deleted", "one deleted and one added"])
+def test_reports_that_the_switch_had_to_hold_back_are_made_up_for(site, short_tmp, what):
     """More of them than its buffer takes, while the agent does not read."""
     before = site.ours()
     path = short_tmp / "many"
     path.write_text("".join(f"cookie=0xabc,priority=5,in_port={number},ip,nw_src=192.0.2.0/24,actions=drop\n"
-                            for number in range(1, 30_001)))
-    site.ovs.ofctl("add-flows", BRIDGE, str(path))
-    CHANGES["modified"](site, short_tmp)
-    until(lambda: site.ours() == before, seconds=20, what="repaired")
+                            for number in range(1, 12_001)))
+    site.ovs.ofctl("add-flows", BRIDGE, str(path), "--bundle")
+    CHANGES[what](site, short_tmp)
+    until(lambda: site.ours() == before, seconds=30, what="repaired")
 
 
 def test_the_watch_is_taken_up_again_after_a_restart(site):
