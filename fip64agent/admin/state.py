@@ -183,7 +183,7 @@ class States:
         return state
 
     def _works(self, key: ObjectKey) -> State:
-        """State of what is in the plan, without what somebody should mend although it works; computed once."""
+        """State of what is in the plan, without what somebody should mend although it works."""
         if (state := self._working.get(key)) is None:
             state = self._working[key] = _because_of(key, _worst(*self._ours(key)[1:]))
         return state
