@@ -22,17 +22,22 @@ RESERVED_IPV6 = {
 }
 
 
-def _ranges(kinds: dict) -> tuple[tuple[int, int, str], ...]:
-    return tuple((int(prefix[0]), int(prefix[-1]), words) for prefix, words in kinds.items())
+def _by_first_octet(kinds: dict) -> list[list[tuple[int, int, str]]]:
+    """Return (first, last, words) of what is reserved below each first octet: most have nothing."""
+    found: list[list[tuple[int, int, str]]] = [[] for _ in range(256)]
+    for prefix, words in kinds.items():
+        for octet in range(prefix[0].packed[0], prefix[-1].packed[0] + 1):
+            found[octet].append((int(prefix[0]), int(prefix[-1]), words))
+    return found
 
 
-_RANGES = {4: _ranges(RESERVED_IPV4), 6: _ranges(RESERVED_IPV6)}
+_IPV4, _IPV6 = _by_first_octet(RESERVED_IPV4), _by_first_octet(RESERVED_IPV6)
 
 
 def reserved(address: IPv4Address | IPv6Address) -> str:
     """Return what `address` is instead of a host's, in words; "" when it can be a host's."""
     number = int(address)  # to compare integers is much faster than to look into a prefix
-    for first, last, words in _RANGES[address.version]:
+    for first, last, words in _IPV4[number >> 24] if address.version == 4 else _IPV6[number >> 120]:
         if first <= number <= last:
             return words
     return ""

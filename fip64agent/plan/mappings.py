@@ -166,7 +166,7 @@ def judge(claim: Claim, rivals: Mapping[RivalKey, tuple[str, ...]], routers: Rou
     if first != claim.fip_id:
         return Problem(ERROR, f"fixed IP {claim.fixed_ip} of router {claim.router_id} has floating IP "
                               f"{first} already")
-    holder = uplinks.addresses.get(claim.floating_ip)
+    holder = uplinks.addresses.get(int(claim.floating_ip))
     if holder is not None:
         return Problem(ERROR, f"floating address {claim.floating_ip} is the address of uplink {holder}")
     fault = routers.pool_faults.get(claim.router_id)

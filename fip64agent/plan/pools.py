@@ -94,14 +94,14 @@ def left_out(router_id: str, client: IPv6Address, why: str) -> str:
 
 
 def apart(router_id: str, bindings: Collection[Binding], floating: Iterable[IPv6Address],
-          uplinks: Mapping[IPv6Address, str]) -> tuple[tuple[Binding, ...], tuple[str, ...]]:
+          uplinks: Mapping[int, str]) -> tuple[tuple[Binding, ...], tuple[str, ...]]:
     """Return those of a tenant's bindings whose clients are no addresses of ours, and why the others are not.
 
-    `floating`: the tenant's floating addresses here; `uplinks`: this host's, by address.
+    `floating`: the tenant's floating addresses here; `uplinks`: this host's, by address as a number.
     """
     if not bindings:
         return (), ()
-    taken = {client: f"it is the address of uplink {port_id}" for client, port_id in uplinks.items()}
+    taken = {IPv6Address(own): f"it is the address of uplink {port_id}" for own, port_id in uplinks.items()}
     taken.update(dict.fromkeys(floating, "it is a floating address of this router"))
     faults = tuple(left_out(router_id, client, taken[client]) for client, _ in bindings if client in taken)
     return tuple(binding for binding in bindings if binding[0] not in taken), faults

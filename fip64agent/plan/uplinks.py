@@ -27,8 +27,8 @@ class Uplinks:
     """By port id."""
     serving: Mapping[str, str]
     """By network id: the port id of the uplink that its floating IPs use."""
-    addresses: Mapping[IPv6Address, str]
-    """By address of an uplink: its port id."""
+    addresses: Mapping[int, str]
+    """By address of an uplink, as a number: its port id."""
     problems: Mapping[tuple[str, str], Problem]
     """An uplink can be in the plan and have a problem too: it works, but somebody should act."""
 
@@ -79,7 +79,8 @@ def find_uplinks(inputs: Inputs, bound: Mapping[str, Bindings], routers: Routers
         problem = bound_twice(port_id, bound[port_id]) or fault
         if problem is not None:
             problems["uplink", port_id] = problem
-    holders = {address.ip: port_id for port_id, uplink in uplinks.items() for address in uplink.addresses}
+    holders = {int(address.ip): port_id for port_id, uplink in uplinks.items()
+               for address in uplink.addresses}
     return Uplinks(uplinks, routed | own, holders, problems)
 
 
