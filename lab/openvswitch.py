@@ -64,7 +64,9 @@ class PrivateOvs:
             "ovsdb-server", str(self.directory / "conf.db"), f"--remote=p{self.db}",
             f"--unixctl={self.directory}/ovsdb-server.ctl",
             f"--pidfile={self.directory}/ovsdb-server.pid", "-vconsole:warn"], None)
-        self._wait(lambda: (self.directory / "db.sock").exists(), "ovsdb-server")
+        # Its socket is there a moment before it listens.
+        self._wait(lambda: run("ovsdb-client", "list-dbs", self.db, check=False).returncode == 0,
+                   "ovsdb-server")
 
     def start_vswitchd(self) -> None:
         ctl = self.directory / "ovs-vswitchd.ctl"
