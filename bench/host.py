@@ -136,7 +136,7 @@ class BenchHost:
         desired = plan(Inputs(load(str(self.topology.path)), interfaces))
         names = [name for uplink in desired.uplinks.values() for name in uplink.veths]
         names += [tenant.interface for tenant in desired.tenants.values()]
-        if len(names) != 1 + scale.TENANTS:
+        if len(names) != 2 + scale.TENANTS:
             raise WrongState(f"the plan has {len(names)} veths instead of {2 + scale.TENANTS}")
         namespaces.ip(self.netns, *(line for number, name in enumerate(names) for line in (
             f"link add {name} type veth peer name far{number}", f"link set {name} up")))
