@@ -448,8 +448,11 @@ DIFFERENCES: dict[str, Callable[[Case], bool]] = {
     "ttl-zero": lambda c: c.ttl == 0 and c.ours.startswith("error") and c.theirs == "drop",
     "error-about-later-fragment": lambda c: (c.reason == "ttl-exceeded" and c.offset > 0 and c.ours == "drop"
                                              and c.theirs.startswith("error")),
-    "header-behind-fragment-header": lambda c: (c.reason == "fragment-extension-header" and c.ours == "drop"
+    "header-behind-fragment-header": lambda c: (c.reason == "fragment-extension-header"
+                                                and c.ours in ("error 1/1", "drop")
                                                 and c.theirs == "translated"),
+    "fragment-beyond-64k": lambda c: (c.reason in ("bad-fragment", "inner-bad") and c.ours == "drop"
+                                      and c.theirs == "translated"),
     "source-route": lambda c: (c.reason == "source-route" and c.ours.startswith("error")
                                and c.theirs in ("drop", "translated")),
     "protocol-of-one-family": lambda c: (

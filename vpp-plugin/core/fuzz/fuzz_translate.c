@@ -37,6 +37,8 @@ check_out (uint32_t version, const struct shim_result *r, const uint8_t *p, cons
 	{
 	  CHECK (fip64_ip4_header_ok (p, len[n]));
 	  CHECK (fip64_be16 (p + 2) == len[n]);
+	  /* No fragment of a packet that is longer than a total length can say. */
+	  CHECK (8u * (fip64_be16 (p + 6) & 0x1fff) + len[n] <= 65535);
 	}
       else
 	{

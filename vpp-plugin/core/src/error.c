@@ -154,8 +154,8 @@ fip64_conf_check (const struct fip64_conf *c)
 bool
 fip64_martian4 (uint32_t addr)
 {
-  uint32_t first = fip64_hton32 (addr) >> 24;
-  return first == 0 || first == 127 || first >= 224;
+  uint32_t a = fip64_hton32 (addr), first = a >> 24;
+  return first == 0 || first == 127 || first >= 224 || a >> 16 == 0xa9fe;
 }
 
 bool

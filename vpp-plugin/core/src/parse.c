@@ -21,6 +21,14 @@ is_ext_hdr (uint8_t proto)
     }
 }
 
+/* What the later fragment belongs to would be longer, reassembled in IPv4, than a total length can say. hdr_len: of the
+   IPv4 header; that of the whole packet is no shorter, since a later fragment has no option that the first has not. */
+static bool
+beyond_64k (const struct fip64_ip *ip, uint32_t hdr_len)
+{
+  return !fip64_has_l4 (ip) && hdr_len + (ip->frag & 0xfff8u) + ip->payload_len > 65535;
+}
+
 enum fip64_reason
 fip64_parse_ip6 (const uint8_t *p, uint32_t contig, uint32_t avail, bool inner, struct fip64_ip *ip, uint32_t *route)
 {
@@ -60,8 +68,6 @@ fip64_parse_ip6 (const uint8_t *p, uint32_t contig, uint32_t avail, bool inner, 
 	  ip->ident = fip64_be32 (e + 4);
 	  nh = e[0];
 	  off += 8;
-	  if (is_ext_hdr (nh))
-	    return FIP64_R_FRAG_EXT_HDR;
 	  break;
 	}
       if (nh == FIP64_PROTO_ROUTING && e[3] != 0 && *route == 0)
@@ -78,9 +84,9 @@ fip64_parse_ip6 (const uint8_t *p, uint32_t contig, uint32_t avail, bool inner, 
   ip->proto = nh;
   ip->hdr_len = (uint16_t) off;
   ip->payload_len = end - off;
-  if ((ip->frag & 0xfff8u) + ip->payload_len > 65535)
+  if (beyond_64k (ip, 20))
     return FIP64_R_BAD_FRAGMENT;
-  return FIP64_R_OK;
+  return (ip->flags & FIP64_FRAG) && is_ext_hdr (nh) ? FIP64_R_FRAG_EXT_HDR : FIP64_R_OK;
 }
 
 /* Offset of an unexpired loose or strict source route, or 0. A broken list of options ends there: options are
@@ -134,23 +140,27 @@ fip64_parse_ip4 (const uint8_t *p, uint32_t contig, uint32_t avail, bool inner, 
   ip->proto = p[9];
   ip->hdr_len = (uint16_t) hdr_len;
   ip->payload_len = total - hdr_len;
-  if ((ip->frag & 0xfff8u) + ip->payload_len > 65535)
+  if (beyond_64k (ip, hdr_len))
     return FIP64_R_BAD_FRAGMENT;
   if (!inner)
     *route = source_route4 (p, hdr_len);
   return FIP64_R_OK;
 }
 
-/* Errors are not sent about ICMP errors, later fragments, or packets from or to more than one host (RFC 1122
-   section 3.2.2, RFC 4443 section 2.4(e)). */
+/* Errors are not sent about ICMP errors, nor about packets from or to more than one host (RFC 1122 section 3.2.2, RFC 4443
+   section 2.4(e)); in IPv4 not about later fragments either. Those of IPv6 are no exception, unless they are of ICMPv6:
+   whether of an error, only the first one tells. */
 static bool
 error_forbidden (const struct fip64_buf *b, const struct fip64_info *i)
 {
   const uint8_t *s = fip64_src (b, i), *d = fip64_dst (b, i);
-  if (i->no_error || !fip64_has_l4 (&i->ip))
+  bool later = !fip64_has_l4 (&i->ip);
+  if (i->no_error)
     return true;
   if (i->version == 4)
-    return s[0] == 0 || s[0] == 127 || s[0] >= 224 || d[0] >= 224;
+    return later || s[0] == 0 || s[0] == 127 || s[0] >= 224 || d[0] >= 224;
+  if (later && i->ip.proto == FIP64_PROTO_ICMP6)
+    return true;
   static const uint8_t unspecified[16];
   return s[0] == 0xff || d[0] == 0xff || memcmp (s, unspecified, 16) == 0;
 }
@@ -224,6 +234,22 @@ is_icmp_error4 (const uint8_t *icmp)
   return icmp[0] == 3 || icmp[0] == 4 || icmp[0] == 5 || icmp[0] == 11 || icmp[0] == 12;
 }
 
+/* Extension headers stand behind the fragment header of a first (or only) fragment: do they lead to an ICMPv6 error? What
+   cannot be seen is none. */
+static bool
+hides_icmp_error6 (const struct fip64_buf *b, const struct fip64_ip *ip)
+{
+  uint32_t off = ip->hdr_len;
+  uint8_t nh = ip->proto;
+  for (int n = 0; n < FIP64_MAX_EXT && is_ext_hdr (nh) && off + 8 <= b->contig; n++)
+    {
+      const uint8_t *e = b->data + off;
+      off += nh == FIP64_PROTO_FRAGMENT ? 8u : nh == FIP64_PROTO_AH ? 4u * (e[1] + 2u) : 8u * (e[1] + 1u);
+      nh = e[0];
+    }
+  return nh == FIP64_PROTO_ICMP6 && off < b->contig && is_icmp_error6 (b->data + off);
+}
+
 static void
 info_init (struct fip64_info *i, uint8_t version)
 {
@@ -237,22 +263,27 @@ fip64_parse6_slow (struct fip64_buf *b, const struct fip64_conf *c, struct fip64
   uint32_t route;
   info_init (i, 6);
   enum fip64_reason r = fip64_parse_ip6 (b->data, b->contig, b->total, false, &i->ip, &route);
-  if (r)
+  bool frag_ext_hdr = r == FIP64_R_FRAG_EXT_HDR;
+  if (r && !frag_ext_hdr)
     return drop (i, r);
   trim (b, i->ip.hdr_len + i->ip.payload_len);
   const uint8_t *l4 = b->data + i->ip.hdr_len;
-  if (fip64_has_l4 (&i->ip))
+  if (fip64_has_l4 (&i->ip) && !frag_ext_hdr)
     {
       r = check_l4 (b, i);
       if (r)
 	return drop (i, r);
       i->no_error = i->ip.proto == FIP64_PROTO_ICMP6 && is_icmp_error6 (l4);
     }
+  else if (fip64_has_l4 (&i->ip))
+    i->no_error = hides_icmp_error6 (b, &i->ip);
 
   if (b->data[7] <= 1)
     return send_error (b, i, FIP64_R_TTL, 3, 0, 0);
   if (route)
     return send_error (b, i, FIP64_R_SOURCE_ROUTE, 4, 0, route);
+  if (frag_ext_hdr)
+    return fip64_refuse (b, i, FIP64_R_FRAG_EXT_HDR);
 
   uint32_t len4 = 20 + i->ip.payload_len;
   switch (i->ip.proto)

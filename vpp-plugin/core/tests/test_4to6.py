@@ -670,9 +670,40 @@ def test_tcp_header_beyond_the_first_buffer(contig, reason):
     assert translate(v4() / TCP() / bytes(50), contig=contig).reason == reason
 
 
-@pytest.mark.parametrize("size,reason", [(7, "ok"), (8, "bad-fragment")])
-def test_fragment_ends_at_64k(size, reason):
-    assert translate(v4(proto=99, frag=8191) / Raw(bytes(size))).reason == reason
+@pytest.mark.parametrize(
+    "offset,size,reason",
+    [
+        (65496, 19, "ok"),
+        (65496, 20, "bad-fragment"),
+        (65504, 8, "ok"),
+        (65512, 3, "ok"),
+        (65512, 4, "bad-fragment"),
+        (65512, 8, "bad-fragment"),
+        (65520, 15, "bad-fragment"),
+        (65528, 7, "bad-fragment"),
+        (65528, 8, "bad-fragment"),
+    ],
+)
+@pytest.mark.parametrize("proto", [17, 99])
+def test_fragment_ends_at_64k(offset, size, proto, reason):
+    """Longer than a total length can say: no IPv4 host can have sent it whole."""
+    for flags in ("", "MF") if size % 8 == 0 else ("",):
+        out = translate(v4(proto=proto, frag=offset // 8, flags=flags) / Raw(bytes(size)))
+        assert out.reason == reason
+        assert (out.verdict, len(out.packets)) == ((PASS, 1) if reason == "ok" else (DROP, 0))
+
+
+@pytest.mark.parametrize("size,reason", [(15, "ok"), (16, "bad-fragment")])
+def test_fragment_with_options_ends_at_64k(size, reason):
+    """The first fragment has all options of a later one, so the whole packet has them."""
+    packet = v4(proto=99, frag=65496 // 8, options=[IPOption_NOP()] * 4) / Raw(bytes(size))
+    assert translate(packet).reason == reason
+
+
+@pytest.mark.parametrize("size,reason", [(11, "ok"), (12, "inner-bad")])
+def test_inner_fragment_ends_at_64k(size, reason):
+    inner = inner4(proto=99, frag=65504 // 8) / Raw(bytes(size))
+    assert translate(error4(11, 0, 0, inner)).reason == reason
 
 
 @pytest.mark.parametrize("pointer,reason", [(4, "source-route"), (7, "source-route"), (8, "ok")])

@@ -229,10 +229,106 @@ def test_large_fragment_has_no_df():
     assert not IP(out).flags.DF and IP(out).flags.MF
 
 
-@pytest.mark.parametrize("nh", [0, 43, 44, 51, 60, 135])
-def test_extension_header_after_fragment_header(nh):
-    out = translate(v6() / IPv6ExtHdrFragment(nh=nh, m=1) / Raw(bytes(32)))
-    assert (out.verdict, out.reason) == (DROP, "fragment-extension-header")
+FRAGMENT_EXTENSION = pytest.mark.parametrize("nh", [0, 43, 44, 51, 60, 135, 139, 140])
+
+
+@FRAGMENT_EXTENSION
+@pytest.mark.parametrize("offset,more", [(0, 1), (0, 0), (4, 1), (4, 0)])
+def test_extension_header_after_fragment_header(nh, offset, more):
+    packet = v6() / IPv6ExtHdrFragment(nh=nh, offset=offset, m=more) / Raw(bytes(32))
+    out = translate(packet)
+    assert (out.verdict, out.reason, out.error) == (SEND_ERROR, "fragment-extension-header", (1, 1, 0))
+    assert out.packets[0][48:] == bytes(packet)
+    verify(out.packets[0])
+
+
+@FRAGMENT_EXTENSION
+def test_hop_limit_before_the_extension_header_after_fragment_header(nh):
+    out = translate(v6(hlim=1) / IPv6ExtHdrFragment(nh=nh, m=1) / Raw(bytes(32)))
+    assert (out.verdict, out.reason, out.error) == (SEND_ERROR, "ttl-exceeded", (3, 0, 0))
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [
+        (60, b"\x3a\0" + bytes(6)),
+        (51, b"\x3a\x02" + bytes(14)),
+        (60, b"\x2c\0" + bytes(6) + b"\x3a\0" + bytes(6)),
+        (0, (b"\x3c\1" + bytes(14)) + b"\x3a\0" + bytes(6)),
+    ],
+    ids=["options", "ah", "options-fragment", "two"],
+)
+@pytest.mark.parametrize("icmp_type,error", [(1, 0), (3, 0), (127, 0), (137, 0), (128, 1)])
+def test_no_error_about_icmp_errors_behind_fragment_header(chain, icmp_type, error):
+    """RFC 4443 section 2.4(e.1), however many headers are between."""
+    nh, headers = chain
+    body = headers + bytes([icmp_type, 0]) + bytes(30)
+    out = translate(v6() / IPv6ExtHdrFragment(nh=nh, m=1) / Raw(body))
+    assert (out.verdict, out.reason) == (SEND_ERROR if error else DROP, "fragment-extension-header")
+    assert len(out.packets) == error
+
+
+@pytest.mark.parametrize("contig,error", [(48, 1), (55, 1), (56, 1), (57, 0)])
+def test_an_icmp_error_behind_fragment_header_that_cannot_be_seen(contig, error):
+    body = b"\x3a\0" + bytes(6) + b"\x01\0" + bytes(30)
+    out = translate(v6() / IPv6ExtHdrFragment(nh=60, m=1) / Raw(body), contig=contig)
+    assert (out.verdict, out.reason) == (SEND_ERROR if error else DROP, "fragment-extension-header")
+
+
+def later_fragment(size=32, nh=17, offset=181, m=1, **fields):
+    return v6(**fields) / IPv6ExtHdrFragment(nh=nh, offset=offset, m=m, id=7) / Raw(bytes(size))
+
+
+@pytest.mark.parametrize(
+    "size,mtu4,mtu6,told",
+    [(1448, 1400, 1500, 1420), (1440, 1280, 1500, 1300), (1240, 1200, 1500, 1280), (1448, 1400, 1410, 1410)],
+)
+@pytest.mark.parametrize("m", [0, 1])
+def test_too_big_about_a_later_fragment(size, mtu4, mtu6, told, m):
+    """Without it nothing would tell the sender: its first fragments may all be small."""
+    packet = later_fragment(size, m=m)
+    out = translate(packet, conf(mtu4=mtu4, mtu6=mtu6))
+    assert (out.verdict, out.reason, out.error) == (SEND_ERROR, "too-big", (2, 0, told))
+    assert len(out.packets[0]) == 1280 and out.packets[0][48:] == bytes(packet)[:1232]
+    verify(out.packets[0])
+
+
+def test_what_the_sender_of_a_later_fragment_makes_of_too_big_fits():
+    """As many bytes of the payload as fit into the MTU that it was told."""
+    told = translate(later_fragment(1448), conf(mtu4=1400)).error[2]
+    size = (told - 48) // 8 * 8
+    out = translate(later_fragment(size), conf(mtu4=1400))
+    assert out.verdict == PASS and out.frag_mtu == 0
+
+
+@pytest.mark.parametrize("hlim", [0, 1])
+@pytest.mark.parametrize("m", [0, 1])
+def test_hop_limit_exceeded_by_a_later_fragment(hlim, m):
+    packet = later_fragment(hlim=hlim, m=m)
+    out = translate(packet)
+    assert (out.verdict, out.reason, out.error) == (SEND_ERROR, "ttl-exceeded", (3, 0, 0))
+    assert out.packets[0][48:] == bytes(packet)
+    verify(out.packets[0])
+
+
+def test_segments_left_in_a_later_fragment():
+    fragment = bytes([17, 0, 0, 80, 0, 0, 0, 7]) + bytes(32)
+    packet = v6(nh=43) / Raw(bytes([44, 0, 0, 2, 0, 0, 0, 0]) + fragment)
+    out = translate(packet)
+    assert (out.verdict, out.reason, out.error) == (SEND_ERROR, "source-route", (4, 0, 43))
+    verify(out.packets[0])
+
+
+def test_refused_later_fragment():
+    out = translate(later_fragment(), flags=REFUSE)
+    assert (out.verdict, out.reason, out.error) == (SEND_ERROR, "no-mapping", (1, 1, 0))
+
+
+@pytest.mark.parametrize("hlim,config", [(1, {}), (64, {"mtu4": 1300})], ids=["hop-limit", "too-big"])
+def test_no_error_about_later_fragments_of_icmpv6(hlim, config):
+    """They may be those of an error, which only the first one tells: RFC 4443 section 2.4(e.1)."""
+    out = translate(later_fragment(1400, nh=58, hlim=hlim), conf(**config))
+    assert (out.verdict, out.packets) == (DROP, [])
 
 
 def test_esp_after_fragment_header():
@@ -499,12 +595,12 @@ def test_too_many_extension_headers():
     "packet",
     [
         error6(1, 0, 0, inner6() / UDP()),
-        v6(nh=44) / Raw(b"\x11\0\x00\x08\0\0\0\0" + bytes(40)),
+        v6(nh=44) / Raw(b"\x3a\0\x00\x08\0\0\0\0" + bytes(40)),
         IPv6(src="::", dst=FIP6) / UDP() / bytes(20),
         IPv6(src="ff02::1", dst=FIP6) / UDP() / bytes(20),
         IPv6(src=CLIENT6, dst="ff02::1") / UDP() / bytes(20),
     ],
-    ids=["icmp-error", "later-fragment", "unspecified", "multicast-source", "multicast"],
+    ids=["icmp-error", "later-icmp-fragment", "unspecified", "multicast-source", "multicast"],
 )
 def test_no_error_about(packet):
     raw = bytearray(bytes(packet))
@@ -595,6 +691,40 @@ def test_tcp_header_beyond_the_first_buffer(contig, reason):
     assert out.reason == reason and out.inline == (reason == "ok")
 
 
-@pytest.mark.parametrize("size,reason", [(7, "ok"), (8, "bad-fragment")])
-def test_fragment_ends_at_64k(size, reason):
-    assert translate(v6() / IPv6ExtHdrFragment(nh=99, offset=8191) / Raw(bytes(size))).reason == reason
+@pytest.mark.parametrize(
+    "offset,size,reason",
+    [
+        (65496, 19, "ok"),
+        (65496, 20, "bad-fragment"),
+        (65504, 8, "ok"),
+        (65504, 11, "ok"),
+        (65504, 12, "bad-fragment"),
+        (65512, 3, "ok"),
+        (65512, 4, "bad-fragment"),
+        (65512, 8, "bad-fragment"),
+        (65520, 0, "bad-fragment"),
+        (65520, 15, "bad-fragment"),
+        (65528, 7, "bad-fragment"),
+        (65528, 8, "bad-fragment"),
+    ],
+)
+@pytest.mark.parametrize("nh", [17, 99])
+def test_fragment_ends_at_64k(offset, size, nh, reason):
+    """The header of the whole packet is 20 bytes of its 65,535, and IPv6 does not count its own."""
+    for m in (0, 1) if size % 8 == 0 else (0,):
+        out = translate(v6() / IPv6ExtHdrFragment(nh=nh, offset=offset // 8, m=m) / Raw(bytes(size)))
+        assert out.reason == reason
+        assert (out.verdict, len(out.packets)) == ((PASS, 1) if reason == "ok" else (DROP, 0))
+
+
+def test_fragment_ends_at_64k_behind_extension_headers():
+    """They do not become part of the IPv4 packet."""
+    fragment = IPv6ExtHdrFragment(nh=99, offset=65504 // 8)
+    for size, reason in ((11, "ok"), (12, "bad-fragment")):
+        assert translate(v6() / IPv6ExtHdrDestOpt() / fragment / Raw(bytes(size))).reason == reason
+
+
+@pytest.mark.parametrize("size,reason", [(11, "ok"), (12, "inner-bad")])
+def test_inner_fragment_ends_at_64k(size, reason):
+    inner = inner6() / IPv6ExtHdrFragment(nh=99, offset=65504 // 8) / Raw(bytes(size))
+    assert translate(error6(3, 0, 0, inner)).reason == reason

@@ -70,7 +70,7 @@ def test_echo_there_and_back(ident, seq, data):
 
 @SMALL
 @given(
-    offset=st.integers(0, 8000),
+    offset=st.integers(0, 8191),
     more=st.booleans(),
     ident=st.integers(0, 65535),
     data=st.binary(min_size=8, max_size=300),
@@ -82,7 +82,10 @@ def test_fragments_there_and_back(offset, more, ident, data, proto):
     )
     out = translate(packet, conf(ttl_dec=0))
     if out.verdict == DROP:
-        assert out.reason == "short-l4" and offset == 0
+        if out.reason == "bad-fragment":
+            assert 20 + 8 * offset + len(data) > 65535
+        else:
+            assert out.reason == "short-l4" and offset == 0
         return
     back = translate(out.packet, conf(ttl_dec=0))
     if offset == 0 and not more:  # RFC 7915 drops the header of atomic fragments
@@ -195,7 +198,13 @@ def test_martians():
         ("10.0.0.1", 0),
         ("1.0.0.1", 0),
         ("223.255.255.255", 0),
-        ("169.254.1.1", 0),
+        ("169.254.0.0", 1),
+        ("169.254.1.1", 1),
+        ("169.254.255.255", 1),
+        ("169.253.255.255", 0),
+        ("169.255.0.0", 0),
+        ("254.169.0.1", 1),
+        ("1.169.254.1", 0),
     ]:
         assert LIB.shim_martian4(IPv4Address(address).packed) == bad, address
     for address, bad in [

@@ -67,7 +67,7 @@ enum fip64_verdict
   X (BAD_VERSION, "bad-version", "IP version field does not fit")                                             \
   X (TRUNCATED, "truncated", "packet shorter than its headers say")                                           \
   X (BAD_HEADER, "bad-header", "header length fields contradict each other")                                  \
-  X (BAD_FRAGMENT, "bad-fragment", "fragment reaches beyond 65535 bytes")                                     \
+  X (BAD_FRAGMENT, "bad-fragment", "fragment of a packet that has more than 65535 bytes in IPv4")                                     \
   X (SHORT_L4, "short-l4", "transport header does not fit into the (first) fragment")                         \
   X (NOT_LINEAR, "not-linear", "needed bytes are not in the first buffer")                                    \
   X (NO_HEADROOM, "no-headroom", "not enough space in front of the packet")                                   \
@@ -287,7 +287,7 @@ void fip64_frag_init (struct fip64_frag_iter *it, const struct fip64_buf *b, con
 bool fip64_frag_next (struct fip64_frag_iter *it, struct fip64_fragment *f);
 
 /* Offered checks; the core does not call them (RFC 7915 sections 4.1 and 5.1: SHOULD silently discard). */
-/* Not a legal source: 0/8, 127/8, multicast, class E and broadcast. Network byte order. */
+/* Not a legal source: 0/8, 127/8, 169.254/16 (link-local), multicast, class E and broadcast. Network byte order. */
 bool fip64_martian4 (uint32_t addr);
 /* Not a legal source: unspecified, loopback, multicast, link-local, IPv4-mapped, IPv4-compatible. */
 bool fip64_martian6 (const uint8_t addr[16]);
