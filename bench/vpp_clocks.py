@@ -135,6 +135,7 @@ class Bench:
             self.cli("map interface pg5 map-t")
         tenant = {"table_id": _TENANT, "pool_first": _POOL[0], "pool_last": _POOL[1],
                   "address4": "192.0.2.1", "address6": "2001:db8::1", "mtu4": 1500, "mtu6": 1500,
+                  "lowest_ipv6_mtu": 1280,
                   "hash_seed": 0x5EED, "idle_timeout": 0, "max_per_64": 0, "tag": "bench"}
         if retval := self.api.fip64_tenant_add_del(is_add=True, tenant=tenant).retval:
             raise WrongState(f"the tenant: {retval}")

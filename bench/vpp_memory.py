@@ -67,8 +67,8 @@ def _add_tenant(bench: Bench, table: int, pool: str) -> None:
     network = IPv4Network(pool)
     bench.api.ip_table_add_del(is_add=True, table={"table_id": table, "is_ip6": False})
     tenant = {"table_id": table, "pool_first": network[1], "pool_last": network[-2], "address4": "192.0.2.1",
-              "address6": "2001:db8::1", "mtu4": 1500, "mtu6": 1500, "hash_seed": table, "idle_timeout": 0,
-              "max_per_64": 0, "tag": "bench"}
+              "address6": "2001:db8::1", "mtu4": 1500, "mtu6": 1500, "lowest_ipv6_mtu": 1280,
+              "hash_seed": table, "idle_timeout": 0, "max_per_64": 0, "tag": "bench"}
     if retval := bench.api.fip64_tenant_add_del(is_add=True, tenant=tenant).retval:
         raise WrongState(f"tenant {table}: {retval}")
 

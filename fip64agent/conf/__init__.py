@@ -50,7 +50,10 @@ def settings_from(conf, translator: str | None = None) -> Settings:
                     netns_prefix=conf.tayga.netns_prefix, vlan_range=vlans,
                     pool_slice=_slice(conf.fip64.nat64_pool_slice, translator),
                     client_idle_timeout=conf.fip64.client_idle_timeout,
-                    clients_per_prefix=conf.fip64.clients_per_prefix)
+                    clients_per_prefix=conf.fip64.clients_per_prefix,
+                    lowest_ipv6_mtu=conf.fip64.lowest_ipv6_mtu,
+                    zero_traffic_class=conf.fip64.traffic_class == "zero",
+                    drop_udp_zero_checksum=conf.fip64.udp_zero_checksum == "drop")
 
 
 def _slice(text: str, translator: str) -> tuple[int, int]:

@@ -27,6 +27,23 @@ OPTS = [
                help="Clients of one IPv6 /64 that a tenant serves at a time, so that no single network can "
                     "use up a pool; of more, the one silent for longest loses its pool address. 0: any "
                     "number. Translator vpp only."),
+    cfg.IntOpt("lowest_ipv6_mtu", mutable=True, default=1280, min=1280, max=65535,
+               help="Threshold of the minimum IPv6 MTU (RFC 7915, section 4), in bytes: what a VM sends "
+                    "without the Don't Fragment flag becomes IPv6 packets no longer than this, in fragments "
+                    "if need be. Many networks drop IPv6 fragments: where all paths to the clients are known "
+                    "to take more than 1280, 1500 for instance, say so. The uplink's MTU is never exceeded. "
+                    "Translator vpp only: tayga always takes 1280."),
+    cfg.StrOpt("traffic_class", mutable=True, default="copy",
+               choices=[("copy", "Traffic class and TOS are copied from one to the other."),
+                        ("zero", "They are set to zero, in both directions.")],
+               help="What becomes of the IPv6 traffic class and the IPv4 TOS (RFC 7915, sections 4.1 and "
+                    "5.1). Translator vpp only: tayga always copies them."),
+    cfg.StrOpt("udp_zero_checksum", mutable=True, default="compute",
+               choices=[("compute", "They get a checksum."),
+                        ("drop", "They are dropped, counted, and told in VPP's log.")],
+               help="What becomes of UDP packets of the VMs that have no checksum, which IPv6 does not allow "
+                    "(RFC 7915, section 4.5). Fragments of them are dropped in any case. Translator vpp "
+                    "only: tayga always drops them."),
     cfg.IntOpt("vlan_min", mutable=True, default=1, min=1, max=4094,
                help="First 802.1Q VLAN ID for tenants, on the veth between OVS and the translator."),
     cfg.IntOpt("vlan_max", mutable=True, default=4094, min=1, max=4094,

@@ -153,6 +153,12 @@ class Tenant:
     """Seconds after which a silent client loses its pool address; 0: never."""
     max_per_64: int = 256
     """Clients of one IPv6 /64 at a time; 0: any number."""
+    lowest_ipv6_mtu: int = 1280
+    """Bytes: what a VM sends without DF becomes IPv6 packets no longer than this."""
+    zero_traffic_class: bool = False
+    """Traffic class and TOS become 0 instead of being copied."""
+    drop_udp_zero_checksum: bool = False
+    """UDP of the VMs without checksum is dropped instead of getting one."""
 
     @property
     def key(self) -> ObjectKey:

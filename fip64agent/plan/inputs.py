@@ -46,6 +46,12 @@ class Settings:
     """Seconds; 0: a client keeps its address until another one needs it."""
     clients_per_prefix: int = 256
     """Clients of one IPv6 /64 that a tenant serves at a time; 0: any number."""
+    lowest_ipv6_mtu: int = 1280
+    """Bytes: what a VM sends without DF becomes IPv6 packets no longer than this (RFC 7915, section 4)."""
+    zero_traffic_class: bool = False
+    """Traffic class and TOS become 0 instead of being copied (RFC 7915, sections 4.1 and 5.1)."""
+    drop_udp_zero_checksum: bool = False
+    """UDP without checksum is dropped instead of getting one (RFC 7915, section 4.5)."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -47,7 +47,9 @@ def tenant(router_id: str, vlan: int, pool: IPv4Network, share: Share, address6:
                   interface=allocate.DOWNLINK, peer=allocate.DOWNLINK_PEER, core_link="",
                   mac=allocate.DOWNLINK_MAC, pool=pool, address6=address6, maps=maps,
                   pool_first=share.first, pool_last=share.last, bindings=bindings, mtu=mtu, mtu4=mtu4,
-                  idle_timeout=settings.client_idle_timeout, max_per_64=settings.clients_per_prefix)
+                  idle_timeout=settings.client_idle_timeout, max_per_64=settings.clients_per_prefix,
+                  lowest_ipv6_mtu=settings.lowest_ipv6_mtu, zero_traffic_class=settings.zero_traffic_class,
+                  drop_udp_zero_checksum=settings.drop_udp_zero_checksum)
 
 
 def _order(pair: Map) -> tuple[int, int]:

@@ -80,6 +80,9 @@ vl_api_fip64_tenant_add_del_t_handler (vl_api_fip64_tenant_add_del_t *mp)
 	.address6 = address6 (t->address6),
 	.mtu4 = ntohs (t->mtu4),
 	.mtu6 = ntohs (t->mtu6),
+	.lowest_ipv6_mtu = ntohs (t->lowest_ipv6_mtu),
+	.zero_traffic_class = t->zero_traffic_class,
+	.drop_udp_zero_checksum = t->drop_udp_zero_checksum,
 	.idle_timeout = ntohl (t->idle_timeout),
 	.max_per_64 = ntohl (t->max_per_64),
 	.hash_seed = clib_net_to_host_u64 (t->hash_seed),
@@ -106,6 +109,9 @@ send_tenant (vl_api_registration_t *rp, u32 context, const fip64_tenant_t *t)
 			  memcpy (rmp->tenant.address6, &t->is.address6, 16);
 			  rmp->tenant.mtu4 = htons (t->is.mtu4);
 			  rmp->tenant.mtu6 = htons (t->is.mtu6);
+			  rmp->tenant.lowest_ipv6_mtu = htons (t->is.lowest_ipv6_mtu);
+			  rmp->tenant.zero_traffic_class = t->is.zero_traffic_class;
+			  rmp->tenant.drop_udp_zero_checksum = t->is.drop_udp_zero_checksum;
 			  rmp->tenant.hash_seed = clib_host_to_net_u64 (t->is.hash_seed);
 			  rmp->tenant.idle_timeout = htonl (t->is.idle_timeout);
 			  rmp->tenant.max_per_64 = htonl (t->is.max_per_64);

@@ -6,6 +6,7 @@
  * the event is dropped and counted, the packet path never waits.
  */
 #include "control.h"
+#include "notice.h"
 #include "fip64.api_enum.h"
 #include "fip64.api_types.h"
 
@@ -286,6 +287,7 @@ fip64_process (vlib_main_t *vm, vlib_node_runtime_t *rt, vlib_frame_t *f)
 	{
 	  next_expiry = vlib_time_now (vm) + (expire (fip64_now (vm)) ? EXPIRE_AGAIN : EXPIRE_INTERVAL);
 	  refresh_gauges ();
+	  fip64_notices_log (vlib_time_now (vm));
 	}
       if (fm->n_event_clients)
 	send_events ();

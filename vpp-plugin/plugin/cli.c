@@ -56,6 +56,12 @@ unformat_word (unformat_input_t *input, command_t *c)
     t->mtu4 = clib_min (mtu, 65535);
   else if (unformat (input, "mtu6 %u", &mtu))
     t->mtu6 = clib_min (mtu, 65535);
+  else if (unformat (input, "lowest-ipv6-mtu %u", &mtu))
+    t->lowest_ipv6_mtu = clib_min (mtu, 65535);
+  else if (unformat (input, "zero-traffic-class"))
+    t->zero_traffic_class = true;
+  else if (unformat (input, "drop-udp-zero-checksum"))
+    t->drop_udp_zero_checksum = true;
   else if (unformat (input, "seed %lu", &t->hash_seed))
     ;
   else if (unformat (input, "timeout %u", &t->idle_timeout))
@@ -95,6 +101,7 @@ parse (unformat_input_t *input, command_t *c)
 
   clib_memset (c, 0, sizeof (*c));
   c->tenant.mtu4 = c->tenant.mtu6 = 1500;
+  c->tenant.lowest_ipv6_mtu = 1280;
   c->max = SHOWN;
   if (!unformat_user (input, unformat_line_input, line))
     return NULL;
@@ -138,7 +145,7 @@ tenant_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cm
 VLIB_CLI_COMMAND (fip64_tenant_command, static) = {
   .path = "fip64 tenant",
   .short_help = "fip64 tenant add table <id> pool <ip4> - <ip4> address4 <ip4> address6 <ip6> [mtu4 <n>] [mtu6 <n>] "
-		"[seed <n>] [timeout <seconds>] [max-per-64 <n>] [tag <word>] | fip64 tenant del table <id>",
+		"[lowest-ipv6-mtu <n>] [zero-traffic-class] [drop-udp-zero-checksum] [seed <n>] [timeout <seconds>] [max-per-64 <n>] [tag <word>] | fip64 tenant del table <id>",
   .function = tenant_command,
 };
 
@@ -277,6 +284,9 @@ show_tenant (vlib_main_t *vm, const fip64_tenant_t *t, bool verbose)
     return;
   vlib_cli_output (vm, "    errors from %U and %U, mtu4 %u, mtu6 %u", format_ip4_address, &t->is.address4,
 		   format_ip6_address, &t->is.address6, t->is.mtu4, t->is.mtu6);
+  vlib_cli_output (vm, "    lowest IPv6 MTU %u, traffic class %s, UDP without checksum %s", t->is.lowest_ipv6_mtu,
+		   t->is.zero_traffic_class ? "zero" : "copied",
+		   t->is.drop_udp_zero_checksum ? "dropped" : "gets one (fragments: dropped)");
   vlib_cli_output (vm, "    idle timeout %u s, bindings of one /64 at most %u (0: no limit), seed 0x%lx, memory %U",
 		   t->is.idle_timeout, t->is.max_per_64, t->is.hash_seed, format_memory_size,
 		   fip64_pool_bytes (t->pool));

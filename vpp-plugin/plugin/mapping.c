@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Mappings: each is a /128 in an IPv6 table, a slot in the table of fixed addresses, and an entry in the index by
- * floating address, which only this file reads.
+ * floating address.
  */
 #include "control.h"
 
@@ -79,13 +79,14 @@ fixed_unset (u32 tenant, u32 v4)
 
 #define FREE (~0u)
 
+/* Of all tables: where an address is mapped in several, these are neighbours. */
 static u32
-floating_home (const u8 *v6, u32 ip6_fib_index)
+floating_home (const u8 *v6)
 {
   u64 a, b;
   memcpy (&a, v6, 8);
   memcpy (&b, v6 + 8, 8);
-  u64 h = (a ^ ip6_fib_index) * 0x9e3779b97f4a7c15ull;
+  u64 h = a * 0x9e3779b97f4a7c15ull;
   h = (h ^ (h >> 32) ^ b) * 0xd6e8feb86659fd93ull;
   return (u32) (h >> 32) & (vec_len (fip64_main.by_floating) - 1);
 }
@@ -96,7 +97,7 @@ floating_slot (const u8 *v6, u32 ip6_fib_index)
   fip64_main_t *fm = &fip64_main;
   u32 mask = vec_len (fm->by_floating) - 1;
 
-  for (u32 i = floating_home (v6, ip6_fib_index);; i = (i + 1) & mask)
+  for (u32 i = floating_home (v6);; i = (i + 1) & mask)
     {
       if (fm->by_floating[i] == FREE)
 	return i;
@@ -134,6 +135,23 @@ floating_find (const ip6_address_t *floating, u32 ip6_fib_index)
   return index == FREE ? NULL : fip64_mapping_get (index);
 }
 
+const fip64_mapping_t *
+fip64_mapping_of (const u8 v6[16])
+{
+  fip64_main_t *fm = &fip64_main;
+
+  if (fm->by_floating_count == 0)
+    return NULL;
+  u32 mask = vec_len (fm->by_floating) - 1;
+  for (u32 i = floating_home (v6); fm->by_floating[i] != FREE; i = (i + 1) & mask)
+    {
+      const fip64_mapping_t *m = fip64_mapping_get (fm->by_floating[i]);
+      if (memcmp (m->endpoint.v6, v6, 16) == 0)
+	return m;
+    }
+  return NULL;
+}
+
 static void
 floating_set (const fip64_mapping_t *m)
 {
@@ -154,7 +172,7 @@ floating_unset (const fip64_mapping_t *m)
   for (u32 i = (hole + 1) & mask; fm->by_floating[i] != FREE; i = (i + 1) & mask)
     {
       fip64_mapping_t *other = fip64_mapping_get (fm->by_floating[i]);
-      if (((i - floating_home (other->endpoint.v6, other->ip6_fib_index)) & mask) >= ((i - hole) & mask))
+      if (((i - floating_home (other->endpoint.v6)) & mask) >= ((i - hole) & mask))
 	{
 	  fm->by_floating[hole] = fm->by_floating[i];
 	  hole = i;

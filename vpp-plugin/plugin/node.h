@@ -19,6 +19,7 @@
   X (UNBOUND_POOL_ADDRESS, "pool-address-without-client", ERROR, "no IPv6 client has this pool address (any more)")   \
   X (INNER_UNKNOWN, "inner-unknown-address", ERROR, "ICMP error quotes a packet of unknown hosts")                    \
   X (OFFLOAD, "unsupported-offload", ERROR, "segmentation or tunnel offload was left to do on the packet")            \
+  X (OWN_SOURCE, "own-source", ERROR, "source is a floating IP or VPP's own address, but the packet comes from outside")  \
   X (NO_BUFFERS, "no-buffers", ERROR, "out of buffers for fragments")                                                  \
   X (ERRORS_SENT, "icmp-errors-sent", INFO, "ICMP errors sent to the senders of refused packets")                     \
   X (ERRORS_HELD_BACK, "icmp-errors-held-back", WARN, "ICMP errors not sent because of the rate limit")               \

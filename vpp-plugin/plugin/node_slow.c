@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One packet at a time, of any kind: what the loops of ip6-fip64 and ip4-fip64 hand over. */
 #include "node.h"
+#include "notice.h"
 
+#include <vnet/dpo/load_balance.h>
+#include <vnet/fib/ip6_fib.h>
 #include <vnet/ip/ip.h>
 #include <vnet/udp/udp_packet.h>
 #include <vnet/interface_output.h>
@@ -222,6 +225,24 @@ known_client6 (job_t *j, int which, const u8 *v6)
     j->hosts[which].v4 = 0;
 }
 
+/* Nobody outside has a floating IP, or an address of VPP's own: who says so means our answers to go astray. What our VMs
+   send to each other's floating IPs, and what VPP itself sends, is not from outside. */
+static bool
+is_own_source (job_t *j, const fip64_mapping_t *m, const u8 *src)
+{
+  const fip64_mapping_t *of = fip64_mapping_of (src);
+  u32 rx = vnet_buffer (j->b)->sw_if_index[VLIB_RX];
+
+  if (of)
+    return rx >= vec_len (ip4_main.fib_index_by_sw_if_index) ||
+	   ip4_main.fib_index_by_sw_if_index[rx] != fip64_tenant_get (of->tenant)->ip4_fib_index;
+  if (j->b->flags & VNET_BUFFER_F_LOCALLY_ORIGINATED)
+    return false;
+  index_t lbi = ip6_fib_table_fwding_lookup (m->ip6_fib_index, (const ip6_address_t *) src);
+  return load_balance_get_bucket_i (load_balance_get (lbi), 0)->dpoi_type == DPO_RECEIVE ||
+	 memcmp (src, j->tenant->address6.as_u8, 16) == 0;
+}
+
 static void
 find_hosts6 (job_t *j, const fip64_mapping_t *m)
 {
@@ -250,6 +271,8 @@ find_hosts6 (job_t *j, const fip64_mapping_t *m)
     {
       if (fip64_martian6 (src))
 	return drop (j, FIP64_R_MARTIAN);
+      if (is_own_source (j, m, src))
+	return drop (j, FIP64_ERROR_OWN_SOURCE);
       if (fip64_client_bind (j->vm, j->tenant, src, j->now, &j->hosts[SRC]) == FIP64_NO_SLOT)
 	{
 	  j->hosts[SRC].v4 = 0;
@@ -459,6 +482,37 @@ become_error (job_t *j)
   return true;
 }
 
+/* The log. */
+
+static void
+tell (job_t *j)
+{
+  static const u8 kinds[FIP64_N_ERRORS] = {
+    /* One more than the kind, 0: nothing to tell. */
+    [FIP64_R_UDP_ZERO] = FIP64_NOTICE_UDP_ZERO + 1,
+    [FIP64_R_UDP_ZERO_FRAGMENT] = FIP64_NOTICE_UDP_ZERO_FRAGMENT + 1,
+    [FIP64_R_FRAG_EXT_HDR] = FIP64_NOTICE_FRAGMENT_EXTENSION + 1,
+    [FIP64_ERROR_OWN_SOURCE] = FIP64_NOTICE_OWN_SOURCE + 1,
+    [FIP64_ERROR_OFFLOAD] = FIP64_NOTICE_OFFLOAD + 1,
+  };
+  u32 kind = kinds[j->code];
+  u32 size = j->info.version == 6 ? 16 : 4;
+
+  if (PREDICT_TRUE (kind == 0))
+    return;
+  fip64_notice_t n = { .version = j->info.version, .table_id = j->tenant->is.table_id };
+  clib_memcpy_fast (n.src, fip64_src (&j->buf, &j->info), size);
+  clib_memcpy_fast (n.dst, fip64_dst (&j->buf, &j->info), size);
+  if (j->code == FIP64_R_UDP_ZERO || j->code == FIP64_R_UDP_ZERO_FRAGMENT)
+    {
+      const u8 *udp = j->buf.data + j->info.ip.hdr_len;
+      n.has_ports = true;
+      n.sport = fip64_be16 (udp);
+      n.dport = fip64_be16 (udp + 2);
+    }
+  fip64_notice (j->vm->thread_index, kind - 1, &n);
+}
+
 /* Traces. */
 
 static u16
@@ -599,6 +653,7 @@ finish (job_t *j, bool is_ip4, trace_t *trace)
 {
   fip64_next_t next = FIP64_NEXT_DROP;
 
+  tell (j);
   if (j->verdict == FIP64_PASS)
     next = translate (j, is_ip4);
   else if (j->verdict == FIP64_SEND_ERROR && become_error (j))
@@ -635,11 +690,10 @@ begin (job_t *j, bool is_ip4)
     j->hosts[i].v4 = 0;
   j->info.version = is_ip4 ? 4 : 6;
   j->info.frag_mtu = 0;
-  if (fill_checksums (j, is_ip4))
-    {
-      look_at_buffer (j);
-      parse (j, is_ip4);
-    }
+  bool complete = fill_checksums (j, is_ip4);
+  look_at_buffer (j);
+  if (complete)
+    parse (j, is_ip4);
   else
     drop (j, FIP64_ERROR_OFFLOAD);
   return trace;

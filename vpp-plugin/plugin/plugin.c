@@ -97,8 +97,7 @@ fip64_error (int code, char *fmt, ...)
 bool
 fip64_unicast4 (u32 address)
 {
-  u8 first = ((u8 *) &address)[0];
-  return first != 0 && first != 127 && first < 224;
+  return !fip64_martian4 (address);
 }
 
 bool

@@ -2,8 +2,9 @@
 /*
  * All that the plugin knows, and what the nodes may do with it.
  *
- * Tenants, mappings and the table of fixed addresses change only while the workers stand still (API handlers and CLI
- * commands here are not mp-safe), so nodes read them without locks. Bindings change at any time, in struct fip64_pool.
+ * Tenants, mappings, the table of fixed addresses and the index by floating address change only while the workers stand
+ * still (API handlers and CLI commands here are not mp-safe), so nodes read them without locks. Bindings change at any
+ * time, in struct fip64_pool.
  */
 #ifndef FIP64_STATE_H
 #define FIP64_STATE_H
@@ -47,6 +48,8 @@ typedef struct
   u32 address4;		     /* network order */
   ip6_address_t address6;
   u16 mtu4, mtu6;
+  u16 lowest_ipv6_mtu; /* IPv4 packets without DF are fragmented to it */
+  bool zero_traffic_class, drop_udp_zero_checksum;
   u32 idle_timeout; /* seconds; 0: never */
   u32 max_per_64;   /* 0: no cap */
   u64 hash_seed;
@@ -147,13 +150,14 @@ typedef struct
   vlib_simple_counter_main_t tenant_counters[FIP64_N_TENANT_COUNTERS]; /* /fip64/tenant/..., by tenant */
   vlib_simple_counter_main_t count_events;			       /* /fip64/events, fip64_event_counter_t */
 
+  u32 *by_floating; /* open addressing: index of a mapping, or ~0 */
+  u32 by_floating_count;
+
   fip64_event_queue_t *queues; /* by thread */
   u32 n_event_clients;	       /* nobody wants events: none are queued */
 
   /* From here on the main thread only. */
   u32 *mapping_locks;	 /* of DPOs, by mapping */
-  u32 *by_floating;	 /* open addressing: index of a mapping, or ~0 */
-  u32 by_floating_count;
   uword *tenant_by_table; /* table id -> index of a tenant */
   dpo_type_t mapping_dpo_type, pool_dpo_type;
   fib_source_t fib_source;
@@ -215,6 +219,9 @@ fip64_fixed_find (u32 tenant, u32 v4)
 	return NULL;
     }
 }
+
+/* The mapping of a floating address, in whatever IPv6 table, or NULL. Any thread, but not the fast path. */
+const fip64_mapping_t *fip64_mapping_of (const u8 v6[16]);
 
 /* The slow path of ip6-fip64: the client has no binding yet. Makes one, counts it, tells those who want events.
    Returns the slot, and fills *e, or FIP64_NO_SLOT. Any thread. */

@@ -8,6 +8,10 @@
 #define MAX_IDLE_TIMEOUT 2000000
 #define MAX_IDLE_TIMEOUT_OF_POOL (1u << 30) /* milliseconds */
 
+/* 169.254/16 */
+#define LINK_LOCAL_FIRST 0xa9fe0000u
+#define LINK_LOCAL_LAST 0xa9feffffu
+
 fip64_tenant_t *
 fip64_tenant_by_table (u32 table_id)
 {
@@ -49,8 +53,9 @@ check (const fip64_tenant_wanted_t *w)
     return fip64_error (VNET_API_ERROR_TABLE_TOO_BIG,
 			"tenant of table %u: the pool %U - %U has more than %u addresses, a /10", w->table_id,
 			format_ip4_address, &first, format_ip4_address, &last, FIP64_POOL_MAX);
-  /* Less than a /8, so what is illegal in between shows at one of the ends. */
-  if (!fip64_unicast4 (first) || !fip64_unicast4 (last))
+  /* Less than a /8, so what is illegal in between shows at one of the ends; but for 169.254/16. */
+  if (!fip64_unicast4 (first) || !fip64_unicast4 (last) ||
+      (w->pool_first < LINK_LOCAL_FIRST && w->pool_last > LINK_LOCAL_LAST))
     return fip64_error (VNET_API_ERROR_INVALID_VALUE_2,
 			"tenant of table %u: the pool %U - %U has addresses that are no unicast addresses", w->table_id,
 			format_ip4_address, &first, format_ip4_address, &last);
@@ -66,6 +71,9 @@ check (const fip64_tenant_wanted_t *w)
   if (w->mtu6 < 1280)
     return fip64_error (VNET_API_ERROR_INVALID_ARGUMENT, "tenant of table %u: mtu6 %u is less than 1280", w->table_id,
 			w->mtu6);
+  if (w->lowest_ipv6_mtu < 1280)
+    return fip64_error (VNET_API_ERROR_UNSUPPORTED, "tenant of table %u: lowest_ipv6_mtu %u is less than 1280",
+			w->table_id, w->lowest_ipv6_mtu);
   if (w->idle_timeout > MAX_IDLE_TIMEOUT)
     return fip64_error (VNET_API_ERROR_LIMIT_EXCEEDED, "tenant of table %u: idle_timeout %u is more than %u seconds",
 			w->table_id, w->idle_timeout, MAX_IDLE_TIMEOUT);
@@ -172,7 +180,10 @@ apply (fip64_tenant_t *t, const fip64_tenant_wanted_t *w)
   fip64_conf_default (&t->conf);
   t->conf.mtu4 = w->mtu4;
   t->conf.mtu6 = w->mtu6;
+  t->conf.lowest_ipv6_mtu = w->lowest_ipv6_mtu;
   t->conf.ttl_dec = 0; /* VPP's rewrite nodes do */
+  t->conf.tos_mask_4to6 = t->conf.tos_mask_6to4 = w->zero_traffic_class ? 0 : 0xff;
+  t->conf.udp_zero_drop = w->drop_udp_zero_checksum;
   t->address4 = w->address4;
   t->address6 = w->address6;
   t->is = *w;

@@ -173,6 +173,9 @@ class Tenant64:
     address6: IPv6Address
     mtu4: int
     mtu6: int
+    lowest_ipv6_mtu: int
+    zero_traffic_class: bool
+    drop_udp_zero_checksum: bool
     hash_seed: int
     idle_timeout: int
     max_per_64: int

@@ -104,7 +104,8 @@ def _tenant(site: Site, tenant: Tenant) -> Iterator[Item]:
     yield Route(table, DEFAULT4, tag, TO_VMS, key)
     first, last = tenant.pool_first or tenant.pool[1], tenant.pool_last or tenant.pool[-2]
     yield Tenant64(table, tag, first, last, ADDRESS4, tenant.address6, tenant.mtu4,
-                   max(tenant.mtu, SMALLEST_MTU6), hash_seed(site.seed, tenant.router_id),
+                   max(tenant.mtu, SMALLEST_MTU6), tenant.lowest_ipv6_mtu, tenant.zero_traffic_class,
+                   tenant.drop_udp_zero_checksum, hash_seed(site.seed, tenant.router_id),
                    tenant.idle_timeout, tenant.max_per_64, key)
     for client, address in tenant.bindings:
         yield Binding(table, client, address, key)

@@ -8,10 +8,10 @@
 FIP64 = {
     "fip64_plugin_get_version": "51077d14",
     "fip64_plugin_get_version_reply": "7c291d81",
-    "fip64_tenant_add_del": "1bad6184",
+    "fip64_tenant_add_del": "1a934fd7",
     "fip64_tenant_add_del_reply": "e8d4e804",
     "fip64_tenant_dump": "51077d14",
-    "fip64_tenant_details": "685bfb09",
+    "fip64_tenant_details": "9c680509",
     "fip64_mapping_add_del": "523595ac",
     "fip64_mapping_add_del_reply": "837840bb",
     "fip64_mapping_dump": "0cca2cd9",

@@ -254,8 +254,10 @@ class _Reader:
             self.state.tenants[tenant.table_id] = tenant.tag
             if tags.is_ours(tenant.tag):
                 yield Tenant64(tenant.table_id, tenant.tag, tenant.pool_first, tenant.pool_last,
-                               tenant.address4, tenant.address6, tenant.mtu4, tenant.mtu6, tenant.hash_seed,
-                               tenant.idle_timeout, tenant.max_per_64)
+                               tenant.address4, tenant.address6, tenant.mtu4, tenant.mtu6,
+                               tenant.lowest_ipv6_mtu, tenant.zero_traffic_class,
+                               tenant.drop_udp_zero_checksum, tenant.hash_seed, tenant.idle_timeout,
+                               tenant.max_per_64)
 
     def _mappings(self) -> Iterator[Item]:
         ours = {number for number in self.state.tenants if self.state.has_tenant(number)}

@@ -163,6 +163,8 @@ def tenant(item: Tenant64) -> Request:
     return "fip64_tenant_add_del", {"is_add": True, "tenant": {
         "table_id": item.table, "pool_first": item.pool_first, "pool_last": item.pool_last,
         "address4": item.address4, "address6": item.address6, "mtu4": item.mtu4, "mtu6": item.mtu6,
+        "lowest_ipv6_mtu": item.lowest_ipv6_mtu, "zero_traffic_class": item.zero_traffic_class,
+        "drop_udp_zero_checksum": item.drop_udp_zero_checksum,
         "hash_seed": item.hash_seed, "idle_timeout": item.idle_timeout, "max_per_64": item.max_per_64,
         "tag": item.tag}}
 
@@ -170,8 +172,8 @@ def tenant(item: Tenant64) -> Request:
 def no_tenant(number: int) -> Request:
     return "fip64_tenant_add_del", {"is_add": False, "tenant": {
         "table_id": number, "pool_first": "0.0.0.0", "pool_last": "0.0.0.0", "address4": "0.0.0.0",
-        "address6": "::", "mtu4": 0, "mtu6": 0, "hash_seed": 0, "idle_timeout": 0, "max_per_64": 0,
-        "tag": ""}}
+        "address6": "::", "mtu4": 0, "mtu6": 0, "lowest_ipv6_mtu": 0, "zero_traffic_class": False,
+        "drop_udp_zero_checksum": False, "hash_seed": 0, "idle_timeout": 0, "max_per_64": 0, "tag": ""}}
 
 
 def mappings(items: Sequence, is_add: bool = True) -> Request:

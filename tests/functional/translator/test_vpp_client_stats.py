@@ -36,7 +36,8 @@ def program(vpp):
         client.call("ip_table_add_del", is_add=True, table={"table_id": number, "is_ip6": is_ip6, "name": ""})
     client.call("fip64_tenant_add_del", is_add=True, tenant={
         "table_id": TENANT, "pool_first": "100.64.0.1", "pool_last": "100.64.0.100", "address4": "192.0.0.8",
-        "address6": "2001:db8::1", "mtu4": 1500, "mtu6": 1500, "hash_seed": 1, "idle_timeout": 0,
+        "address6": "2001:db8::1", "mtu4": 1500, "mtu6": 1500, "lowest_ipv6_mtu": 1280,
+        "zero_traffic_class": False, "drop_udp_zero_checksum": False, "hash_seed": 1, "idle_timeout": 0,
         "max_per_64": 0, "tag": "a tenant"})
     client.call("fip64_mapping_add_del", is_add=True, mappings=[{
         "floating": FIP, "fixed": FIXED, "ip6_table_id": UPLINK, "table_id": TENANT}])

@@ -17,7 +17,7 @@ from fip64agent.exceptions import NotReady
 from fip64agent.links.room import LinksRoom
 from fip64agent.reconcile import diff
 from fip64agent.translator.vpp import process, requests
-from fip64agent.translator.vpp.items import Daemon, HostInterface, Mapping, Route, Table
+from fip64agent.translator.vpp.items import Daemon, HostInterface, Mapping, Route, Table, Tenant64
 from fip64agent.translator.vpp.room import VppRoom
 from lab.shell import run
 from lab.vpp import Vpp
@@ -422,6 +422,13 @@ def test_a_tenants_pool_and_options_change(bench):
     objects = [bench.host, bench.uplink, *bench.mappings(red, 2)]
     bench.settle(*objects, red)
     bench.settle(*objects, dataclasses.replace(red, idle_timeout=60, max_per_64=3, mtu=1400, mtu4=1300))
+    chosen = dataclasses.replace(red, lowest_ipv6_mtu=1500, zero_traffic_class=True,
+                                 drop_udp_zero_checksum=True)
+    bench.settle(*objects, chosen)
+    installed = next(item for item in bench.room.actual() if isinstance(item, Tenant64))
+    assert (installed.lowest_ipv6_mtu, installed.zero_traffic_class, installed.drop_udp_zero_checksum) == (
+        1500, True, True)
+    assert bench.install(*objects, dataclasses.replace(chosen, zero_traffic_class=False))[0] == {}
     smaller = dataclasses.replace(red, pool_first=IPv4Address("100.64.0.9"),
                                   pool_last=IPv4Address("100.64.0.20"))
     bench.settle(*objects, smaller)

@@ -42,8 +42,8 @@ def binding(client: str, pool_address: str = "0.0.0.0", table_id: int = 1) -> di
 def tenant(table_id: int = 1, **changes: Any) -> dict[str, Any]:
     """Fields of a good tenant, with `changes`."""
     return {"table_id": table_id, "pool_first": POOL[0], "pool_last": POOL[1], "address4": "192.0.2.1",
-            "address6": "2001:db8::1", "mtu4": 1500, "mtu6": 1500, "hash_seed": 7, "idle_timeout": 0,
-            "max_per_64": 0, "tag": "", **changes}
+            "address6": "2001:db8::1", "mtu4": 1500, "mtu6": 1500, "lowest_ipv6_mtu": 1280, "hash_seed": 7,
+            "idle_timeout": 0, "max_per_64": 0, "tag": "", **changes}
 
 
 def until(condition: Callable[[], object], seconds: float = 10) -> None:

@@ -20,6 +20,15 @@ def test_a_life_by_cli(control):
     (found,) = control.tenants().values()
     assert (found.tenant.mtu4, found.tenant.mtu6, found.tenant.hash_seed, found.tenant.idle_timeout,
             found.tenant.max_per_64, found.tenant.tag) == (1400, 1420, 77, 60, 5, "fip64:r1")
+    assert "lowest IPv6 MTU 1280, traffic class copied, UDP without checksum gets one" in do(
+        "show fip64 tenants verbose")
+    choices = "lowest-ipv6-mtu 1410 zero-traffic-class drop-udp-zero-checksum"
+    assert do(f"{TENANT} mtu4 1400 mtu6 1420 {choices} seed 77 timeout 60 max-per-64 5 tag fip64:r1") == ""
+    (found,) = control.tenants().values()
+    assert (found.tenant.lowest_ipv6_mtu, found.tenant.zero_traffic_class,
+            found.tenant.drop_udp_zero_checksum) == (1410, True, True)
+    assert "lowest IPv6 MTU 1410, traffic class zero, UDP without checksum dropped" in do(
+        "show fip64 tenants verbose")
     do("fip64 mapping add 2001:db8::a to 10.0.0.1 table 1 ip6-table 6")
     do("fip64 binding add 2001:db8:c::1 to 100.64.0.9 table 1")
     assert control.mappings() == {Mapping(IPv6Address("2001:db8::a"), IPv4Address("10.0.0.1"), 6, 1)}
@@ -58,6 +67,7 @@ def test_a_life_by_cli(control):
     ("fip64 tenant add table", "do not understand `table"),
     (TENANT.replace("table 1", "table 77"), "tenant of table 77: there is no such IPv4 table"),
     (TENANT + " mtu6 1000", "mtu6 1000 is less than 1280"),
+    (TENANT + " lowest-ipv6-mtu 1000", "lowest_ipv6_mtu 1000 is less than 1280"),
     (TENANT + " mtu4 99999999", ""),
     (TENANT + " tag " + "x" * 64, "the tag is longer than 63 bytes"),
     (TENANT + " nonsense", "do not understand `nonsense"),

@@ -28,13 +28,14 @@ def pool_prefixes(control, table_id: int) -> set[str]:
 
 def test_version(control):
     reply = control.api.fip64_plugin_get_version()
-    assert reply.retval == 0 and (reply.major, reply.minor) == (1, 0)
+    assert reply.retval == 0 and (reply.major, reply.minor) == (1, 1)
     version = control.api.show_version().version
-    assert reply.version == f"1.0.0 for VPP {version}"
+    assert reply.version == f"1.1.0 for VPP {version}"
 
 
 def test_a_tenant_is_what_it_was_told_to_be(control):
     wanted = tenant(hash_seed=2**64 - 1, idle_timeout=86400, max_per_64=17, mtu4=1480, mtu6=1400,
+                    lowest_ipv6_mtu=1399, zero_traffic_class=True, drop_udp_zero_checksum=True,
                     tag="fip64:r1")
     assert control.set_tenant(**wanted) == 0
     (found,) = control.tenants().values()
@@ -130,6 +131,7 @@ def test_a_tenant_changes_in_place(control):
     assert control.set_binding("2001:db8:c::1", "100.64.0.1") == 0
     index = control.tenants()[1].tenant_index
     changes = {"address4": "192.0.2.9", "address6": "2001:db8::9", "mtu4": 1400, "mtu6": 1420,
+               "lowest_ipv6_mtu": 1410, "zero_traffic_class": True, "drop_udp_zero_checksum": True,
                "idle_timeout": 60, "max_per_64": 5, "tag": "new"}
     assert control.set_tenant(**changes) == 0
     (found,) = control.tenants().values()

@@ -19,6 +19,7 @@ TABLE_TOO_BIG = -99
 ADDRESS_IN_USE = -105
 ADDRESS_FOUND_FOR_INTERFACE = -114
 ENTRY_ALREADY_EXISTS = -116
+UNSUPPORTED = -126
 ILLEGAL_NAME = -133
 INVALID_VALUE_3 = -150
 LIMIT_EXCEEDED = -162
@@ -49,6 +50,12 @@ def said(control) -> str:
     ({"address6": "::1"}, INVALID_VALUE_3, "address6 ::1"),
     ({"mtu4": 67}, INVALID_VALUE_4, "mtu4 67 is less than 68"),
     ({"mtu6": 1279}, INVALID_ARGUMENT, "mtu6 1279 is less than 1280"),
+    ({"lowest_ipv6_mtu": 1279}, UNSUPPORTED, "lowest_ipv6_mtu 1279 is less than 1280"),
+    ({"pool_first": "169.254.1.1", "pool_last": "169.254.1.9"}, INVALID_VALUE_2,
+     "the pool 169.254.1.1 - 169.254.1.9 has addresses that are no unicast addresses"),
+    ({"pool_first": "169.253.255.1", "pool_last": "169.255.0.9"}, INVALID_VALUE_2,
+     "the pool 169.253.255.1 - 169.255.0.9 has addresses that are no unicast addresses"),
+    ({"address4": "169.254.0.9"}, INVALID_SRC_ADDRESS, "address4 169.254.0.9 is no unicast address"),
     ({"idle_timeout": 2_000_001}, LIMIT_EXCEEDED, "idle_timeout 2000001 is more than 2000000 seconds"),
 ])
 def test_tenant(control, changes, error, text):
@@ -76,7 +83,8 @@ def test_a_tag_without_end(control):
         "_vl_msg_id": client.transport.get_msg_index(f"fip64_tenant_add_del_{message.crc[2:]}"),
         "client_index": client.transport.socket_index, "context": 4711, "is_add": True,
         "tenant": {"table_id": 1, "pool_first": POOL[0], "pool_last": POOL[1], "address4": "192.0.2.1",
-                   "address6": "2001:db8::1", "mtu4": 1500, "mtu6": 1500, "tag": "x" * 63}})
+                   "address6": "2001:db8::1", "mtu4": 1500, "mtu6": 1500, "lowest_ipv6_mtu": 1280,
+                   "tag": "x" * 63}})
     assert packed.endswith(b"x" * 63 + b"\0")
     client.transport.write(bytes(packed)[:-1] + b"x")
     assert client.read_blocking().retval == ILLEGAL_NAME
@@ -85,9 +93,9 @@ def test_a_tag_without_end(control):
 
 def test_limits_are_allowed(control):
     assert control.set_tenant(pool_first="100.64.0.0", pool_last="100.127.255.255", mtu4=68, mtu6=1280,
-                              idle_timeout=2_000_000) == 0
+                              lowest_ipv6_mtu=1280, idle_timeout=2_000_000) == 0
     assert control.set_tenant(pool_first="223.255.255.255", pool_last="223.255.255.255", mtu4=65535,
-                              mtu6=65535) == 0
+                              mtu6=65535, lowest_ipv6_mtu=65535) == 0
 
 
 @pytest.mark.parametrize(("wanted", "error", "text"), [
@@ -99,6 +107,7 @@ def test_limits_are_allowed(control):
     (("2001:db8::a", "0.0.0.0"), INVALID_SRC_ADDRESS, "the fixed address 0.0.0.0 is no unicast"),
     (("2001:db8::a", "255.255.255.255"), INVALID_SRC_ADDRESS, "the fixed address 255.255.255.255"),
     (("2001:db8::a", "127.0.0.1"), INVALID_SRC_ADDRESS, "the fixed address 127.0.0.1"),
+    (("2001:db8::a", "169.254.7.5"), INVALID_SRC_ADDRESS, "the fixed address 169.254.7.5"),
     (("2001:db8::a", "100.64.0.1"), ADDRESS_IN_USE, "100.64.0.1 lies in the pool of the tenant of table 1"),
     (("2001:db8::a", "100.64.0.254"), ADDRESS_IN_USE, "100.64.0.254 lies in the pool"),
     (("2001:db8::a", "10.0.0.99"), ENTRY_ALREADY_EXISTS, "is mapped to 2001:db8::99 already"),

@@ -149,6 +149,10 @@ def test_a_mapping_has_the_uplinks_table_and_the_tenants_vlan():
 
 def test_options_reach_the_tenant():
     made = site("vpp")
-    made.settings = dataclasses.replace(made.settings, client_idle_timeout=60, clients_per_prefix=3)
+    made.settings = dataclasses.replace(made.settings, client_idle_timeout=60, clients_per_prefix=3,
+                                        lowest_ipv6_mtu=1500, zero_traffic_class=True,
+                                        drop_udp_zero_checksum=True)
     tenant = plan(made.inputs).tenants["red"]
     assert (tenant.idle_timeout, tenant.max_per_64) == (60, 3)
+    assert (tenant.lowest_ipv6_mtu, tenant.zero_traffic_class, tenant.drop_udp_zero_checksum) == (
+        1500, True, True)

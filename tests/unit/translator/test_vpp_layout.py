@@ -76,10 +76,11 @@ def test_a_prefix_that_is_served_is_not_routed_elsewhere():
 
 
 def test_tenant():
-    obj = tenant(bindings=((IPv6Address("2001:db8:9::1"), IPv4Address("100.64.0.9")),), mtu=1000, mtu4=1400)
+    obj = tenant(bindings=((IPv6Address("2001:db8:9::1"), IPv4Address("100.64.0.9")),), mtu=1000, mtu4=1400,
+                 lowest_ipv6_mtu=1300, zero_traffic_class=True)
     items = expand(obj)
     pool = Tenant64(7, RED, IPv4Address("100.64.0.1"), IPv4Address("100.64.255.254"),
-                    IPv4Address("192.0.0.8"), planned.UPLINK_ADDRESS.ip, 1400, 1280,
+                    IPv4Address("192.0.0.8"), planned.UPLINK_ADDRESS.ip, 1400, 1280, 1300, True, False,
                     layout.hash_seed(b"seed", "red"), 7440, 256)
     assert items == [
         Table(4, 7, RED), SubInterface(RED, "fip64:downlink:", 7, 9216, 7),
