@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,6 +59,53 @@ def test_package(tmp_path, make_vpp):
 def test_clang(tmp_path):
     require_programs("clang")
     assert "warning" not in build(tmp_path / "build", "-DCMAKE_C_COMPILER=clang")
+
+
+def _configure(directory: Path, *options: str, **environment: str) -> tuple[int, str]:
+    """Return (exit status, what CMake said in one line)."""
+    prefix = find().binary.parent.parent
+    command = ["cmake", "-B", str(directory), f"-DCMAKE_PREFIX_PATH={prefix}", "-DVPP_BUILD_NATIVE_ONLY=ON",
+               *options, str(SOURCE)]
+    done = subprocess.run(command, env=os.environ | environment, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, timeout=120)
+    return done.returncode, " ".join(done.stdout.split())
+
+
+@pytest.fixture
+def python_without_ply(tmp_path) -> Path:
+    """A python3 that looks nowhere for modules but among its own."""
+    program = tmp_path / "bin" / "python3"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n# asked for its path it says this one\n"
+                       'if [ "$1" = -c ]; then echo "$0"; else exec /usr/bin/python3 -I -S "$@"; fi\n')
+    program.chmod(0o755)
+    return program
+
+
+def test_a_python_without_ply_that_comes_first_is_passed_over(tmp_path, python_without_ply):
+    require_programs("cc")
+    build_directory, path = tmp_path / "build", f"{python_without_ply.parent}:{os.environ['PATH']}"
+    status, said = _configure(build_directory, PATH=path)
+    assert status == 0 and "runs with /usr/bin/python3" in said, said
+    done = subprocess.run(["cmake", "--build", str(build_directory), "-j2"], env=os.environ | {"PATH": path},
+                          text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=280)
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_no_python_with_ply_is_told(tmp_path, python_without_ply):
+    """Which one was tried, what it lacks, and how to get it; and no traceback."""
+    status, said = _configure(tmp_path / "build", f"-DPYENV={python_without_ply}")
+    assert status != 0 and "Traceback" not in said
+    assert f"{python_without_ply}: ModuleNotFoundError: No module named 'ply'" in said
+    assert "apt-get install python3-ply" in said and "-DPYENV=<path>" in said
+    empty = tmp_path / "modules" / "ply" / "__init__.py"
+    empty.parent.mkdir(parents=True)
+    empty.touch()
+    status, said = _configure(tmp_path / "all", PYTHONPATH=str(tmp_path / "modules"))
+    assert status != 0 and "Traceback" not in said
+    assert "/usr/bin/python3: ModuleNotFoundError: No module named 'ply.lex'" in said
+    status, said = _configure(tmp_path / "none", "-DPYENV=/nonexistent/python3")
+    assert status != 0 and "/nonexistent/python3: No such file or directory" in said
 
 
 def test_an_unknown_version_is_told(tmp_path):
