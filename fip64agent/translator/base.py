@@ -113,6 +113,10 @@ class Translator(Room, Protocol):
         """Return None when everything that should run runs and answers, else what does not."""
         ...
 
+    def warnings(self) -> list[str]:
+        """Return what an operator should know of a translator that works. Never raises."""
+        ...
+
     # For fip64ctl status and trace, and for the metrics
 
     def about(self) -> About:

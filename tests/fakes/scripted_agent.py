@@ -102,6 +102,7 @@ class ScriptedTranslator(ScriptedRoom):
         self.kind = "tayga"
         self.bindings: dict[str, list[ClientBinding]] = {}
         self.trouble: str | None = None
+        self.remarks: list[str] = []
         self.program = About(launch="managed")
         self.counted: Traffic | None = None
         self.seen: list[Sighting] = []
@@ -127,6 +128,9 @@ class ScriptedTranslator(ScriptedRoom):
 
     def healthy(self) -> str | None:
         return self.trouble
+
+    def warnings(self) -> list[str]:
+        return self.remarks
 
     def explain(self, journey) -> Explanation:
         return Explanation(there=(installed(self, journey), bound(self, journey)))

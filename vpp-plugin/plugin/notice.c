@@ -25,8 +25,7 @@ static const char *const texts[FIP64_N_NOTICES] = {
   [FIP64_NOTICE_UDP_ZERO] = "UDP without checksum, which the tenant's settings say to drop",
   [FIP64_NOTICE_UDP_ZERO_FRAGMENT] = "UDP without checksum in fragments, for which none can be computed",
   [FIP64_NOTICE_FRAGMENT_EXTENSION] = "an extension header behind the fragment header",
-  [FIP64_NOTICE_OFFLOAD] = "segmentation or another offload was left to do on the packet: switch GSO off on the interface "
-			   "that it came in by, or at the sender",
+  [FIP64_NOTICE_OFFLOAD] = "segmentation or another offload was left to do: switch it off at the sender",
   [FIP64_NOTICE_OWN_SOURCE] = "a source that is a floating IP, or VPP's own address, from outside",
 };
 

@@ -344,6 +344,9 @@ class TaygaRoom:
             return f"{troubles[0]}; and {len(troubles) - 1} more like it"
         return troubles[0] if troubles else None
 
+    def warnings(self) -> list[str]:
+        return []
+
     def clients(self, router_id: str) -> list[ClientBinding]:
         """As last saved: tayga writes a new client down after up to a minute, and all when it ends."""
         try:

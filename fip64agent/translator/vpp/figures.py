@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv6Address
@@ -10,6 +11,7 @@ from ipaddress import IPv6Address
 from fip64agent.translator.base import Count, Traffic
 from fip64agent.translator.vpp import tags
 from fip64agent.translator.vpp.client import VppClient
+from fip64agent.translator.vpp.errors import VppUnavailable
 from fip64agent.translator.vpp.stats import Counters, StatsReader
 
 ALL = 0xFFFFFFFF
@@ -17,6 +19,8 @@ _GAUGES = ("bindings", "bindings-static")
 """Of the plugin's counters of a tenant, those that go back."""
 _TRANSLATED = "ok"
 """The plugin's reason for what it just translated."""
+OFFLOAD = "unsupported-offload"
+"""The plugin's reason for a packet whose segmentation, or checksum in a tunnel, was left to hardware."""
 Fip = tuple[str, IPv6Address]
 Directions = Mapping[str, Count]
 
@@ -49,10 +53,34 @@ class Figures:
     def __init__(self, stats_socket: str) -> None:
         self._stats = StatsReader(stats_socket)
         self._totals = Totals()
+        self._offloads: list[int] = []
+        """Packets with offloads, as counted at the last two looks."""
 
     def close(self) -> None:
         """That VPP is gone, or left to itself."""
         self._stats.close()
+        self._offloads = []
+
+    def look(self) -> None:
+        """Take down what warnings() compares with. Call it now and then, minutes apart."""
+        with contextlib.suppress(VppUnavailable):  # without a stats segment there is nothing to warn of
+            self._offloads = [*self._offloads[-1:], self._with_offload()]
+
+    def warnings(self) -> list[str]:
+        """Return what has happened since the look before last."""
+        if not self._offloads:
+            return []
+        try:
+            count = self._with_offload() - self._offloads[0]
+        except VppUnavailable:
+            return []
+        if count <= 0:
+            return []
+        return [f"VPP dropped {count} packets lately whose segmentation was left to do (counter {OFFLOAD}): "
+                "large TCP transfers stall; switch GSO off on the interface that they come in by"]
+
+    def _with_offload(self) -> int:
+        return sum(reasons.get(OFFLOAD, 0) for reasons in self._stats.read().errors.values())
 
     def tenants(self, client: VppClient) -> dict[str, dict[str, int]]:
         """Return {router id: {"clients": bindings now, an event: how often}}. Raises: NotReady, VppError."""

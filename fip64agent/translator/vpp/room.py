@@ -160,6 +160,7 @@ class VppRoom:
                     return {}
                 self._bring_up()  # adopts it
             client = self._client(_COMING_UP if self.supervisor.managed else 0)
+            self._figures.look()
             return self._daemon() | self._read(client)
 
     def _daemon(self) -> dict[Hashable, Item]:
@@ -265,6 +266,9 @@ class VppRoom:
         if not self._started:
             return None
         return self.supervisor.ready() or self.supervisor.problem
+
+    def warnings(self) -> list[str]:
+        return self._figures.warnings() if self._started and self.supervisor.client is not None else []
 
     def about(self) -> About:
         supervisor = self.supervisor

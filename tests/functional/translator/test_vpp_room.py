@@ -425,7 +425,7 @@ def test_a_tenants_pool_and_options_change(bench):
     chosen = dataclasses.replace(red, lowest_ipv6_mtu=1500, zero_traffic_class=True,
                                  drop_udp_zero_checksum=True)
     bench.settle(*objects, chosen)
-    installed = next(item for item in bench.room.actual() if isinstance(item, Tenant64))
+    installed = next(item for item in bench.room.actual().values() if isinstance(item, Tenant64))
     assert (installed.lowest_ipv6_mtu, installed.zero_traffic_class, installed.drop_udp_zero_checksum) == (
         1500, True, True)
     assert bench.install(*objects, dataclasses.replace(chosen, zero_traffic_class=False))[0] == {}
@@ -582,6 +582,35 @@ def test_all_of_ours_goes_and_nothing_else(foreign):
     assert bench.room.remains() == {} and picture(vpp) == before
     assert "fip64" not in vpp.cli("show ip6 fib summary") + vpp.cli("show ip fib summary")
     assert vpp.running
+
+
+def test_packets_whose_segmentation_was_left_to_do_are_a_warning(foreign):
+    """A tap or vhost-user interface with GSO in an external VPP: ping works, TCP stalls."""
+    bench, vpp = foreign
+    bench.uplink = dataclasses.replace(bench.uplink, table=1002)
+    red = bench.tenant()
+    bench.settle(bench.host, bench.uplink, red, *bench.mappings(red, 1))
+
+    def send(flags: str = "") -> None:
+        vpp.cli("packet-generator new { name s limit 3 node ip6-input interface pg0 size 100-100 "
+                f"{flags} data {{ UDP: 2001:db8:c::1 -> {FIPS} UDP: 1000 -> 2000 incrementing 30 }} }}",
+                check=True)
+        vpp.cli("packet-generator enable-stream s", check=True)
+        hub.sleep(0.1)
+        vpp.cli("packet-generator delete s", check=True)
+
+    for command in ("create packet-generator interface pg0", "set interface ip6 table pg0 1002",
+                    "enable ip6 interface pg0", "set interface state pg0 up"):
+        vpp.cli(command, check=True)
+    send()
+    assert bench.room.warnings() == []
+    send("buffer-flags gso")
+    warning, = bench.room.warnings()
+    assert warning.startswith("VPP dropped 3 packets lately whose segmentation was left to do (counter unsup")
+    assert bench.room.healthy() is None
+    for _ in range(2):  # audits
+        bench.room.actual()
+    assert bench.room.warnings() == []
 
 
 def test_an_external_vpp_in_a_container_is_told_by_its_own_process_id(short_tmp):

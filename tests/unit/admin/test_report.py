@@ -98,6 +98,12 @@ def test_a_translator_that_is_not_healthy_is_told(agent):
     assert texts(agent) == ["error: translator: tayga of router red (pid 7) is stopped (state T)"]
 
 
+def test_what_a_translator_that_works_warns_of_is_told(agent):
+    agent.rooms["translator"].remarks = ["VPP dropped 7 packets"]
+    assert texts(agent) == ["warning: translator: VPP dropped 7 packets"]
+    assert report.status(agent)["state"] == "active"
+
+
 def test_a_translator_that_is_down_is_told_once(agent):
     agent.rooms["translator"].down = agent.rooms["translator"].trouble = "VPP (pid 7) hung"
     assert [text for text in texts(agent) if text.startswith("error")] == [
