@@ -18,6 +18,7 @@ from fip64agent.links import readback
 from fip64agent.links.kernel import Doors
 from fip64agent.links.model import Veth
 from fip64agent.links.monitor import Monitor
+from fip64agent.plan.desired import Host
 from fip64agent.reconcile import diff
 from lab.shell import popen, run
 from tests.functional.links.conftest import until
@@ -148,6 +149,33 @@ def test_checksum_offload_that_was_switched_on_is_noticed_and_switched_off(whole
     hub.offload(switch_on)
     until(lambda: bench.changes)
     bench.repair(objects)
+
+
+@pytest.mark.parametrize("link", ["ovs-00000000", "vpp-00000000", "ovs-dl", "vpp-dl"])
+def test_segmentation_offload_on_vpps_links_is_noticed_and_switched_off(bench, link):
+    """VPP gets whole packets with their checksums, whatever somebody did with ethtool: on either end of its links."""
+    objects = [Host("vpp", bench.site.core, "ovs-dl", "vpp-dl", "02:f6:40:ff:ff:ff"),
+               bench.site.uplink(translator="vpp")]
+    bench.converge(objects)
+    hub.sleep(0.3)
+    bench.changes = 0
+
+    def segments(switch_on: bool = False) -> bool:
+        doors = Doors()
+        door = doors[bench.netns]
+        if switch_on:
+            door._ethtool(link, 0x17, 1)  # ETHTOOL_STXCSUM, without which there is no segmentation offload
+            door._ethtool(link, 0x1f, 1)  # ETHTOOL_STSO
+        answer = bool(door._ethtool(link, 0x1e, 0))  # ETHTOOL_GTSO
+        doors.close()
+        return answer
+
+    assert not hub.offload(segments)
+    assert hub.offload(segments, True)
+    until(lambda: bench.changes)
+    assert bench.difference(objects)
+    bench.repair(objects)
+    assert not hub.offload(segments)
 
 
 def test_a_namespace_deleted_by_hand_is_noticed_and_made_again(whole):
