@@ -76,8 +76,9 @@ class Figures:
             return []
         if count <= 0:
             return []
-        return [f"VPP dropped {count} packets lately whose segmentation was left to do (counter {OFFLOAD}): "
-                "large TCP transfers stall; switch GSO off on the interface that they come in by"]
+        return [f"VPP dropped {count} packets lately whose segmentation was left to do "
+                "(counter unsupported-offload): large TCP transfers stall; switch GSO off "
+                "on the interface that they come in by"]
 
     def _with_offload(self) -> int:
         return sum(reasons.get(OFFLOAD, 0) for reasons in self._stats.read().errors.values())

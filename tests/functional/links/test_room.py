@@ -153,7 +153,7 @@ def test_checksum_offload_that_was_switched_on_is_noticed_and_switched_off(whole
 
 @pytest.mark.parametrize("link", ["ovs-00000000", "vpp-00000000", "ovs-dl", "vpp-dl"])
 def test_segmentation_offload_on_vpps_links_is_noticed_and_switched_off(bench, link):
-    """VPP gets whole packets with their checksums, whatever somebody did with ethtool: on either end of its links."""
+    """VPP gets whole packets with their checksums, whatever somebody did with ethtool to its links."""
     objects = [Host("vpp", bench.site.core, "ovs-dl", "vpp-dl", "02:f6:40:ff:ff:ff"),
                bench.site.uplink(translator="vpp")]
     bench.converge(objects)
