@@ -22,6 +22,10 @@ TRANSLATE = 64
 """Tenant: routing table of what comes from the core: all of it to the translator."""
 FIRST, BY_SOURCE, LAST = 100, 200, 300
 """Core: priorities of rules: floating IPs, then by source to the uplink, then any uplink."""
+FORGED = 50
+"""Core: priority of the rules for what comes from outside with an address of ours."""
+NOWHERE = 101
+"""Routing table with nothing but a blackhole."""
 ABOVE_DEFAULT = 1024
 """Metric of IPv6 routes that are given none: ours are above it, so that none can be mistaken for it."""
 CORE = "core"
@@ -82,6 +86,7 @@ def other_mac(mac: str) -> str:
 def _core(host: Host) -> Iterator[LinkItem]:
     yield Namespace(host.core_netns, ROUTER, owner=host.key)
     yield Rule(host.core_netns, 6, FIRST, FIPS, owner=host.key)
+    yield Route(host.core_netns, NOWHERE, DEFAULT6, kind=BLACKHOLE, owner=host.key)
 
 
 def _neighbor_discovery(uplink: Uplink, mark: str) -> Iterator[LinkItem]:
@@ -110,6 +115,7 @@ def _routing(uplink: Uplink) -> Iterator[LinkItem]:
     core, link, key = uplink.core_netns, uplink.peer, uplink.key
     for address in uplink.addresses:
         yield Address(core, link, address, key)
+        yield Rule(core, 6, FORGED, NOWHERE, IPv6Network(address.ip), iif=link, owner=key)
     for prefix in uplink.onlink:
         yield Route(core, uplink.table, prefix, link, owner=key)
     for destination, via in uplink.routes:
@@ -140,3 +146,7 @@ def _tenant(prefix: str, tenant: Tenant) -> Iterator[LinkItem]:
     yield Route(netns, MAIN, DEFAULT6, CORE, IPv6Address(IN_CORE.ip), owner=key)
     yield Route(netns, TRANSLATE, DEFAULT6, TUN, owner=key)
     yield Rule(netns, 6, FIRST, TRANSLATE, iif=CORE, owner=key)
+    # tayga knows floating IPs of the tenant as sources, too: nobody outside has one, only clients do.
+    yield Route(netns, NOWHERE, DEFAULT4, kind=BLACKHOLE, owner=key)
+    yield Rule(netns, 4, FIRST, MAIN, tenant.pool, TUN, owner=key)
+    yield Rule(netns, 4, BY_SOURCE, NOWHERE, iif=TUN, owner=key)

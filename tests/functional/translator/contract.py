@@ -14,6 +14,8 @@ import time
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
+from scapy.layers.inet import UDP
+from scapy.layers.inet6 import IPv6
 
 from fip64agent import hub
 from tests.fakes.kernel import converge, until
@@ -82,6 +84,23 @@ class Contract(abc.ABC):
 
     def test_the_uplink_itself_answers(self, both):
         assert both.client.reaches(str(both.uplink.addresses[0].ip), 3)
+
+    # -- sources --------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("source", [FIP_A, FIP_C, "the uplink's"])
+    def test_a_source_from_outside_that_is_ours_is_dropped(self, site, source):
+        """The floating IP itself, another one of the tenant, the uplink's address: no client, no packet."""
+        assert site.install(blue=[FIP_A, FIP_C])[0] == {}
+        assert site.client.udp(FIP_A, size=8)["equal"]
+        forged = str(site.uplink.addresses[0].ip) if source == "the uplink's" else source
+        before = site.delivered("blue")
+        site.send_from_client(*[IPv6(src=forged, dst=FIP_A) / UDP(sport=7, dport=number) / b"forged"
+                                for number in (7, 5002, 5002)])
+        site.send_from_client(IPv6(src=CLIENT, dst=FIP_A) / UDP(sport=7, dport=9) / b"honest")
+        until(lambda: site.delivered("blue") > before, 5, "the packet of a client")
+        assert site.delivered("blue") == before + 1
+        self.save_clients(site)
+        assert [str(found.client) for found in site.room.clients("blue")] == [CLIENT]
 
     # -- changes --------------------------------------------------------------------------------
 

@@ -7,9 +7,14 @@ share a link.
 
 from __future__ import annotations
 
+import json
+import socket
 from collections.abc import Callable, Sequence
 from ipaddress import IPv6Interface
 from pathlib import Path
+
+from scapy.layers.l2 import Ether
+from scapy.packet import Packet
 
 from fip64agent.links.room import LinksRoom
 from fip64agent.plan.desired import Host, Mapping64, Tenant, Uplink
@@ -129,6 +134,24 @@ class Site:
             touched += count
         self._wire(tenants)
         return failed, touched
+
+    # -- packets of the test's own --------------------------------------------------------------
+
+    def send_from_client(self, *packets: Packet) -> None:
+        """Put IPv6 packets on the client's wire as they are, to the uplink."""
+        def opened() -> socket.socket:
+            wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+            wire.bind(("eth0", 0))
+            return wire
+
+        with namespaces.call_in(self.client.netns, opened) as wire:
+            for packet in packets:
+                wire.send(bytes(Ether(src="02:00:00:00:00:77", dst=self.uplink.mac) / packet))
+
+    def delivered(self, name: str) -> int:
+        """Return how many packets that VM has received; no others than the translator's go there."""
+        shown = run("ip", "-n", self.vms[name].netns, "-json", "-s", "link", "show", "eth0").stdout
+        return json.loads(shown)[0]["stats64"]["rx"]["packets"]
 
     def _wire(self, tenants: Sequence[Tenant]) -> None:
         links = [self.uplink.veth, *dict.fromkeys(tenant.interface for tenant in tenants)]
