@@ -73,3 +73,13 @@ def test_slices_that_cannot_be_are_refused_by_name(value, driver, words):
     with pytest.raises(ConfigError) as caught:
         options.settings_from(load(fip64__nat64_pool_slice=value), driver)
     assert f"[fip64] nat64_pool_slice = {value}" in str(caught.value) and words in str(caught.value)
+
+
+def test_what_rfc_7915_leaves_to_the_operator_reaches_the_plan():
+    settings = options.settings_from(load(), "vpp")
+    assert (settings.lowest_ipv6_mtu, settings.zero_traffic_class, settings.drop_udp_zero_checksum) == (
+        1280, False, False)
+    settings = options.settings_from(load(fip64__lowest_ipv6_mtu=1500, fip64__traffic_class="zero",
+                                          fip64__udp_zero_checksum="drop"), "vpp")
+    assert (settings.lowest_ipv6_mtu, settings.zero_traffic_class, settings.drop_udp_zero_checksum) == (
+        1500, True, True)

@@ -51,7 +51,7 @@ def vpp(obj):
 
 def test_host_with_tayga_is_a_router():
     assert items(HOST) == [Namespace(ND, layout.ROUTER), Namespace(CORE, layout.ROUTER),
-                           Rule(CORE, 6, 100, 100)]
+                           Rule(CORE, 6, 100, 100), Route(CORE, 101, ip_network("::/0"), kind="blackhole")]
 
 
 def test_host_with_vpp_is_one_veth():
@@ -74,6 +74,7 @@ def test_uplink_with_tayga():
         Veth("", "ovs-12345678", CORE, "vpp-12345678", "fip64agent fip64- uplink up table 1007", 9000,
              "fa:16:00:00:00:01", True),
         Address(CORE, "vpp-12345678", IPv6Interface("2001:db8:ffff::2/64")),
+        Rule(CORE, 6, 50, 101, ip_network("2001:db8:ffff::2/128"), "vpp-12345678"),
         Route(CORE, 1007, prefix, "vpp-12345678"),
         Route(CORE, 1007, ip_network("::/0"), "vpp-12345678", IPv6Address("2001:db8:ffff::1")),
         Route(CORE, 100, routed, kind="blackhole", metric=2031),
@@ -90,7 +91,7 @@ def test_a_route_to_what_is_on_the_link_is_the_links():
 
 def test_what_comes_from_anywhere_needs_no_rule_by_source():
     found = items(dataclasses.replace(UPLINK, onlink=(ip_network("::/0"),), routed=(ip_network("::/0"),)))
-    assert [item for item in found if isinstance(item, Rule)] == [Rule(CORE, 6, 300, 1007)]
+    assert [item for item in found if isinstance(item, Rule) and not item.iif] == [Rule(CORE, 6, 300, 1007)]
 
 
 def test_uplink_with_vpp_is_a_veth_in_the_agents_namespace():
@@ -130,7 +131,9 @@ def test_tenant_with_tayga():
         Route(RED, 254, ip_network("0.0.0.0/0"), "vpp-dl-7", IPv4Address("169.254.0.1")),
         Route(RED, 254, TENANT.pool, "nat64"), Route(RED, 254, ip_network("::/0"), "core",
                                                      IPv6Address("fe80::1")),
-        Route(RED, 64, ip_network("::/0"), "nat64"), Rule(RED, 6, 100, 64, iif="core")]
+        Route(RED, 64, ip_network("::/0"), "nat64"), Rule(RED, 6, 100, 64, iif="core"),
+        Route(RED, 101, ip_network("0.0.0.0/0"), kind="blackhole"),
+        Rule(RED, 4, 100, 254, TENANT.pool, "nat64"), Rule(RED, 4, 200, 101, iif="nat64")]
 
 
 def test_fip_with_tayga_is_one_route():
