@@ -18,7 +18,6 @@ from fip64agent.links import readback
 from fip64agent.links.kernel import Doors
 from fip64agent.links.model import Veth
 from fip64agent.links.monitor import Monitor
-from fip64agent.plan.desired import Host
 from fip64agent.reconcile import diff
 from lab.shell import popen, run
 from tests.functional.links.conftest import until
@@ -154,7 +153,8 @@ def test_checksum_offload_that_was_switched_on_is_noticed_and_switched_off(whole
 @pytest.mark.parametrize("link", ["ovs-00000000", "vpp-00000000", "ovs-dl", "vpp-dl"])
 def test_segmentation_offload_on_vpps_links_is_noticed_and_switched_off(bench, link):
     """VPP gets whole packets with their checksums, whatever somebody did with ethtool to its links."""
-    objects = [Host("vpp", bench.site.core, "ovs-dl", "vpp-dl", "02:f6:40:ff:ff:ff"),
+    objects = [dataclasses.replace(bench.site.host(), translator="vpp", downlink="ovs-dl",
+                                   downlink_peer="vpp-dl", downlink_mac="02:f6:40:ff:ff:ff"),
                bench.site.uplink(translator="vpp")]
     bench.converge(objects)
     hub.sleep(0.3)
