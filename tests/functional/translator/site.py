@@ -7,7 +7,6 @@ share a link.
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import Callable, Sequence
 from ipaddress import IPv6Interface
@@ -137,21 +136,25 @@ class Site:
 
     # -- packets of the test's own --------------------------------------------------------------
 
-    def send_from_client(self, *packets: Packet) -> None:
-        """Put IPv6 packets on the client's wire as they are, to the uplink."""
-        def opened() -> socket.socket:
-            wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-            wire.bind(("eth0", 0))
+    def delivered(self, name: str, last: bytes, *packets: Packet) -> list[bytes]:
+        """Put IPv6 packets on the client's wire as they are, to the uplink; return what that VM gets.
+
+        Until a frame with `last` in it is there: what was sent before that one has come before it.
+        """
+        def opened(protocol: int) -> socket.socket:
+            wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(protocol))
+            wire.bind(("eth0", protocol))
+            wire.settimeout(5)
             return wire
 
-        with namespaces.call_in(self.client.netns, opened) as wire:
+        seen: list[bytes] = []
+        with namespaces.call_in(self.vms[name].netns, opened, 0x0800) as vm, \
+                namespaces.call_in(self.client.netns, opened, 0x0003) as client:
             for packet in packets:
-                wire.send(bytes(Ether(src="02:00:00:00:00:77", dst=self.uplink.mac) / packet))
-
-    def delivered(self, name: str) -> int:
-        """Return how many packets that VM has received; no others than the translator's go there."""
-        shown = run("ip", "-n", self.vms[name].netns, "-json", "-s", "link", "show", "eth0").stdout
-        return json.loads(shown)[0]["stats64"]["rx"]["packets"]
+                client.send(bytes(Ether(src="02:00:00:00:00:77", dst=self.uplink.mac) / packet))
+            while not seen or last not in seen[-1]:
+                seen.append(vm.recv(65536))
+        return seen
 
     def _wire(self, tenants: Sequence[Tenant]) -> None:
         links = [self.uplink.veth, *dict.fromkeys(tenant.interface for tenant in tenants)]
