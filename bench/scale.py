@@ -106,4 +106,8 @@ def flow_count(fips: int, translator: str = "tayga") -> int:
     # NORMAL is there already: a new bridge has it.
     uplink = 2 + 4 + 2  # translator; Neighbor Discovery and MLD; the rest of both veths is dropped
     downlinks = TENANTS if translator == "tayga" else 1  # the rest of each is dropped
-    return uplink + downlinks + 2 * fips + VM_PORTS  # there and back; ARP
+    # The reserved VLAN, the conjunction, two kinds of tags, the uplink's MAC; two prefixes and its own
+    # link-local address, each as source and as target of two kinds of messages.
+    forged = 2 + 2 + 1 + 3 * 3
+    # Per floating IP: there and back. Per VM port: ARP, and what it must not send.
+    return uplink + downlinks + forged + 2 * fips + 2 * VM_PORTS

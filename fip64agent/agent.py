@@ -166,6 +166,7 @@ class Agent:
                 for line in journal(before, desired):
                     LOG.info("%s", line)
                 self.loop.submit(desired)
+                self.rooms["switch"].announce_failovers(before, desired)
                 retry = None
             except Exception:
                 # What a plan needs may be hard to read just now, the numbers in force at the start above all.

@@ -13,6 +13,7 @@ _RULE = re.compile(r"^\s*(?P<table>\d+)\. (?P<match>.*?)(?:, )?priority (?P<prio
 _NO_MATCH = re.compile(r"^\s*(?P<table>\d+)\. No match\.$")
 _OUTPUT = re.compile(r"^\s+output:(?P<port>\d+)$")
 _IN_PORT = re.compile(r"^\s+(?:IN_PORT|in_port)$")
+_BUNDLE = re.compile(r"^\s+bundle\(.*(?:members|slaves):(?P<ports>[\d,]+)\)$")
 _NORMAL = re.compile(r"^\s+NORMAL$")
 _COMPLAINT = re.compile(r"^\s*>>+ (?P<text>.+?)(?: <<+)?$")
 _LINE = re.compile(r"^(?P<name>Flow|Final flow|Datapath actions): (?P<value>.*?)\s*$")
@@ -44,7 +45,8 @@ class Walk:
 
     rules: tuple[Rule, ...]
     outputs: tuple[int, ...]
-    """OpenFlow ports that flows name as output; the port it came in by for IN_PORT."""
+    """OpenFlow ports that flows name as output; the port it came in by for IN_PORT; all members of a bundle,
+    unless none of them is up."""
     normal: bool
     """The packet was handed to NORMAL, so it is switched by MAC address: by none of our flows."""
     unmatched_table: int | None
@@ -67,6 +69,7 @@ def read(text: str) -> Walk:
     """Parse the output of ofproto/trace."""
     rules: list[Rule] = []
     outputs: list[int] = []
+    bundled: list[int] = []
     complaints: list[str] = []
     normal, unmatched = False, None
     lines: dict[str, str] = {}
@@ -81,12 +84,18 @@ def read(text: str) -> Walk:
             outputs.append(int(found["port"]))
         elif _IN_PORT.match(line):
             outputs.append(in_port)
+        elif found := _BUNDLE.match(line):
+            bundled += map(int, found["ports"].split(","))
         elif _NORMAL.match(line):
             normal = True
         elif found := _COMPLAINT.match(line):
             complaints.append(found["text"])
         elif found := _LINE.match(line):
             lines[found["name"]] = found["value"]
+    if bundled and lines.get("Datapath actions") == "drop":
+        complaints.append("no member of the bond is up")
+    else:
+        outputs += bundled
     flow, final = lines.get("Flow", ""), lines.get("Final flow", "unchanged")
     return Walk(tuple(rules), tuple(outputs), normal, unmatched, tuple(complaints),
                 lines.get("Datapath actions", ""), flow, flow if final == "unchanged" else final)

@@ -119,7 +119,7 @@ class _Walk:
             if ofport is None:
                 error = getattr(self.states.interfaces.get(name), "error", None)
                 raise Stops(where, f"Open vSwitch has not opened {name}" + (f": {error}" if error else ""))
-        return OK, where, (f"VM {vm} ({mapping.vm_ofport}), uplink {uplink.interface} ({uplink.ofport}), "
+        return OK, where, (f"VM {vm} ({mapping.vm_ofport}), uplink {self._uplink_named()}, "
                            f"to the translator {uplink.veth} ({uplink.veth_ofport}) and "
                            f"{tenant.interface} ({mapping.downlink_ofport})")
 
@@ -142,6 +142,15 @@ class _Walk:
     def _ports_named(self, ofports) -> str:
         return ", ".join(f"{report.interface_of(self.states, port) or 'port'} ({port})" for port in ofports)
 
+    def _uplink_named(self) -> str:
+        uplink = self.uplink
+        if not uplink.members:
+            return f"{uplink.interface} ({uplink.ofport})"
+        active, *others = uplink.members
+        name = self.states.interfaces[uplink.interface].bond
+        rest = f", or {self._ports_named(others)} when that is down" if others else ""
+        return f"bond {name}: {self._ports_named([active])}{rest}"
+
     def _neighbor(self) -> Outcome:
         mapping, uplink = self.mapping, self.uplink
         if not mapping.on_link:
@@ -158,7 +167,7 @@ class _Walk:
     def _redirect(self) -> Outcome:
         mapping, uplink = self.mapping, self.uplink
         packet = packets.udp6(CLIENT_MAC, mapping.uplink_mac, self.client, mapping.floating_ip)
-        looked_at, walk = self._trace(uplink.ofport, packet, uplink.veth_ofport,
+        looked_at, walk = self._trace(uplink.active_ofport, packet, uplink.veth_ofport,
                                       f"UDP {self.client} -> {mapping.floating_ip}")
         return OK, looked_at, f"to {self._ports_named([uplink.veth_ofport])}; {walk}"
 
@@ -197,9 +206,9 @@ class _Walk:
         mapping, uplink = self.mapping, self.uplink
         packet = packets.udp6(mapping.uplink_mac, CLIENT_MAC, mapping.floating_ip, self.client,
                               packets.SERVER_PORT, packets.CLIENT_PORT)
-        looked_at, walk = self._trace(uplink.veth_ofport, packet, uplink.ofport,
+        looked_at, walk = self._trace(uplink.veth_ofport, packet, uplink.active_ofport,
                                       f"UDP {mapping.floating_ip} -> {self.client}")
-        return OK, looked_at, f"to {self._ports_named([uplink.ofport])}; {walk}"
+        return OK, looked_at, f"to {self._uplink_named()}; {walk}"
 
 
 def trace(agent, fip_id: str, client: str | None = None, live: float | None = None) -> dict[str, Any]:

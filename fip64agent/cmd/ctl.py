@@ -22,7 +22,7 @@ topology source decides what there is. Start with "fip64ctl status"; then "fip64
 
 EXIT_OK, EXIT_WRONG, EXIT_CHANGES, EXIT_UNREACHABLE = 0, 1, 2, 3
 _MACHINE = ("json", "yaml")
-FEATURES = ("default", "redirect", "neighbor", "deliver", "back", "arp", "guard")
+FEATURES = ("default", "redirect", "neighbor", "deliver", "back", "arp", "guard", "isolation")
 """As switch.pipeline names them, which takes too long to import here."""
 
 

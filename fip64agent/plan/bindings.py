@@ -45,9 +45,11 @@ def waiting_for(port_id: str, interface: Interface) -> Problem:
 
 
 def bound_twice(port_id: str, bindings: Bindings) -> Problem | None:
-    """Say that several interfaces claim the port, if so. The first one is in use."""
-    if len(bindings) < 2:
+    """Say that several interfaces claim the port, if so, other than of one bond. The first one is in use."""
+    used = bindings[0]
+    others = [interface.name for interface in bindings[1:]
+              if not interface.bond or interface.bond != used.bond]
+    if not others:
         return None
-    used, *others = (interface.name for interface in bindings)
-    return Problem(ERROR, f"port {port_id} is bound to several interfaces: using {used}, "
+    return Problem(ERROR, f"port {port_id} is bound to several interfaces: using {used.name}, "
                           f"not {', '.join(others)}; remove external_ids:iface-id from the wrong one")

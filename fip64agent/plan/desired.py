@@ -49,6 +49,10 @@ class Host:
     """vpp: OpenFlow port of `downlink`; None until OVS has opened it, and with tayga."""
     nd_netns: str = ""
     """The namespace of the far ends of all Neighbor Discovery links."""
+    guarded: tuple[IPv6Network, ...] = ()
+    """In whose name no VM may send: the prefixes that the uplinks here serve, and their next hops; sorted."""
+    guarded_macs: tuple[str, ...] = ()
+    """MACs of the uplinks here: likewise, and for the link-local addresses that follow from them; sorted."""
 
     @property
     def key(self) -> ObjectKey:
@@ -97,6 +101,19 @@ class Uplink:
     """None until OVS has opened it; no flows until then."""
     nd_peer: str
     """Far end, "nd-" and the same characters, inside `nd_netns`; its MAC is `mac`."""
+    members: tuple[int, ...] = ()
+    """OpenFlow ports of the interfaces of a bond, the active one first, then by number; () when
+    `interface` is alone on its bridge port."""
+
+    @property
+    def ofports(self) -> tuple[int, ...]:
+        """OpenFlow ports that its packets come in by, sorted."""
+        return tuple(sorted(self.members)) or (self.ofport,)
+
+    @property
+    def active_ofport(self) -> int:
+        """OpenFlow port that its packets leave by."""
+        return self.members[0] if self.members else self.ofport
 
     @property
     def veths(self) -> tuple[str, str]:
@@ -183,6 +200,7 @@ class Mapping64:
     nd_peer: str
     """Uplink.nd_peer: the link that has the FIP when it is on-link."""
     uplink_ofport: int
+    """Uplink.active_ofport"""
     uplink_mac: str
     translator: str
     core_netns: str
@@ -204,6 +222,13 @@ class Mapping64:
     and only external networks are redirected. Else None."""
     nd_ofport: int | None = None
     """OpenFlow port of the uplink's Neighbor Discovery link in the same case. Else None."""
+    uplink_members: tuple[int, ...] = ()
+    """OpenFlow ports of an uplink that is a bond, by number; else ()."""
+
+    @property
+    def uplink_ofports(self) -> tuple[int, ...]:
+        """OpenFlow ports that packets come in by."""
+        return self.uplink_members or (self.uplink_ofport,)
 
     @property
     def key(self) -> ObjectKey:
@@ -212,13 +237,19 @@ class Mapping64:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Gateway:
-    """The tenant router's IPv4 address as one VM port sees it: its ARP requests are answered."""
+    """The tenant router's IPv4 address as one VM port sees it, and the flows of that port."""
 
     kind: ClassVar[str] = "port"
     port_id: str
     address: IPv4Address
     mac: str
     vm_ofport: int
+    vm_mac: str
+    answers: bool
+    """The VM's ARP requests for `address` are answered here."""
+    isolates: bool
+    """It keeps the VM port from sending in others' names: one gateway of each port does, and none when
+    the port's network is one that an uplink here serves."""
 
     @property
     def key(self) -> ObjectKey:

@@ -87,8 +87,7 @@ class Draft:
         self._build_tenants(gone, come, verdicts)
         self._build_mappings(verdicts, without_vlan)
         self._report_tenants(verdicts, without_vlan)
-        if self._inputs.settings.answer_arp:
-            self._build_gateways(verdicts)
+        self._build_gateways(verdicts)
 
     def result(self) -> Desired:
         """Return the finished plan, which shares with `base` all that did not change."""
@@ -270,17 +269,21 @@ class Draft:
 
     def _build_gateways(self, verdicts: Mapping[str, Verdict]) -> None:
         """One for each VM port with a mapping and gateway address; the lowest floating IP's if several."""
+        answers, served = self._inputs.settings.answer_arp, self._index.uplinks.serving
+        ports = self._inputs.topology.ports
         touched: dict[str, dict[ObjectKey, Gateway | None]] = defaultdict(dict)
         for claim in self._claims_around(verdicts):
             touched[claim.port_id][gateway_key(claim)] = None
         for port_id, wanted in touched.items():
+            isolates = port_id in ports and ports[port_id].network_id not in served
             for fip_id in self._by_port.get(port_id) or ():
                 found = self._mappings.get(fip_id)
                 if found is not None:
                     claim = self._claims.get(fip_id)
                     key = gateway_key(claim)
                     if wanted.get(key) is None:
-                        wanted[key] = gateway(claim, found)
+                        wanted[key] = gateway(claim, found, answers, isolates)
+                        isolates = False
             for key, made in wanted.items():
                 self._gateways.put(key, made)
 

@@ -26,6 +26,10 @@ class Interface:
     """``external_ids:iface-id``: the id of the port that is bound here."""
     error: str | None = None
     """Why OVS could not open the device."""
+    bond: str = ""
+    """Name of the bond that it is a member of; "" when it is alone on its bridge port."""
+    active: bool = False
+    """The member that the bond's frames leave by now."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -194,8 +194,8 @@ def mapping(candidate: Candidate, tenant: Tenant, interfaces: Mapping[str, Inter
     return Mapping64(
         fip_id=claim.fip_id, floating_ip=claim.floating_ip, fixed_ip=claim.fixed_ip,
         router_id=claim.router_id, port_id=claim.port_id, uplink_id=uplink.port_id,
-        on_link=on_link, uplink_ofport=uplink.ofport, uplink_mac=uplink.mac,
-        table=uplink.table,
+        on_link=on_link, uplink_ofport=uplink.active_ofport, uplink_mac=uplink.mac,
+        table=uplink.table, uplink_members=tuple(sorted(uplink.members)),
         redirect_ofport=uplink.veth_ofport if redirected_alone else None,
         nd_ofport=uplink.nd_veth_ofport if redirected_alone else None,
         nd_netns=uplink.nd_netns, nd_peer=uplink.nd_peer,
@@ -211,6 +211,7 @@ def gateway_key(claim: Claim) -> ObjectKey:
     return (Gateway.kind, claim.port_id, claim.gateway.text)
 
 
-def gateway(claim: Claim, found: Mapping64) -> Gateway:
+def gateway(claim: Claim, found: Mapping64, answers: bool, isolates: bool) -> Gateway:
     """Return the tenant router's address as the mapping's VM port sees it."""
-    return Gateway(claim.port_id, claim.gateway.address, claim.gateway.mac, found.vm_ofport)
+    return Gateway(claim.port_id, claim.gateway.address, claim.gateway.mac, found.vm_ofport, found.vm_mac,
+                   answers, isolates)

@@ -34,7 +34,7 @@ def plan(inputs: Inputs) -> Desired:
     routers = Routers.of(inputs.topology, inputs.settings)
     uplinks = find_uplinks(inputs, bound, routers)
     tables = MappingProxyType({port_id: uplink.table for port_id, uplink in uplinks.uplinks.items()})
-    base = Desired(tenants.host(inputs.settings, inputs.interfaces) if uplinks.uplinks else None,
+    base = Desired(tenants.host(inputs.settings, inputs.interfaces, uplinks) if uplinks.uplinks else None,
                    MappingProxyType(uplinks.uplinks), _NONE, _NONE, _NONE,
                    MappingProxyType(uplinks.problems), Allocations(_NONE, tables))
     draft = Draft(base, Index(inputs, routers, uplinks, bound, {}, {}, {}, {}), inputs, bound, whole=True)
@@ -74,7 +74,7 @@ def _incremental(previous: Desired, index: Index, after: Inputs) -> Desired | No
     bound = index.bound
     fips = set(changed_keys(old.floatingips, new.floatingips))
     if names:
-        if not names.isdisjoint(_shared_links(previous)):
+        if not names.isdisjoint(_shared_links(previous)) or _bond_changed(names, before, after):
             return None
         rebound = _rebound(names, before.interfaces, after.interfaces)
         if any(_is_router_port(new.ports.get(port_id)) for port_id in rebound):
@@ -116,6 +116,15 @@ def _shared_links(desired: Desired) -> set[str]:
     if desired.host is not None and desired.host.downlink:
         names.add(desired.host.downlink)
     return names
+
+
+def _bond_changed(names: set[str], before: Inputs, after: Inputs) -> bool:
+    """Whether an interface of these names is or was a member of a bond that is, or may become, an uplink."""
+    changed = (rows.get(name) for rows in (before.interfaces, after.interfaces) for name in names)
+    bonds = {row.bond for row in changed if row is not None and row.bond}
+    ports = after.topology.ports
+    return bool(bonds) and any(row.bond in bonds and _is_router_port(ports.get(row.iface_id or ""))
+                               for rows in (before.interfaces, after.interfaces) for row in rows.values())
 
 
 def _rebound(names: set[str], before: Mapping[str, Interface], after: Mapping[str, Interface]) -> set[str]:

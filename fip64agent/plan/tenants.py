@@ -12,19 +12,21 @@ from fip64agent.plan.bindings import open_ofport
 from fip64agent.plan.desired import Host, Tenant
 from fip64agent.plan.inputs import Interface, Settings
 from fip64agent.plan.pools import Binding, Share
-from fip64agent.plan.uplinks import core_netns
+from fip64agent.plan.uplinks import Uplinks, core_netns
 
 Map = tuple[IPv4Address, IPv6Address]
 """(fixed IPv4, floating IPv6)"""
 
 
-def host(settings: Settings, interfaces: Mapping[str, Interface]) -> Host:
+def host(settings: Settings, interfaces: Mapping[str, Interface], uplinks: Uplinks) -> Host:
     """Return what a host with at least one uplink has once, whatever its tenants."""
     nd_netns = allocate.nd_netns(settings.netns_prefix)
+    guarded, macs = uplinks.guarded()
     if settings.translator == "tayga":
-        return Host(settings.translator, core_netns(settings), "", "", "", nd_netns=nd_netns)
+        return Host(settings.translator, core_netns(settings), "", "", "", None, nd_netns, guarded, macs)
     return Host(settings.translator, core_netns(settings), allocate.DOWNLINK, allocate.DOWNLINK_PEER,
-                allocate.DOWNLINK_MAC, open_ofport(interfaces.get(allocate.DOWNLINK)), nd_netns)
+                allocate.DOWNLINK_MAC, open_ofport(interfaces.get(allocate.DOWNLINK)), nd_netns, guarded,
+                macs)
 
 
 def tenant(router_id: str, vlan: int, pool: IPv4Network, share: Share, address6: IPv6Address, mtu: int,

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv6Address, IPv6Interface, IPv6Network
+from ipaddress import IPv6Address, IPv6Interface, IPv6Network, collapse_addresses
 
 from fip64agent.net.special import reserved
 from fip64agent.plan import allocate
 from fip64agent.plan.bindings import Bindings, bound_twice, is_open, open_ofport, waiting_for
 from fip64agent.plan.desired import ERROR, Problem, Uplink
-from fip64agent.plan.inputs import Inputs, Settings
+from fip64agent.plan.inputs import Inputs, Interface, Settings
 from fip64agent.plan.routers import Routers
 from fip64agent.topology.model import Port, Route, Subnet, Topology
 
@@ -32,6 +32,35 @@ class Uplinks:
     problems: Mapping[tuple[str, str], Problem]
     """An uplink can be in the plan and have a problem too: it works, but somebody should act."""
 
+    def guarded(self) -> tuple[tuple[IPv6Network, ...], tuple[str, ...]]:
+        """Return the addresses, as prefixes, and the MACs that belong to uplinks, gateways, floating IPs."""
+        prefixes: set[IPv6Network] = set()
+        for uplink in self.uplinks.values():
+            prefixes.update(uplink.onlink, uplink.routed,
+                            (IPv6Network(nexthop) for _, nexthop in uplink.routes))
+        return (tuple(collapse_addresses(prefixes)),
+                tuple(sorted({uplink.mac for uplink in self.uplinks.values()})))
+
+
+Bonds = Mapping[str, tuple[Interface, ...]]
+"""By name: members that OVS has opened, the active one first, then by OpenFlow port."""
+
+
+def _bonds(interfaces: Iterable[Interface]) -> Bonds:
+    bonds: dict[str, list[Interface]] = {}
+    for interface in interfaces:
+        if interface.bond and is_open(interface):
+            bonds.setdefault(interface.bond, []).append(interface)
+    return {name: tuple(sorted(members, key=lambda member: (not member.active, member.ofport)))
+            for name, members in bonds.items()}
+
+
+def _in_use(bindings: Bindings, bonds: Bonds) -> Interface:
+    """Return the interface that carries the uplink; of a bond another one, when OVS cannot open that."""
+    first = bindings[0]
+    others = bonds.get(first.bond, ())
+    return others[0] if others and not is_open(first) else first
+
 
 def core_netns(settings: Settings) -> str:
     """Return the namespace of the uplinks' inner ends; VPP needs none."""
@@ -45,6 +74,7 @@ def find_uplinks(inputs: Inputs, bound: Mapping[str, Bindings], routers: Routers
     open, or whose references lead nowhere, is left out with the reason.
     """
     topology = inputs.topology
+    bonds = _bonds(inputs.interfaces.values())
     problems: dict[tuple[str, str], Problem] = {}
     usable: dict[str, tuple[IPv6Interface, ...]] = {}
     for port_id in sorted(port_id for port_id in bound if port_id in topology.ports):
@@ -52,7 +82,7 @@ def find_uplinks(inputs: Inputs, bound: Mapping[str, Bindings], routers: Routers
         if not port.is_router_port or all(fixed.ip_address.version != 6 for fixed in port.fixed_ips):
             continue
         found = _addresses(port_id, port, topology)
-        if not isinstance(found, Problem) and not is_open(bound[port_id][0]):
+        if not isinstance(found, Problem) and not is_open(_in_use(bound[port_id], bonds)):
             found = waiting_for(port_id, bound[port_id][0])
         if isinstance(found, Problem):
             problems["uplink", port_id] = found
@@ -74,7 +104,7 @@ def find_uplinks(inputs: Inputs, bound: Mapping[str, Bindings], routers: Routers
         remote = {prefix for network_id, server in routed.items() if server == port_id
                   for prefix in routers.prefixes.get(network_id, ())}
         uplink, fault = _uplink(port_id, bound[port_id], addresses, tables[port_id], suffixes[port_id],
-                                tuple(sorted(remote)), inputs, routers)
+                                tuple(sorted(remote)), bonds, inputs, routers)
         uplinks[port_id] = uplink
         problem = bound_twice(port_id, bound[port_id]) or fault
         if problem is not None:
@@ -134,9 +164,10 @@ def _serving(ports: Mapping[str, Port], topology: Topology,
 
 
 def _uplink(port_id: str, bindings: Bindings, addresses: tuple[IPv6Interface, ...], table: int,
-            suffix: str, routed: tuple[IPv6Network, ...], inputs: Inputs,
+            suffix: str, routed: tuple[IPv6Network, ...], bonds: Bonds, inputs: Inputs,
             routers: Routers) -> tuple[Uplink, Problem | None]:
     topology, settings = inputs.topology, inputs.settings
+    interface = _in_use(bindings, bonds)
     port = topology.ports[port_id]
     # All IPv6 subnets of the network, not only those the port has an address in: they share one
     # link, and a floating IP from any of them is answered for here and must leave by this uplink.
@@ -146,12 +177,13 @@ def _uplink(port_id: str, bindings: Bindings, addresses: tuple[IPv6Interface, ..
     return Uplink(
         port_id=port_id, router_id=port.device_id, network_id=port.network_id,
         translator=settings.translator, core_netns=core_netns(settings),
-        interface=bindings[0].name, ofport=bindings[0].ofport,
+        interface=interface.name, ofport=interface.ofport,
         veth=veth, veth_ofport=open_ofport(inputs.interfaces.get(veth)), peer=f"vpp-{suffix}",
         mac=port.mac_address, mtu=topology.networks[port.network_id].mtu,
         addresses=addresses, routes=routes, table=table, onlink=onlink, routed=routed,
         redirect=settings.redirect, nd_netns=allocate.nd_netns(settings.netns_prefix), nd_veth=nd_veth,
-        nd_veth_ofport=open_ofport(inputs.interfaces.get(nd_veth)), nd_peer=f"nd-{suffix}"), problem
+        nd_veth_ofport=open_ofport(inputs.interfaces.get(nd_veth)), nd_peer=f"nd-{suffix}",
+        members=tuple(member.ofport for member in bonds.get(interface.bond, ()))), problem
 
 
 def _routes(port_id: str, port: Port, own: set[IPv6Address], onlink: tuple[IPv6Network, ...],

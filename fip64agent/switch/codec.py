@@ -27,6 +27,8 @@ from fip64agent.switch.flows.flow import (
     NORMAL,
     Action,
     Announcement,
+    Bundle,
+    Conjunction,
     Flow,
     Match,
     Move,
@@ -34,10 +36,12 @@ from fip64agent.switch.flows.flow import (
     PopVlan,
     PushVlan,
     SetField,
+    StripVlan,
     Value,
 )
 
 # isort: split
+from os_ken.ofproto import nicira_ext
 from os_ken.ofproto import ofproto_v1_3 as ofp
 from os_ken.ofproto import ofproto_v1_3_parser as parser
 
@@ -169,6 +173,14 @@ def encode_action(action: Action) -> bytes:
         return _os_ken(parser.OFPActionPushVlan()) + encode_action(SetField("vlan_vid", 0x1000 | action.vlan))
     if isinstance(action, PopVlan):
         return _os_ken(parser.OFPActionPopVlan())
+    if isinstance(action, StripVlan):
+        return _os_ken(parser.NXActionRegLoad(nicira_ext.ofs_nbits(0, 15), "vlan_tci", 0))
+    if isinstance(action, Conjunction):
+        return _os_ken(parser.NXActionConjunction(action.clause - 1, action.clauses, action.number))
+    if isinstance(action, Bundle):
+        return _os_ken(parser.NXActionBundle(
+            nicira_ext.NX_BD_ALG_ACTIVE_BACKUP, nicira_ext.NX_HASH_FIELDS_ETH_SRC, 0,
+            nicira_ext.NXM_OF_IN_PORT, len(action.members), 0, 0, list(action.members)))
     raise TypeError(f"unknown action {action!r}")
 
 

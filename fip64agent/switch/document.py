@@ -15,7 +15,9 @@ from fip64agent.plan.inputs import REDIRECT_EXTERNAL_NETWORKS
 from fip64agent.switch import codec, pipeline, text
 from fip64agent.switch.flows import flows_of
 
-HOST = Host("tayga", "fip64-core", "", "", "", nd_netns="fip64-nd")
+HOST = Host("tayga", "fip64-core", "", "", "", nd_netns="fip64-nd",
+            guarded=(IPv6Network("2001:db8:f::/64"), IPv6Network("fe80::1/128")),
+            guarded_macs=("fa:16:3e:00:00:01",))
 UPLINK = Uplink(
     port_id="1b2c3d4e-0000-4000-8000-000000000001", router_id="edge", network_id="uplink-net",
     translator="tayga", core_netns="fip64-core", interface="eth1", ofport=1, veth="ovs-1b2c3d4e",
@@ -35,15 +37,23 @@ MAPPING = Mapping64(
     core_netns="fip64-core", core_link="tenant-7", downlink_ofport=12, downlink_vlan=None,
     downlink_mac="fa:16:3e:00:07:01", pool=IPv4Network("100.64.0.0/16"), vm_ofport=21,
     vm_mac="fa:16:3e:00:00:05", gateway_mac="fa:16:3e:00:00:fe")
-GATEWAY = Gateway("vm-a", IPv4Address("10.0.0.1"), "fa:16:3e:00:00:fe", 21)
+GATEWAY = Gateway("vm-a", IPv4Address("10.0.0.1"), "fa:16:3e:00:00:fe", 21, "fa:16:3e:00:00:05", answers=True,
+                  isolates=True)
 
 EXAMPLES: tuple[tuple[str, str, tuple[PlanObject, ...]], ...] = (
-    ("Once per host", "As soon as the host has one uplink.", (HOST,)),
+    ("Once per host", "As soon as the host has one uplink. The flows with ``conjunction:...:2/2`` are what "
+     "no VM port with a floating IP may send: more 802.1Q tags than Open vSwitch looks behind, the MAC of an "
+     "uplink, IPv6 and Neighbor Discovery in the name of uplinks, gateways and floating IPs, here with the "
+     "routed prefix 2001:db8:f::/64 and the gateway fe80::1. With those per VM port (``1/2``) they make up "
+     "``conj_id``.", (HOST,)),
     ("Per uplink", "Interface ``eth1`` is OpenFlow port 1, the veth to the translator is port 11, the "
      "Neighbor Discovery link is port 14. With ``[ovs] redirect = all``:", (UPLINK,)),
     ("Per uplink, external networks only", "With ``[ovs] redirect = external-networks``. The translator "
      "gets what is sent to the uplink's address and to external networks, and its own Neighbor Discovery:",
      (dataclasses.replace(UPLINK, redirect=REDIRECT_EXTERNAL_NETWORKS),)),
+    ("Per uplink that is a bond", "The interfaces are OpenFlow ports 1 and 2, and 2 is the active member. "
+     "Packets come in by any; they leave by the first of the bundle that is up.",
+     (dataclasses.replace(UPLINK, members=(2, 1)),)),
     ("Per tenant", "With ``tayga`` each tenant has a veth, here port 12.", (TENANT,)),
     ("Per floating IP", "Floating IP 2001:db8:100::a for the VM with 10.0.0.5 at port 21.", (MAPPING,)),
     ("Per floating IP, with a shared downlink", "With ``vpp`` all tenants share one veth, here port 13; the "
@@ -52,7 +62,9 @@ EXAMPLES: tuple[tuple[str, str, tuple[PlanObject, ...]], ...] = (
     ("Per on-link floating IP, external networks only", "Redirected by itself: other machines of the "
      "uplink's network may be plugged into the bridge.",
      (dataclasses.replace(MAPPING, redirect_ofport=11, nd_ofport=14),)),
-    ("Per gateway of a VM port", "Unless ``[ovs] answer_arp`` is off.", (GATEWAY,)),
+    ("Per gateway of a VM port", "The answer to ARP unless ``[ovs] answer_arp`` is off. The VM port's part "
+     "of what it must not send: once per port, and not for a port whose network an uplink serves.",
+     (GATEWAY,)),
 )
 
 

@@ -22,15 +22,23 @@ from ovsdbapp.backend.ovs_idl import command, connection, idlutils
 from fip64agent import hub
 from fip64agent.exceptions import NotReady
 from fip64agent.plan.inputs import Interface
-from fip64agent.switch.ovsdb_ports import IFINDEX, OWNER, Backend, EditPorts, RecordDevices, missing_bridge
+from fip64agent.switch.ovsdb_ports import (
+    IFINDEX,
+    OWNER,
+    Backend,
+    EditPorts,
+    RecordDevices,
+    is_isolated,
+    missing_bridge,
+)
 
 LOG = logging.getLogger(__name__)
 
 COLUMNS = {
     "Open_vSwitch": ["bridges", "cur_cfg", "next_cfg"],
     "Bridge": ["name", "ports", "datapath_id", "protocols"],
-    "Port": ["name", "interfaces", "external_ids", "tag"],
-    "Interface": ["name", "type", "ofport", "ifindex", "external_ids", "error"],
+    "Port": ["name", "interfaces", "external_ids", "tag", "vlan_mode", "cvlans", "bond_active_slave"],
+    "Interface": ["name", "type", "ofport", "ifindex", "external_ids", "error", "mac_in_use"],
 }
 RECONNECT = (200, 500)
 """Shortest and longest time between attempts to reconnect, in ms (the library's own: 1 to 8 s)."""
@@ -50,6 +58,8 @@ class OwnPort:
     mark: str
     error: str | None = None
     """Why OVS could not open its device."""
+    isolated: bool = True
+    """NORMAL sends nothing to it (ovsdb_ports.ISOLATION)."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -92,6 +102,7 @@ class _Rows:
         self._protocols: frozenset[str] = frozenset()
         self._ports: dict = {}
         self._interfaces: dict = {}
+        self._macs: dict = {}
 
     def changed(self, event: str, row) -> None:
         table = row._table.name
@@ -101,8 +112,10 @@ class _Rows:
             if event == ovs_idl.ROW_DELETE:
                 self._ports.pop(row.uuid, None)
             else:
-                self._ports[row.uuid] = (row.name, row.external_ids.get(OWNER),
-                                         [interface.uuid for interface in row.interfaces])
+                members = [interface.uuid for interface in row.interfaces]
+                active = row.bond_active_slave[0] if row.bond_active_slave and len(members) > 1 else None
+                self._ports[row.uuid] = (row.name, row.external_ids.get(OWNER), members, active,
+                                         is_isolated(row))
         elif table == "Bridge" and row.name == self._bridge_name:
             if event == ovs_idl.ROW_DELETE:
                 if row.uuid == self._bridge:
@@ -114,6 +127,7 @@ class _Rows:
     def _changed_interface(self, event: str, row) -> None:
         if event == ovs_idl.ROW_DELETE:
             self._interfaces.pop(row.uuid, None)
+            self._macs.pop(row.uuid, None)
             return
         ids = row.external_ids
         error = (row.error[0] if row.error else "") or None
@@ -124,10 +138,12 @@ class _Rows:
         if error is not None or (ofport is not None and ofport < 0):
             ofport = None
         self._interfaces[row.uuid] = Interface(row.name, ofport, ids.get("iface-id"), error)
+        self._macs[row.uuid] = row.mac_in_use[0] if row.mac_in_use else None
 
     def forget(self, tables) -> None:
         """After a reload: drop rows that are not in the replica any more."""
-        for rows, table in ((self._ports, "Port"), (self._interfaces, "Interface")):
+        for rows, table in ((self._ports, "Port"), (self._interfaces, "Interface"),
+                            (self._macs, "Interface")):
             present = tables[table].rows
             for uuid in [uuid for uuid in rows if uuid not in present]:
                 del rows[uuid]
@@ -142,14 +158,17 @@ class _Rows:
         for uuid in self._port_uuids:
             if uuid not in self._ports:
                 continue
-            name, mark, members = self._ports[uuid]
+            name, mark, members, active, isolated = self._ports[uuid]
             error = None
             for member in members:
                 if (interface := self._interfaces.get(member)) is not None:
+                    if len(members) > 1:
+                        interface = dataclasses.replace(
+                            interface, bond=name, active=active is not None and self._macs[member] == active)
                     interfaces[interface.name] = interface
                     error = error or interface.error
             if mark is not None:
-                own[name] = OwnPort(name, mark, error)
+                own[name] = OwnPort(name, mark, error, isolated)
         return Snapshot(interfaces, own, self._protocols)
 
 

@@ -18,6 +18,18 @@ IFINDEX = "fip64-ifindex"
 when a device is deleted and made anew: it keeps the port, and no packet passes (measured, 3.1)."""
 
 
+ISOLATION = {"tag": 4095, "vlan_mode": "dot1q-tunnel", "cvlans": [4095]}
+"""Columns of our ports: NORMAL gives such a port only frames of VLAN 4095 with a tag for VLAN 4095 inside.
+Both are reserved (IEEE 802.1Q), and a flow of ours drops what comes in with the first. Being an access port
+of VLAN 4095 would not do: Neutron puts ports there that it has not set up yet, which may send. What our
+flows output to a port does not depend on these columns."""
+
+
+def is_isolated(port) -> bool:
+    """Whether a row of the Port table has what ISOLATION says."""
+    return all(getattr(port, column) in (value, [value]) for column, value in ISOLATION.items())
+
+
 class Backend(impl_idl.OvsdbIdl):
     ovsdb_connection = None  # ovsdbapp shares one connection per class; we have one per client
 
@@ -87,9 +99,11 @@ class EditPorts(command.BaseCommand):
             if OWNER not in port.external_ids:
                 self.result[name] = foreign_port(name)
                 return
-            as_it_should_be = (port.external_ids.get(OWNER) == mark and self._bridge_of(port) == bridge
-                               and not any(interface.error for interface in port.interfaces))
-            if as_it_should_be:
+            usable = (port.external_ids.get(OWNER) == mark and self._bridge_of(port) == bridge
+                      and not any(interface.error for interface in port.interfaces))
+            if usable:
+                if not is_isolated(port):
+                    self._isolate(port)
                 return
             self._drop(port)
         interface = txn.insert(self.api.idl.tables["Interface"])
@@ -99,7 +113,13 @@ class EditPorts(command.BaseCommand):
         port.name = name
         port.external_ids = {OWNER: mark}
         port.interfaces = [interface]
+        self._isolate(port)
         bridge.addvalue("ports", port)
+
+    @staticmethod
+    def _isolate(port) -> None:
+        for column, value in ISOLATION.items():
+            setattr(port, column, value)
 
 
 class RecordDevices(command.BaseCommand):

@@ -28,12 +28,14 @@ REGISTERS: dict[str, str] = {}
 
 # -- priorities ----------------------------------------------------------------------------------
 
+ISOLATION = 42000
 NEIGHBOR = 41000
 SERVICE = 40000
 GUARD = 39000
 DEFAULT = 0
 
 PRIORITIES = {
+    ISOLATION: "drops what VMs must not send, before anything takes it",
     NEIGHBOR: "Neighbor Discovery and MLD queries from the uplink: before the redirect of all IPv6",
     SERVICE: "redirect, neighbor (the answers), deliver, back, arp",
     GUARD: "drops what comes out of our own veths and nothing above has taken",
@@ -53,6 +55,7 @@ class Kind(enum.IntEnum):
     BACK = 6
     ARP = 7
     GUARD = 8
+    ISOLATION = 10
 
     @property
     def feature(self) -> str:
@@ -67,6 +70,7 @@ FEATURES = {
     Kind.BACK: "The VM's packets to pool addresses, to the translator.",
     Kind.ARP: "Answers the VM's ARP requests for its tenant router's address.",
     Kind.GUARD: "Drops whatever else our own veths send.",
+    Kind.ISOLATION: "Drops what a VM sends in the name of an uplink, a gateway or a floating IP.",
 }
 
 COOKIE_PREFIX = 0xF164

@@ -12,14 +12,15 @@ from typing import Any
 
 from fip64agent import hub
 from fip64agent.exceptions import NotReady
-from fip64agent.plan.desired import Host, ObjectKey, PlanObject, Tenant, Uplink
+from fip64agent.plan.desired import Desired, Host, ObjectKey, PlanObject, Tenant, Uplink
 from fip64agent.plan.inputs import Interface
-from fip64agent.switch import appctl, bundle, codec, monitor, pipeline, text
+from fip64agent.switch import appctl, bundle, codec, flooding, monitor, pipeline, text
 from fip64agent.switch.announce import Announcer
 from fip64agent.switch.app import Connection, Reply
 from fip64agent.switch.codec import FlowItem
 from fip64agent.switch.flows import flows_of
 from fip64agent.switch.flows.default import default
+from fip64agent.switch.flows.flow import Announcement
 from fip64agent.switch.ovsdb import OvsdbClient, OwnPort
 
 LOG = logging.getLogger(__name__)
@@ -40,6 +41,10 @@ class PortItem:
     mark: str
     error: str | None = None
     """Why OVS cannot use the device: then there is something left to do."""
+    isolated: bool = True
+    """NORMAL sends nothing to it."""
+    flooded: bool = False
+    """FLOOD sends to it."""
     owner: ObjectKey = dataclasses.field(default=(), compare=False)
 
     @property
@@ -94,6 +99,7 @@ class SwitchRoom:
         self._taken: set[Hashable] = set()
         """Keys of flows that we could not add because others have flows there."""
         self._satisfied: dict[Hashable, FlowItem] = {}
+        self._warned_of_floods = False
 
     @classmethod
     def from_conf(cls, conf, on_change: Callable[[], None] = lambda: None,
@@ -139,7 +145,7 @@ class SwitchRoom:
 
     def expand(self, obj: PlanObject) -> Iterator[SwitchItem]:
         for name in _ports_of(obj):
-            yield PortItem(name, pipeline.owner_text(obj.key), None, obj.key)
+            yield PortItem(name, pipeline.owner_text(obj.key), owner=obj.key)
         for flow in flows_of(obj):
             yield codec.encode(flow)
 
@@ -147,8 +153,10 @@ class SwitchRoom:
 
     def actual(self) -> dict[Hashable, SwitchItem]:
         with self._busy:
+            flooded = self._flooded()
             result: dict[Hashable, SwitchItem] = {
-                pipeline.port_key(port.name): PortItem(port.name, port.mark, port.error)
+                pipeline.port_key(port.name): PortItem(port.name, port.mark, port.error, port.isolated,
+                                                       port.name in flooded)
                 for port in self._ovsdb.own_ports().values()}
             self._marks = dict(self._ovsdb.own_ports())
             self._disturbed.clear()
@@ -202,7 +210,28 @@ class SwitchRoom:
             return {}
         failed = self._ovsdb.edit(add=[(item.name, item.mark) for item in ports])
         self._note([item.name for item in ports])
+        failed |= self._keep_out_of_floods([item.name for item in ports if item.name not in failed])
         return {pipeline.port_key(name): reason for name, reason in failed.items()}
+
+    def _flooded(self) -> set[str]:
+        try:
+            return flooding.flooded(self._connection.path, self._connection.timeout)
+        except flooding.Unsupported as error:
+            self._warn_of_floods(error)
+            return set()
+
+    def _keep_out_of_floods(self, names: Sequence[str]) -> Mapping[str, str]:
+        try:
+            return flooding.keep_out(self._connection.path, self._connection.timeout, names) if names else {}
+        except flooding.Unsupported as error:
+            self._warn_of_floods(error)
+            return {}
+
+    def _warn_of_floods(self, error: flooding.Unsupported) -> None:
+        if not self._warned_of_floods:
+            self._warned_of_floods = True
+            LOG.warning("%s: another system's FLOOD action would reach our ports; to let them be kept out: "
+                        "ovs-vsctl add bridge %s protocols OpenFlow10", error, self._bridge)
 
     def _note(self, names: Sequence[str]) -> None:
         """Remember what our own change made of these ports: no news when OVSDB reports it."""
@@ -281,6 +310,24 @@ class SwitchRoom:
             self._note(names)
             failed.update((pipeline.port_key(name), reason) for name, reason in refused.items())
             return failed
+
+    def announce_failovers(self, before: Desired, after: Desired) -> None:
+        """Tell the link where on-link floating IPs are, of uplinks whose bond has another active member.
+
+        Their flows stay as they are. The uplink's own addresses are announced with its flow, which changes.
+        """
+        for port_id, uplink in after.uplinks.items():
+            was = before.uplinks.get(port_id)
+            if (was is None or not (was.members and uplink.members)
+                    or was.active_ofport == uplink.active_ofport):
+                continue
+            found = tuple(Announcement(mapping.uplink_ofport, mapping.uplink_mac, mapping.floating_ip)
+                          for mapping in after.mappings.values()
+                          if mapping.on_link and mapping.uplink_id == port_id)
+            LOG.info("uplink %s leaves by another member of its bond, OpenFlow port %d: %d on-link floating "
+                     "IPs are announced there", port_id, uplink.active_ofport, len(found))
+            if found:
+                self._announcer.announce(uplink.key, found)
 
     # -- what happens behind our back ---------------------------------------------------------------------
 

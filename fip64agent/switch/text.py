@@ -14,7 +14,7 @@ from os_ken.ofproto import ofproto_v1_3_parser as parser
 
 _PORTS = {ofp.OFPP_IN_PORT: "in_port", ofp.OFPP_NORMAL: "normal", ofp.OFPP_CONTROLLER: "controller",
           ofp.OFPP_LOCAL: "local", ofp.OFPP_FLOOD: "flood", ofp.OFPP_ALL: "all"}
-_HEXADECIMAL = {"eth_type", "vlan_vid"}
+_HEXADECIMAL = {"eth_type", "vlan_vid", "conj_id"}
 
 
 def _prefixlen(mask: str) -> int:
@@ -65,6 +65,12 @@ def _action_text(action) -> str:
         return f"set_field:{action.key}={_value_text(action.key, action.value)}"
     if isinstance(action, parser.NXActionRegMove):
         return f"move:{_field_text(action.src_field)}->{_field_text(action.dst_field)}"
+    if isinstance(action, parser.NXActionRegLoad):
+        return f"load:{action.value}->{_field_text(action.dst)}"
+    if isinstance(action, parser.NXActionConjunction):
+        return f"conjunction:0x{action.id:08x}:{action.clause + 1}/{action.n_clauses}"
+    if isinstance(action, parser.NXActionBundle):
+        return f"bundle:{'/'.join(map(str, action.slaves))}"
     if isinstance(action, parser.OFPActionPushVlan):
         return "push_vlan"
     if isinstance(action, parser.OFPActionPopVlan):

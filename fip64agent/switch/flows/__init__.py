@@ -12,15 +12,16 @@ from fip64agent.switch.flows.default import default
 from fip64agent.switch.flows.deliver import deliver
 from fip64agent.switch.flows.flow import Flow
 from fip64agent.switch.flows.guard import guard
+from fip64agent.switch.flows.isolation import isolate, isolation
 from fip64agent.switch.flows.neighbor import neighbor, neighbor_one
 from fip64agent.switch.flows.redirect import redirect, redirect_one
 
 FEATURES = {
-    Host: (default, guard),
+    Host: (default, guard, isolation),
     Uplink: (redirect, neighbor, guard),
     Tenant: (guard,),
     Mapping64: (neighbor_one, redirect_one, deliver, back),
-    Gateway: (arp,),
+    Gateway: (arp, isolate),
 }
 
 

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 
 from fip64agent.plan.desired import Gateway
 from fip64agent.switch import pipeline
-from fip64agent.switch.flows.flow import ARP, IN_PORT, UNTAGGED, Flow, Move, Output, SetField
+from fip64agent.switch.flows.flow import ARP, IN_PORT, UNTAGGED, Flow, Move, Output, SetField, StripVlan
 
 
 def arp(gateway: Gateway) -> Iterator[Flow]:
     """Turn the VM's request for its gateway into the reply."""
+    if not gateway.answers:
+        return
     yield Flow(pipeline.CLASSIFIER, pipeline.SERVICE,
-               (("in_port", gateway.vm_ofport), UNTAGGED, ARP, ("arp_op", 1), ("arp_tpa", gateway.address)),
-               (Move("eth_src", "eth_dst", 48), SetField("eth_src", gateway.mac), SetField("arp_op", 2),
-                Move("arp_sha", "arp_tha", 48), Move("arp_spa", "arp_tpa", 32),
+               (("in_port", gateway.vm_ofport), UNTAGGED, ("eth_src", gateway.vm_mac), ARP, ("arp_op", 1),
+                ("arp_tpa", gateway.address)),
+               (StripVlan(), Move("eth_src", "eth_dst", 48), SetField("eth_src", gateway.mac),
+                SetField("arp_op", 2), Move("arp_sha", "arp_tha", 48), Move("arp_spa", "arp_tpa", 32),
                 SetField("arp_sha", gateway.mac), SetField("arp_spa", gateway.address), Output(IN_PORT)),
                pipeline.Kind.ARP, gateway.key)

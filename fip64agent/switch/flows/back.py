@@ -7,18 +7,28 @@ from collections.abc import Iterator
 
 from fip64agent.plan.desired import Mapping64
 from fip64agent.switch import pipeline
-from fip64agent.switch.flows.flow import IPV4, UNTAGGED, Action, Flow, Output, PushVlan, SetField
+from fip64agent.switch.flows.flow import (
+    IPV4,
+    UNTAGGED,
+    Action,
+    Flow,
+    Output,
+    PushVlan,
+    SetField,
+    StripVlan,
+)
 
 
 def back(mapping: Mapping64) -> Iterator[Flow]:
-    """From the VM's fixed IP to the tenant's pool: to the translator."""
+    """From the VM's MAC and fixed IP to the tenant's pool: to the translator."""
     if mapping.downlink_ofport is None:
         return
     tag: tuple[Action, ...] = ()
     if mapping.downlink_vlan is not None:
         tag = (PushVlan(mapping.downlink_vlan),)
     yield Flow(pipeline.CLASSIFIER, pipeline.SERVICE,
-               (("in_port", mapping.vm_ofport), UNTAGGED, IPV4, ("ipv4_src", mapping.fixed_ip),
-                ("ipv4_dst", mapping.pool)),
-               (SetField("eth_dst", mapping.downlink_mac), *tag, Output(mapping.downlink_ofport)),
+               (("in_port", mapping.vm_ofport), UNTAGGED, ("eth_src", mapping.vm_mac), IPV4,
+                ("ipv4_src", mapping.fixed_ip), ("ipv4_dst", mapping.pool)),
+               (StripVlan(), SetField("eth_dst", mapping.downlink_mac), *tag,
+                Output(mapping.downlink_ofport)),
                pipeline.Kind.BACK, mapping.key)

@@ -26,6 +26,8 @@ from fip64agent.switch.flows.flow import (
     Flow,
     Match,
     Output,
+    StripVlan,
+    to_uplink,
 )
 
 
@@ -65,16 +67,21 @@ def neighbor(uplink: Uplink) -> Iterator[Flow]:
         return Flow(pipeline.CLASSIFIER, priority, match, actions, pipeline.Kind.NEIGHBOR, uplink.key,
                     announcements)
 
-    for match, actions in _incoming(uplink, link, veth):
-        yield flow(pipeline.NEIGHBOR, (("in_port", uplink.ofport), UNTAGGED, IPV6, *match), actions)
-    yield flow(pipeline.SERVICE, (("in_port", link), IPV6, ICMPV6), (Output(uplink.ofport),),
-               tuple(Announcement(uplink.ofport, uplink.mac, address.ip) for address in uplink.addresses))
+    for ofport in uplink.ofports:
+        for match, actions in _incoming(uplink, link, veth):
+            yield flow(pipeline.NEIGHBOR, (("in_port", ofport), UNTAGGED, IPV6, *match),
+                       (StripVlan(), *actions))
+    yield flow(pipeline.SERVICE, (("in_port", link), IPV6, ICMPV6), (to_uplink(uplink),),
+               tuple(Announcement(uplink.active_ofport, uplink.mac, address.ip)
+                     for address in uplink.addresses))
 
 
 def neighbor_one(mapping: Mapping64) -> Iterator[Flow]:
     """Solicitations for an on-link floating IP, where only external networks are redirected."""
-    if mapping.nd_ofport is not None:
+    if mapping.nd_ofport is None:
+        return
+    for ofport in mapping.uplink_ofports:
         yield Flow(pipeline.CLASSIFIER, pipeline.NEIGHBOR,
-                   (("in_port", mapping.uplink_ofport), UNTAGGED, IPV6, *_type(SOLICITATION),
+                   (("in_port", ofport), UNTAGGED, IPV6, *_type(SOLICITATION),
                     ("ipv6_nd_target", mapping.floating_ip)),
-                   (Output(mapping.nd_ofport),), pipeline.Kind.NEIGHBOR, mapping.key)
+                   (StripVlan(), Output(mapping.nd_ofport)), pipeline.Kind.NEIGHBOR, mapping.key)

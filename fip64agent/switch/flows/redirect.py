@@ -10,7 +10,7 @@ from fip64agent.net.addresses import LINK_LOCAL
 from fip64agent.plan.desired import Mapping64, Uplink
 from fip64agent.plan.inputs import REDIRECT_ALL
 from fip64agent.switch import pipeline
-from fip64agent.switch.flows.flow import IPV6, UNTAGGED, Flow, Match, Output
+from fip64agent.switch.flows.flow import IPV6, UNTAGGED, Action, Flow, Match, Output, StripVlan, to_uplink
 
 
 def _external(uplink: Uplink) -> Iterator[Match]:
@@ -30,19 +30,21 @@ def redirect(uplink: Uplink) -> Iterator[Flow]:
     if uplink.veth_ofport is None:
         return
 
-    def flow(match: Match, to: int) -> Flow:
-        return Flow(pipeline.CLASSIFIER, pipeline.SERVICE, match, (Output(to),), pipeline.Kind.REDIRECT,
-                    uplink.key)
+    def flow(match: Match, *actions: Action) -> Flow:
+        return Flow(pipeline.CLASSIFIER, pipeline.SERVICE, match, actions, pipeline.Kind.REDIRECT, uplink.key)
 
-    incoming = (("in_port", uplink.ofport), UNTAGGED, IPV6)
-    for match in [()] if uplink.redirect == REDIRECT_ALL else _external(uplink):
-        yield flow(incoming + match, uplink.veth_ofport)
-    yield flow((("in_port", uplink.veth_ofport), IPV6), uplink.ofport)
+    for ofport in uplink.ofports:
+        incoming = (("in_port", ofport), UNTAGGED, IPV6)
+        for match in [()] if uplink.redirect == REDIRECT_ALL else _external(uplink):
+            yield flow(incoming + match, StripVlan(), Output(uplink.veth_ofport))
+    yield flow((("in_port", uplink.veth_ofport), IPV6), to_uplink(uplink))
 
 
 def redirect_one(mapping: Mapping64) -> Iterator[Flow]:
     """An on-link floating IP, where only external networks are redirected."""
-    if mapping.redirect_ofport is not None:
+    if mapping.redirect_ofport is None:
+        return
+    for ofport in mapping.uplink_ofports:
         yield Flow(pipeline.CLASSIFIER, pipeline.SERVICE,
-                   (("in_port", mapping.uplink_ofport), UNTAGGED, IPV6, ("ipv6_dst", mapping.floating_ip)),
-                   (Output(mapping.redirect_ofport),), pipeline.Kind.REDIRECT, mapping.key)
+                   (("in_port", ofport), UNTAGGED, IPV6, ("ipv6_dst", mapping.floating_ip)),
+                   (StripVlan(), Output(mapping.redirect_ofport)), pipeline.Kind.REDIRECT, mapping.key)

@@ -130,7 +130,7 @@ def test_a_changed_object_changes_its_flows_in_place(bench):
     room = bench.room()
     reconcile(room, *FLOW_OBJECTS)
     count = bench.count()
-    moved = dataclasses.replace(MAPPING, vm_mac="fa:16:3e:00:00:66")
+    moved = dataclasses.replace(MAPPING, gateway_mac="fa:16:3e:00:00:66")
     work, failed = reconcile(room, HOST, moved, GATEWAY)
     assert len(work.apply) == 1 and not failed
     assert bench.count() == count
@@ -149,11 +149,11 @@ def test_a_refused_flow_does_not_spoil_the_others(bench):
 
 def test_a_commit_that_fails_is_sent_again_without_the_culprit(bench):
     """A table that is full is noticed only at the commit, which undoes the whole bundle."""
-    bench.ovs.vsctl("--", "--id=@t", "create", "Flow_Table", "flow_limit=3", "overflow_policy=refuse",
+    bench.ovs.vsctl("--", "--id=@t", "create", "Flow_Table", "flow_limit=4", "overflow_policy=refuse",
                     "--", "set", "bridge", BRIDGE, "flow_tables:0=@t")  # the bridge's own NORMAL is one
     room = bench.room()
     items = wanted(room, MAPPING, GATEWAY)
-    assert len(items) == 3
+    assert len(items) == 4
     failed = room.apply([(None, item) for item in items])
     assert len(failed) == 1
     assert "TABLE_FULL" in next(iter(failed.values()))
@@ -169,7 +169,8 @@ def test_a_flow_deleted_by_hand_is_noticed(bench):
     bench.ovs.ofctl("del-flows", BRIDGE, "in_port=21,arp")
     until(lambda: bench.changes > changes)
     work, _ = reconcile(room, *FLOW_OBJECTS)
-    assert [item.key for _, item in work.apply if item.match] == [item.key for item in wanted(room, GATEWAY)]
+    arp = dataclasses.replace(GATEWAY, isolates=False)
+    assert [item.key for _, item in work.apply if item.match] == [item.key for item in wanted(room, arp)]
     changes = bench.changes
     hub.sleep(0.7)
     assert bench.changes == changes
@@ -450,8 +451,8 @@ def test_ports_survive_an_ovsdb_server_restart(wired):
 
 def test_deletion_of_flows_is_by_our_cookie_only(bench):
     room = bench.room()
-    (item,) = wanted(room, GATEWAY)
-    bench.ovs.ofctl("add-flow", BRIDGE, "cookie=0xabc,priority=40000,in_port=21,vlan_tci=0/0x1fff,"
-                    f"arp,arp_op=1,arp_tpa={GATEWAY.address},actions=drop")
+    (item,) = wanted(room, dataclasses.replace(GATEWAY, isolates=False))
+    bench.ovs.ofctl("add-flow", BRIDGE, "cookie=0xabc,priority=40000,in_port=21,vlan_tci=0/0x0fff,"
+                    f"dl_src={GATEWAY.vm_mac},arp,arp_op=1,arp_tpa={GATEWAY.address},actions=drop")
     assert bundle.change(room._connection, bundle.DELETE, [item]) == {}
     assert any("cookie=0xabc" in flow for flow in bench.flows())

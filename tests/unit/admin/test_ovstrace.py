@@ -55,6 +55,15 @@ def test_a_table_without_a_match():
     assert str(walk) == "no flow matches in table 5"
 
 
+def test_a_bundle():
+    """Of a bond: Open vSwitch does not say which member it took, unless none is up."""
+    text = " 0. ipv6,in_port=11, priority 40000\n    bundle(eth_src,0,active_backup,ofport,members:2,1)"
+    up = body(text).replace("Datapath actions: drop", "Datapath actions: 4")
+    assert ovstrace.read(up).outputs == (2, 1)
+    down = ovstrace.read(body(text))
+    assert down.outputs == () and down.complaints == ("no member of the bond is up",)
+
+
 def test_complaints_are_kept():
     walk = ovstrace.read(body(" 0. ip, priority 50\n    output:77\n     >> Nonexistent output port"))
     assert walk.complaints == ("Nonexistent output port",)

@@ -38,7 +38,7 @@ FIP = Mapping64(
     core_link="tenant-7", downlink_ofport=None, downlink_vlan=None, downlink_mac="", pool=TENANT.pool,
     vm_ofport=5,
     vm_mac="", gateway_mac="")
-GATEWAY = Gateway("vm", IPv4Address("10.0.0.1"), "fa:16:00:00:00:02", 5)
+GATEWAY = Gateway("vm", IPv4Address("10.0.0.1"), "fa:16:00:00:00:02", 5, "fa:16:00:00:00:03", True, True)
 
 
 def items(obj) -> list:

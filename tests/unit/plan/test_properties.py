@@ -102,15 +102,18 @@ def test_the_plan_is_consistent_in_itself(inputs):
     for fip_id, found in desired.mappings.items():
         tenant, uplink = desired.tenants[found.router_id], desired.uplinks[found.uplink_id]
         assert (found.fip_id, found.downlink_mac, found.pool) == (fip_id, tenant.mac, tenant.pool)
-        assert (found.uplink_ofport, found.uplink_mac) == (uplink.ofport, uplink.mac)
+        assert (found.uplink_ofport, found.uplink_mac) == (uplink.active_ofport, uplink.mac)
         prefixes = uplink.onlink if found.on_link else uplink.routed
         assert any(found.floating_ip in prefix for prefix in prefixes)
         maps[found.router_id].append((found.fixed_ip, found.floating_ip))
     for router_id, tenant in desired.tenants.items():
         assert tenant.maps and list(tenant.maps) == sorted(maps[router_id])
     ports = {found.port_id for found in desired.mappings.values()}
-    assert {gateway.port_id for gateway in desired.gateways.values()} == (
-        ports if inputs.settings.answer_arp else set())
+    assert {gateway.port_id for gateway in desired.gateways.values()} == ports
+    isolating = [gateway.port_id for gateway in desired.gateways.values() if gateway.isolates]
+    served = {uplink.network_id for uplink in desired.uplinks.values()}
+    assert len(isolating) == len(set(isolating)), "once per port"
+    assert not any(inputs.topology.ports[port_id].network_id in served for port_id in isolating)
     for mapping in (desired.uplinks, desired.tenants, desired.mappings, desired.gateways):
         assert all(key in (obj.key, obj.key[1]) for key, obj in mapping.items())
 

@@ -176,5 +176,5 @@ def test_10_000_floating_ips():
                  ("ports", dataclasses.replace(port, mac_address=mac(0x99)))):
         after = edited(before, previous, edit)
         print(f"replan, {edit[0]}: {best(replan, previous, before, after):.2f} ms")
-        assert len(replan(previous, before, after).changes(previous)) in (1, 3)
+        assert len(replan(previous, before, after).changes(previous)) in (1, 2, 3)
         assert replan(previous, before, after) == plan(after)

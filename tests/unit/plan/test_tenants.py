@@ -168,7 +168,8 @@ def test_the_objects_of_a_floating_ip_with_tayga():
     assert (found.uplink_id, found.on_link) == ("uplink", False)
     assert (found.uplink_ofport, found.uplink_mac) == (1, mac(1))
     assert desired.gateways == {("port", "vm-red", "10.0.0.1"): Gateway(
-        "vm-red", IPv4Address("10.0.0.1"), site.ports["red-if"].mac_address, found.vm_ofport)}
+        "vm-red", IPv4Address("10.0.0.1"), site.ports["red-if"].mac_address, found.vm_ofport, found.vm_mac,
+        answers=True, isolates=True)}
 
 
 def test_the_objects_of_a_floating_ip_with_vpp():
@@ -183,10 +184,11 @@ def test_the_objects_of_a_floating_ip_with_vpp():
         assert found.downlink_mac == desired.tenants[found.router_id].mac == desired.host.downlink_mac
 
 
-def test_gateways_only_when_arp_is_answered():
+def test_gateways_answer_only_when_arp_is_answered():
     site = red_site()
     site.settings = Settings(answer_arp=False)
-    assert plan(site.inputs).gateways == {}
+    gateway, = plan(site.inputs).gateways.values()
+    assert not gateway.answers and gateway.isolates
 
 
 def test_the_gateway_is_the_subnets_gateway_if_the_router_has_several_addresses():

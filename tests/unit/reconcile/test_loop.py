@@ -75,7 +75,7 @@ class Clock:
 
 
 def desired(**ports) -> Desired:
-    gateways = [Gateway(port, IPv4Address("10.0.0.1"), mac, 1) for port, mac in ports.items()]
+    gateways = [Gateway(port, IPv4Address("10.0.0.1"), mac, 1, "", True, True) for port, mac in ports.items()]
     return Desired(None, {}, {}, {}, {g.key: g for g in gateways}, {}, Allocations())
 
 

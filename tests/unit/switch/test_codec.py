@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from fip64agent.switch import bundle, codec, pipeline, text
 from fip64agent.switch.document import EXAMPLES, page
 from fip64agent.switch.flows import flows_of
-from fip64agent.switch.flows.flow import Move, Output, PopVlan, PushVlan, SetField
+from fip64agent.switch.flows.flow import (
+    Bundle,
+    Conjunction,
+    Move,
+    Output,
+    PopVlan,
+    PushVlan,
+    SetField,
+    StripVlan,
+)
 from fip64agent.switch.pipeline import Kind
 
 # isort: split
@@ -46,6 +55,12 @@ def os_ken_actions(actions):
         elif isinstance(action, PushVlan):
             yield parser.OFPActionPushVlan(0x8100)
             yield parser.OFPActionSetField(vlan_vid=0x1000 | action.vlan)
+        elif isinstance(action, StripVlan):
+            yield parser.NXActionRegLoad(15, "vlan_tci", 0)  # offset 0, 16 bits
+        elif isinstance(action, Conjunction):
+            yield parser.NXActionConjunction(action.clause - 1, action.clauses, action.number)
+        elif isinstance(action, Bundle):
+            yield parser.NXActionBundle(0, 0, 0, 2, len(action.members), 0, 0, action.members)
         else:
             assert isinstance(action, PopVlan)
             yield parser.OFPActionPopVlan()
@@ -154,9 +169,11 @@ def test_text_of_arbitrary_bytes_never_fails(data):
 def test_text_names_fields_and_prefixes():
     flow = next(flow for flow in FLOWS if flow.kind == Kind.BACK)
     item = codec.encode(flow)
-    assert text.match_text(item.match) == ("in_port=21,vlan_vid=0x0000,eth_type=0x0800,ipv4_src=10.0.0.5,"
+    assert text.match_text(item.match) == ("in_port=21,vlan_vid=0x0000/0x0fff,eth_type=0x0800,"
+                                           "eth_src=fa:16:3e:00:00:05,ipv4_src=10.0.0.5,"
                                            "ipv4_dst=100.64.0.0/16")
-    assert text.instructions_text(item.instructions) == "set_field:eth_dst=fa:16:3e:00:07:01,output:12"
+    assert text.instructions_text(item.instructions) == (
+        "load:0->vlan_tci,set_field:eth_dst=fa:16:3e:00:07:01,output:12")
     assert "back flow" in str(item) and "10.0.0.5" in str(item)
 
 

@@ -10,7 +10,18 @@ from fip64agent.net.addresses import link_local
 from fip64agent.switch import pipeline
 from fip64agent.switch.document import EXAMPLES, GATEWAY, HOST, MAPPING, TENANT, UPLINK
 from fip64agent.switch.flows import flows_of
-from fip64agent.switch.flows.flow import IN_PORT, NORMAL, Announcement, Output, PopVlan, PushVlan, SetField
+from fip64agent.switch.flows.flow import (
+    IN_PORT,
+    NORMAL,
+    Announcement,
+    Bundle,
+    Conjunction,
+    Output,
+    PopVlan,
+    PushVlan,
+    SetField,
+    StripVlan,
+)
 from fip64agent.switch.pipeline import Kind
 
 
@@ -20,8 +31,8 @@ def of_kind(obj, kind):
 
 def test_all_ipv6_of_the_uplink_goes_to_the_veth_and_back():
     incoming, outgoing = of_kind(UPLINK, Kind.REDIRECT)
-    assert dict(incoming.match) == {"in_port": 1, "vlan_vid": 0, "eth_type": 0x86DD}
-    assert incoming.actions == (Output(11),)
+    assert dict(incoming.match) == {"in_port": 1, "vlan_vid": (0, 0xFFF), "eth_type": 0x86DD}
+    assert incoming.actions == (StripVlan(), Output(11))
     assert dict(outgoing.match) == {"in_port": 11, "eth_type": 0x86DD}
     assert outgoing.actions == (Output(1),)
 
@@ -45,23 +56,24 @@ def test_external_networks_only():
         else:
             (advertised if "eth_dst" in match else to_all)[()] = flow.actions
     assert set(solicited) == {IPv6Address("2001:db8:100::1"), link_local(UPLINK.mac)}
-    assert set(solicited.values()) == {(Output(14),)}
-    assert advertised == {(): (Output(11), Output(14))}
-    assert to_all == {(): (Output(11), Output(14), Output(NORMAL))}  # others may want it too
-    assert queries == {(): (Output(14), Output(NORMAL))}
+    assert set(solicited.values()) == {(StripVlan(), Output(14))}
+    assert advertised == {(): (StripVlan(), Output(11), Output(14))}
+    assert to_all == {(): (StripVlan(), Output(11), Output(14), Output(NORMAL))}  # others may want it too
+    assert queries == {(): (StripVlan(), Output(14), Output(NORMAL))}
 
 
 def test_on_link_floating_ips_are_redirected_one_by_one():
     """Other machines of the uplink's network may be plugged into the bridge."""
     (flow,) = of_kind(dataclasses.replace(MAPPING, redirect_ofport=11), Kind.REDIRECT)
     assert dict(flow.match)["ipv6_dst"] == MAPPING.floating_ip
-    assert flow.actions == (Output(11),)
+    assert flow.actions == (StripVlan(), Output(11))
     assert of_kind(MAPPING, Kind.REDIRECT) == []
 
 
 def test_neighbor_discovery_goes_to_the_link_that_answers():
     types = {dict(flow.match).get("icmpv6_type"): flow.actions for flow in of_kind(UPLINK, Kind.NEIGHBOR)}
-    assert types == {135: (Output(14),), 136: (Output(11), Output(14)), 130: (Output(14),),
+    strip = StripVlan()
+    assert types == {135: (strip, Output(14)), 136: (strip, Output(11), Output(14)), 130: (strip, Output(14)),
                      None: (Output(1),)}  # None: what the kernel there answers
 
 
@@ -69,7 +81,7 @@ def test_solicitations_for_on_link_floating_ips_one_by_one():
     """Other machines of the uplink's network may be plugged into the bridge."""
     (flow,) = of_kind(dataclasses.replace(MAPPING, nd_ofport=14), Kind.NEIGHBOR)
     assert dict(flow.match)["ipv6_nd_target"] == MAPPING.floating_ip
-    assert flow.actions == (Output(14),)
+    assert flow.actions == (StripVlan(), Output(14))
     assert of_kind(MAPPING, Kind.NEIGHBOR) == []
 
 
@@ -101,7 +113,8 @@ def test_deliver_and_back_untagged():
     assert deliver.actions == (SetField("eth_src", MAPPING.gateway_mac), SetField("eth_dst", MAPPING.vm_mac),
                                Output(21))
     assert dict(back.match)["ipv4_dst"] == MAPPING.pool
-    assert back.actions == (SetField("eth_dst", MAPPING.downlink_mac), Output(12))
+    assert dict(back.match)["eth_src"] == MAPPING.vm_mac
+    assert back.actions == (StripVlan(), SetField("eth_dst", MAPPING.downlink_mac), Output(12))
 
 
 def test_deliver_and_back_tagged():
@@ -123,17 +136,65 @@ def test_guards_drop():
 
 
 def test_arp_answers_at_the_port_it_came_from():
-    (flow,) = flows_of(GATEWAY)
+    (flow,) = of_kind(GATEWAY, Kind.ARP)
     assert dict(flow.match)["arp_tpa"] == GATEWAY.address
+    assert dict(flow.match)["eth_src"] == GATEWAY.vm_mac
     assert flow.actions[-1] == Output(IN_PORT)
+    assert of_kind(dataclasses.replace(GATEWAY, answers=False), Kind.ARP) == []
+
+
+def test_what_a_vm_must_not_send_is_put_together_from_its_port_and_the_frame():
+    (port,) = of_kind(GATEWAY, Kind.ISOLATION)
+    assert (port.match, port.actions) == ((("in_port", 21),), (Conjunction(0xF1640001, 1, 2),))
+    assert of_kind(dataclasses.replace(GATEWAY, isolates=False), Kind.ISOLATION) == []
+    reserved, forged, *clauses = of_kind(HOST, Kind.ISOLATION)
+    assert (reserved.match, reserved.actions) == ((("vlan_vid", 0x1FFF),), ())
+    assert (forged.match, forged.actions) == ((("conj_id", 0xF1640001),), ())
+    assert {flow.actions for flow in clauses} == {(Conjunction(0xF1640001, 2, 2),)}
+    assert {flow.priority for flow in (port, reserved, forged, *clauses)} == {pipeline.ISOLATION}
+    own = {IPv6Network("2001:db8:f::/64"), IPv6Address("fe80::1"), link_local(UPLINK.mac)}
+    sources = {match["ipv6_src"] for flow in clauses for match in [dict(flow.match)]
+               if "ipv6_src" in match and "icmpv6_type" not in match}
+    assert sources == own
+    for kind in (135, 136):
+        assert {dict(flow.match)["ipv6_nd_target"] for flow in clauses
+                if dict(flow.match).get("icmpv6_type") == kind} == own
+
+
+def test_a_vm_may_ask_for_a_router_of_its_own_link_that_has_the_same_link_local_address():
+    asking = [dict(flow.match) for flow in of_kind(HOST, Kind.ISOLATION)
+              if dict(flow.match).get("icmpv6_type") == 135]
+    assert {match["ipv6_nd_target"]: match.get("ipv6_src") for match in asking} == {
+        IPv6Network("2001:db8:f::/64"): None, IPv6Address("fe80::1"): IPv6Address("::"),
+        link_local(UPLINK.mac): IPv6Address("::")}
+
+
+def test_all_members_of_a_bond_are_the_uplink_and_the_active_one_sends():
+    uplink = dataclasses.replace(UPLINK, members=(2, 1))
+    alone = {(flow.kind, flow.priority, flow.match): flow.actions for flow in flows_of(UPLINK)}
+    bond = {(flow.kind, flow.priority, flow.match): flow.actions for flow in flows_of(uplink)}
+    assert alone.keys() < bond.keys()
+    assert {dict(match)["in_port"] for _, _, match in bond.keys() - alone.keys()} == {2}
+    assert len([match for _, _, match in bond if dict(match)["in_port"] == 2]) == len(
+        [match for _, _, match in bond if dict(match)["in_port"] == 1])
+    ways_out = [key for key, actions in alone.items() if actions == (Output(1),)]
+    assert len(ways_out) == 2 and {bond[key] for key in ways_out} == {(Bundle((2, 1)),)}
+    assert [each.ofport for flow in flows_of(uplink) for each in flow.announcements] == [2]
+    mapping = dataclasses.replace(MAPPING, redirect_ofport=11, nd_ofport=14, uplink_ofport=2,
+                                  uplink_members=(1, 2))
+    for kind in (Kind.REDIRECT, Kind.NEIGHBOR):
+        assert [dict(flow.match)["in_port"] for flow in of_kind(mapping, kind)] == [1, 2]
 
 
 def test_table_zero_matches_narrowly():
-    """All of ours name a port, so that other systems' flows work beneath; the default alone does not."""
+    """All of ours name a port, so that other systems' flows work beneath; the default alone does not, and
+    what no VM may send: it has effect together with a port, but for the VLAN that is reserved."""
     for _, _, objects in EXAMPLES:
         for obj in objects:
             for flow in flows_of(obj):
-                if flow.table == pipeline.CLASSIFIER and flow.kind != Kind.DEFAULT:
+                if flow.kind == Kind.ISOLATION and obj is HOST:
+                    assert flow.actions or flow.match in ((("vlan_vid", 0x1FFF),), (("conj_id", 0xF1640001),))
+                elif flow.table == pipeline.CLASSIFIER and flow.kind != Kind.DEFAULT:
                     assert flow.match[0][0] == "in_port"
                 assert flow.owner == obj.key
 

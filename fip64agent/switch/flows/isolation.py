@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a VM must not send: as somebody else on an uplink, or in a VLAN that nobody has.
+
+What NORMAL, or another system's flow, would carry to an uplink's network as a floating IP, as an uplink or
+as its gateway is dropped where it comes in (RFC 2827; RFC 4861, section 11). One flow for each VM port and
+a few for each prefix, put together by Open vSwitch (conjunctive match): a frame is dropped when it comes
+from one of the ports and is one of those frames. Other IPv6, and IPv4, is not our business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv6Network, collapse_addresses
+
+from fip64agent.net.addresses import UNSPECIFIED, link_local
+from fip64agent.net.icmpv6 import ADVERTISEMENT, SOLICITATION
+from fip64agent.plan.desired import Gateway, Host, ObjectKey
+from fip64agent.switch import pipeline
+from fip64agent.switch.flows.flow import DROP, ICMPV6, IPV6, Action, Conjunction, Flow, Match, Value
+
+RESERVED_VLAN = 0x1FFF
+"""VLAN ID 4095, which IEEE 802.1Q reserves (table 9-2), as OpenFlow has it. Our own ports are in there."""
+NUMBER = 0xF1640001
+"""Of the conjunction; other systems number theirs from 1, or by random."""
+FROM_VM, FORGED = Conjunction(NUMBER, 1, 2), Conjunction(NUMBER, 2, 2)
+TAGS = (0x8100, 0x88A8)
+"""EtherTypes of 802.1Q and 802.1ad tags. As what a tag is followed by: more tags than Open vSwitch
+looks behind (other_config:vlan-limit), so nobody knows what the frame is."""
+
+
+def _flow(match: Match, actions: tuple[Action, ...], owner: ObjectKey) -> Flow:
+    return Flow(pipeline.CLASSIFIER, pipeline.ISOLATION, match, actions, pipeline.Kind.ISOLATION, owner)
+
+
+def isolation(host: Host) -> Iterator[Flow]:
+    """Drop the reserved VLAN, and what VM ports send in the name of uplinks, gateways, floating IPs."""
+    yield _flow((("vlan_vid", RESERVED_VLAN),), DROP, host.key)
+    yield _flow((("conj_id", NUMBER),), DROP, host.key)
+    for match in _forged(host):
+        yield _flow(match, (FORGED,), host.key)
+
+
+def _forged(host: Host) -> Iterator[Match]:
+    for ethertype in TAGS:
+        yield (("eth_type", ethertype),)
+    for mac in host.guarded_macs:
+        yield (("eth_src", mac),)
+    own = [IPv6Network(link_local(mac)) for mac in host.guarded_macs]
+    for prefix in collapse_addresses([*host.guarded, *own]):
+        value: Value = prefix if prefix.prefixlen < prefix.max_prefixlen else prefix.network_address
+        yield IPV6, ("ipv6_src", value)
+        # Another link may have a router with the same link-local address, for which a VM there may well ask:
+        # it must not check whether the address is free (RFC 4862, section 5.4), which comes from ::.
+        asking = (("ipv6_src", UNSPECIFIED),) if prefix.is_link_local else ()
+        for kind, match in ((SOLICITATION, asking), (ADVERTISEMENT, ())):
+            yield IPV6, *match, ICMPV6, ("icmpv6_type", kind), ("icmpv6_code", 0), ("ipv6_nd_target", value)
+
+
+def isolate(gateway: Gateway) -> Iterator[Flow]:
+    """The VM port's part: the frames that are dropped are those from here."""
+    if gateway.isolates:
+        yield _flow((("in_port", gateway.vm_ofport),), (FROM_VM,), gateway.key)
