@@ -197,7 +197,7 @@ class Lab:
         """Return the name, in the host, of the wire's end that `name` is plugged in with."""
         return self._host_prefix + name
 
-    def _wire_to_host(self, name: str, node: Node, device: str, mac: str, mtu: int) -> str:
+    def wire_to_host(self, name: str, node: Node, device: str, mac: str, mtu: int) -> str:
         """Lay a cable between the host and a node; returns the host's end, not plugged in yet."""
         end = self.host_interface(name)
         where = f"netns {self.host} " if self.host else ""
@@ -252,7 +252,7 @@ class Lab:
     def wire_uplink(self, name: str, port: dict[str, Any], prefix: str, mtu: int = 1500) -> None:
         """Wire the upstream router, as <prefix>1, to the host for a router port of the topology."""
         network = ip_network(prefix)
-        end = self._wire_to_host(name, self.upstream, name, self.topology.mac(), mtu)
+        end = self.wire_to_host(name, self.upstream, name, self.topology.mac(), mtu)
         self.upstream.ip(f"addr add {network[1]}/{network.prefixlen} dev {name} nodad")
         self.uplinks[name] = {"interface": end, "port_id": port["id"], "address": str(network[2]),
                               "upstream": str(network[1]), "mac": port["mac_address"]}
@@ -313,7 +313,7 @@ class Lab:
         node = self._add_node(name, ipv6=False)
         node.address4, node.port_id, node.mac = fixed["ip_address"], port["id"], port["mac_address"]
         node.tag = tag
-        node.interface = self._wire_to_host(name, node, "eth0", node.mac, mtu)
+        node.interface = self.wire_to_host(name, node, "eth0", node.mac, mtu)
         length = ip_network(subnet["cidr"]).prefixlen
         node.ip(f"addr add {node.address4}/{length} dev eth0",
                 f"route add default via {subnet['gateway_ip']}")
@@ -322,7 +322,7 @@ class Lab:
     def add_bridge_host(self, name: str, *addresses: str) -> Node:
         """Add a machine that is plugged into the bridge and is none of ours: no port of the topology."""
         node = self._add_node(name, ipv6=True)
-        node.interface = self._wire_to_host(name, node, "eth0", self.topology.mac(), 1500)
+        node.interface = self.wire_to_host(name, node, "eth0", self.topology.mac(), 1500)
         node.ip(*(f"addr add {address} dev eth0 nodad" if ":" in address else f"addr add {address} dev eth0"
                   for address in addresses))
         self.ovs.vsctl("add-port", self.bridge, node.interface)

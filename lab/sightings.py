@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the frames of `lab.attempts` come out, and what of that must not be."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterable
+from ipaddress import IPv6Address
+
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, IPv6
+from scapy.layers.l2 import Ether
+
+from lab import netns as namespaces
+from lab import vpp
+from lab.attempts import Attempt, Scene, within
+from lab.host import Lab
+from lab.shell import run
+
+MARK = re.compile(rb"fip64 attempt (\d{6})\.")
+SETTLE = 0.7
+"""Seconds until the last frame has come out wherever it does."""
+_ETH_ALL, _OUTGOING = 0x0003, 4
+_SO_RCVBUFFORCE = 33
+
+
+@dataclasses.dataclass(frozen=True)
+class Sighting:
+    """A frame of an attempt at one of the places that are watched."""
+
+    place: str
+    number: int
+    frame: bytes
+
+
+class Watch:
+    """Sees marked frames at the client, on the uplink's wire, at VMs, and what OVS outputs to ports of ours.
+
+    Use it as a context manager; `seen` is complete afterwards. Tags that the kernel takes off are not there.
+    """
+
+    def __init__(self, lab: Lab, scene: Scene) -> None:
+        self.seen: list[Sighting] = []
+        places = [("client", lab.client.netns, "eth0", False),
+                  ("uplink", lab.upstream.netns, "uplink", False)]
+        places += [(tenant.vm.name, tenant.vm.netns, "eth0", False) for tenant in scene.others]
+        places += [(f"ours: {name}", lab.host, name, True) for name in own_ports(lab)]
+        self._places = places
+        self._sockets: dict[socket.socket, tuple[str, bool]] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="attempts")
+
+    def __enter__(self) -> Watch:
+        for place, netns, device, outgoing in self._places:
+            sock = namespaces.call_in(netns, _ear, device)
+            self._sockets[sock] = place, outgoing
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc) -> None:
+        time.sleep(SETTLE)
+        self._stop.set()
+        self._thread.join()
+        for sock in self._sockets:
+            sock.close()
+
+    def _listen(self) -> None:
+        while True:
+            ready = select.select(list(self._sockets), [], [], 0.1)[0]
+            if not ready and self._stop.is_set():
+                return
+            for sock in ready:
+                place, outgoing = self._sockets[sock]
+                while True:
+                    try:
+                        frame, address = sock.recvfrom(2048)
+                    except BlockingIOError:
+                        break
+                    found = MARK.search(frame)
+                    if found and (address[2] == _OUTGOING) == outgoing:
+                        self.seen.append(Sighting(place, int(found[1]), frame))
+
+
+def _ear(device: str) -> socket.socket:
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_ALL))
+    sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 64 << 20)
+    sock.bind((device, _ETH_ALL))
+    sock.setblocking(False)
+    return sock
+
+
+def own_ports(lab: Lab) -> list[str]:
+    """Names of the agent's ports on the lab's bridge."""
+    listed = json.loads(lab.ovs.vsctl("-f", "json", "--columns=name,external_ids", "list", "Port").stdout)
+    return sorted(name for name, (_, ids) in listed["data"] if any(key == "fip64-owner" for key, _ in ids))
+
+
+def neighbours(lab: Lab) -> dict[str, str]:
+    """What the translator and the Neighbor Discovery link know: where and which address -> MAC."""
+    prefix = lab.agent.config["tayga"]["netns_prefix"]
+    found = {}
+    for name in namespaces.names():
+        if name.startswith(prefix):
+            for entry in json.loads(run("ip", "-j", "neigh", netns=name).stdout or "[]"):
+                if "lladdr" in entry:
+                    found[f"{name} {entry['dev']} {entry['dst']}"] = entry["lladdr"]
+    if lab.translator == "vpp":
+        command = str(lab.agent.config["DEFAULT"]["run_path"]) + "/vpp/cli.sock"
+        for line in run(str(vpp.find().vppctl), "-s", command, "show", "ip", "neighbors").stdout.splitlines():
+            if match := re.search(r"(\S+)\s+[A-Z]*\s+((?:[0-9a-f]{2}:){5}[0-9a-f]{2})\s+(\S+)", line):
+                found[f"vpp {match[3]} {match[1]}"] = match[2]
+    return found
+
+
+# -- judging ---------------------------------------------------------------------------------------
+
+
+def faults(scene: Scene, attempts: list[Attempt], seen: Iterable[Sighting]) -> list[str]:
+    """Return what must not have happened, a sentence for each; empty when all is well."""
+    result = set()
+    arrived = set()
+    for sighting in seen:
+        attempt = attempts[sighting.number]
+        if _quotes(sighting.frame):
+            continue  # somebody who got it answers with an error, in his own name
+        if sighting.place == "client":
+            source = str(IPv6(sighting.frame[14:]).src)
+            if attempt.legitimate and source == scene.attacker.fip:
+                arrived.add(sighting.number)
+            else:
+                result.add(f"arrived at the client as {source}: {attempt.name}")
+        elif attempt.legitimate or (_is_for_upstream(scene, attempt.frame)
+                                    and not _same(attempt.frame, sighting.frame)):
+            continue  # what the upstream router has forwarded, or somebody's answer to that
+        elif sighting.place.startswith("ours"):
+            result.add(f"went into the port of {sighting.place}: {attempt.name}")
+        elif sighting.place == "uplink":
+            if _same(attempt.frame, sighting.frame) and (claim := _claims(scene, sighting.frame)):
+                result.add(f"left by the uplink {claim}: {attempt.name}")
+        elif not _same(attempt.frame, sighting.frame):
+            result.add(f"arrived at {sighting.place} otherwise than by the bridge: {attempt.name}")
+    result |= {f"did not arrive at the client, so nothing is proved: {attempt.name}"
+               for number, attempt in enumerate(attempts) if attempt.legitimate and number not in arrived}
+    return sorted(result)
+
+
+def _is_for_upstream(scene: Scene, frame: bytes) -> bool:
+    """Whether the VM asked the uplink's router to forward a packet, as any host may that can reach it."""
+    return frame[:6] == bytes.fromhex(scene.upstream_mac.replace(":", "")) and UDP in Ether(frame)
+
+
+def _quotes(frame: bytes) -> bool:
+    """Whether it is an ICMP error, which quotes what it is about."""
+    packet = Ether(frame)
+    if IP in packet:
+        return packet[IP].proto == 1 and bytes(packet[IP].payload)[:1] in (b"\x03", b"\x05", b"\x0b", b"\x0c")
+    return IPv6 in packet and packet[IPv6].nh == 58 and bytes(packet[IPv6].payload)[:1] < b"\x80"
+
+
+def _same(sent: bytes, received: bytes) -> bool:
+    """Whether a frame is what was sent, but for tags."""
+    return sent[:12] == received[:12] and received.endswith(sent[-40:])
+
+
+def _claims(scene: Scene, frame: bytes) -> str:
+    """Say in whose name a frame speaks, if it is not the sender's. Tags are looked behind, however many."""
+    source = ":".join(f"{octet:02x}" for octet in frame[6:12])
+    if source == scene.uplink_mac:
+        return f"from the uplink's MAC {source}"
+    position = 12
+    while (kind := struct.unpack_from("!H", frame, position)[0]) in (0x8100, 0x88A8):
+        position += 4
+    if kind != 0x86DD:
+        return ""
+    packet = IPv6(frame[position + 2:])
+    if within(packet.src, scene.guarded):
+        return f"as {packet.src}"
+    for layer in (ICMPv6ND_NA, ICMPv6ND_NS):
+        if layer not in packet or not within(packet[layer].tgt, scene.guarded):
+            continue
+        # To ask for a router's link-local address is what any VM does whose own router has the same.
+        if layer is ICMPv6ND_NS and IPv6Address(packet[layer].tgt).is_link_local and packet.src != "::":
+            continue
+        return f"for {packet[layer].tgt}"
+    return ""
