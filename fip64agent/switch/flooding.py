@@ -41,7 +41,7 @@ class _Conversation:
     """
 
     def __init__(self, path: str, timeout: float) -> None:
-        self._path = path
+        self._path, self._timeout = path, timeout
         try:
             self._sock = hub.connect_unix(path)
         except OSError as error:
@@ -90,6 +90,8 @@ class _Conversation:
         return taken
 
     def _lost(self, error: OSError | None) -> NotReady:
+        if isinstance(error, TimeoutError):
+            return NotReady(f"Open vSwitch did not answer within {self._timeout:g} s on {self._path}")
         return NotReady(f"the connection to {self._path} was lost: {error or 'closed by Open vSwitch'}")
 
     def ports(self) -> dict[str, tuple[int, bytes, int]]:
