@@ -8,6 +8,8 @@ from the switch and set again after a restart of ovs-vswitchd.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import struct
 from collections.abc import Collection, Iterator, Mapping
@@ -18,6 +20,8 @@ from fip64agent.exceptions import Fip64Error, NotReady
 # isort: split
 from os_ken.ofproto import ofproto_v1_0 as ofp
 from os_ken.ofproto import ofproto_v1_3
+
+LOG = logging.getLogger(__name__)
 
 HEADER = struct.Struct("!BBHI")
 _STATISTICS = struct.Struct("!HH")
@@ -63,6 +67,9 @@ class _Conversation:
         try:
             self._sock.sendall(HEADER.pack(ofp.OFP_VERSION, kind, HEADER.size + len(body), self._xid) + body)
         except OSError as error:
+            with contextlib.suppress(NotReady):  # it may have said why before it closed
+                for _message in self.messages():
+                    pass
             raise self._lost(error) from error
         return self._xid
 
@@ -109,21 +116,47 @@ class _Conversation:
         return result
 
 
-def flooded(path: str, timeout: float) -> set[str]:
-    """Return the names of the bridge's ports that a FLOOD action outputs to.
+class Floods:
+    """Which ports of `bridge`, whose management socket is at `path`, take part in flooding.
 
-    Raises: NotReady, Unsupported.
+    `timeout`: seconds for each answer. A bridge that does not speak OpenFlow 1.0 cannot be asked: one warning
+    says so, and how to let it.
     """
+
+    def __init__(self, path: str, bridge: str, timeout: float) -> None:
+        self._path, self._bridge, self._timeout = path, bridge, timeout
+        self._warned = False
+
+    def flooded(self) -> set[str]:
+        """Return the names of the ports that a FLOOD action outputs to. Raises: NotReady."""
+        try:
+            return _flooded(self._path, self._timeout)
+        except Unsupported as error:
+            self._warn(error)
+            return set()
+
+    def keep_out(self, names: Collection[str]) -> Mapping[str, str]:
+        """Take these ports out of flooding; return the reason for each name that failed. Raises: NotReady."""
+        try:
+            return _keep_out(self._path, self._timeout, names) if names else {}
+        except Unsupported as error:
+            self._warn(error)
+            return {}
+
+    def _warn(self, error: Unsupported) -> None:
+        if not self._warned:
+            self._warned = True
+            LOG.warning("%s: another system's FLOOD action would reach our ports; to let them be kept out: "
+                        "ovs-vsctl add bridge %s protocols OpenFlow10", error, self._bridge)
+
+
+def _flooded(path: str, timeout: float) -> set[str]:
     with _Conversation(path, timeout) as conversation:
         return {name for name, (_number, _address, config) in conversation.ports().items()
                 if not config & ofp.OFPPC_NO_FLOOD}
 
 
-def keep_out(path: str, timeout: float, names: Collection[str]) -> Mapping[str, str]:
-    """Take these ports out of flooding; return the reason for each name that failed.
-
-    Raises: NotReady, Unsupported.
-    """
+def _keep_out(path: str, timeout: float, names: Collection[str]) -> Mapping[str, str]:
     failed = {}
     with _Conversation(path, timeout) as conversation:
         ports = conversation.ports()

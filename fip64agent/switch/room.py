@@ -14,10 +14,11 @@ from fip64agent import hub
 from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import Desired, Host, ObjectKey, PlanObject, Tenant, Uplink
 from fip64agent.plan.inputs import Interface
-from fip64agent.switch import appctl, bundle, codec, flooding, monitor, pipeline, text
+from fip64agent.switch import appctl, bundle, codec, monitor, pipeline, text
 from fip64agent.switch.announce import Announcer
 from fip64agent.switch.app import Connection, Reply
 from fip64agent.switch.codec import FlowItem
+from fip64agent.switch.flooding import Floods
 from fip64agent.switch.flows import flows_of
 from fip64agent.switch.flows.default import default
 from fip64agent.switch.flows.flow import Announcement
@@ -87,6 +88,7 @@ class SwitchRoom:
         self._connection = Connection(f"{run_path}/{bridge}.mgmt", timeout, self._on_connected, self._unasked,
                                       self._ovsdb.why_down)
         self._announcer = Announcer(self._connection)
+        self._floods = Floods(self._connection.path, bridge, timeout)
         self._busy = hub.Semaphore()
         self._watch_thread = None
         self._disturbed = hub.Event()
@@ -99,7 +101,6 @@ class SwitchRoom:
         self._taken: set[Hashable] = set()
         """Keys of flows that we could not add because others have flows there."""
         self._satisfied: dict[Hashable, FlowItem] = {}
-        self._warned_of_floods = False
 
     @classmethod
     def from_conf(cls, conf, on_change: Callable[[], None] = lambda: None,
@@ -153,7 +154,7 @@ class SwitchRoom:
 
     def actual(self) -> dict[Hashable, SwitchItem]:
         with self._busy:
-            flooded = self._flooded()
+            flooded = self._floods.flooded()
             result: dict[Hashable, SwitchItem] = {
                 pipeline.port_key(port.name): PortItem(port.name, port.mark, port.error, port.isolated,
                                                        port.name in flooded)
@@ -210,28 +211,8 @@ class SwitchRoom:
             return {}
         failed = self._ovsdb.edit(add=[(item.name, item.mark) for item in ports])
         self._note([item.name for item in ports])
-        failed |= self._keep_out_of_floods([item.name for item in ports if item.name not in failed])
+        failed |= self._floods.keep_out([item.name for item in ports if item.name not in failed])
         return {pipeline.port_key(name): reason for name, reason in failed.items()}
-
-    def _flooded(self) -> set[str]:
-        try:
-            return flooding.flooded(self._connection.path, self._connection.timeout)
-        except flooding.Unsupported as error:
-            self._warn_of_floods(error)
-            return set()
-
-    def _keep_out_of_floods(self, names: Sequence[str]) -> Mapping[str, str]:
-        try:
-            return flooding.keep_out(self._connection.path, self._connection.timeout, names) if names else {}
-        except flooding.Unsupported as error:
-            self._warn_of_floods(error)
-            return {}
-
-    def _warn_of_floods(self, error: flooding.Unsupported) -> None:
-        if not self._warned_of_floods:
-            self._warned_of_floods = True
-            LOG.warning("%s: another system's FLOOD action would reach our ports; to let them be kept out: "
-                        "ovs-vsctl add bridge %s protocols OpenFlow10", error, self._bridge)
 
     def _note(self, names: Sequence[str]) -> None:
         """Remember what our own change made of these ports: no news when OVSDB reports it."""

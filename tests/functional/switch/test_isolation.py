@@ -87,7 +87,7 @@ def test_the_bridge_sends_nothing_to_a_port_of_ours(bench, port, frame, action):
     bench.ovs.vsctl("clear", "port", "ovs-x", "vlan_mode", "--", "clear", "port", "ovs-x", "cvlans",
                     "--", "clear", "port", "ovs-x", "tag")
     bench.ovs.ofctl("del-flows", BRIDGE)
-    assert not ports_of(made)["ovs-x"].isolated
+    until(lambda: not ports_of(made)["ovs-x"].isolated)
 
 
 def test_what_comes_from_a_port_of_ours_teaches_the_bridge_nothing_that_leads_there(bench):
