@@ -66,4 +66,6 @@ def test_rights_are_cut_to_what_is_needed(service):
     assert {"CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN"} <= set(rights) and len(rights) <= 7
     assert service["NoNewPrivileges"] == "yes"
     assert service["ProtectSystem"] == "strict"
+    assert service["RestrictNamespaces"].split() == ["net", "mnt"]
+    assert service["SystemCallFilter"].split() == ["@system-service", "@mount"]
     assert service["DeviceAllow"] == "/dev/net/tun rw"
