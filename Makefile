@@ -11,7 +11,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo demo-clean test unit bench doc lint clean need-root system system-tests
+.PHONY: help demo demo-clean test test-host unit bench doc lint clean need-root system system-tests system-host
 
 help: ## This list
 	@printf 'fip64agent: floating IPv6 addresses for VMs that have only IPv4\n\n'
@@ -27,6 +27,10 @@ demo-clean: need-root $(VENV)/.test ## Remove a demo that was kept, and labs of 
 # As root nothing may be skipped for want of a component: all was just installed.
 test: $(if $(ROOT),system-tests) $(VENV)/.test ## Unit, functional and end-to-end tests (root); ARGS="-k name" for pytest
 	@$(if $(ROOT),FIP64_NO_SKIP=1) $(BIN)/python -m pytest tests/unit tests/functional tests/e2e $(ARGS)
+
+# What cannot be had (no Debian, no archive, no root) is a skip with the reason.
+test-host: system-host $(VENV)/.test ## Tests on a whole machine: Debian in qemu, systemd, kernel datapath (root)
+	@$(BIN)/python -m pytest tests/host -s -q $(ARGS)
 
 unit: $(VENV)/.test ## Unit tests only: no root, seconds
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
@@ -53,6 +57,9 @@ system:
 
 system-tests:
 	@lab/prepare.sh tests
+
+system-host:
+	@lab/prepare.sh host || echo '  prepare  tests/host will be skipped'
 
 # One stamp for each set of extras; made again when the dependencies change.
 $(VENV)/.%: pyproject.toml lab/prepare.sh

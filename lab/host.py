@@ -102,7 +102,7 @@ class Lab:
             namespaces.add(self.host)
         self.topology = TopologyFile(self.directory / "topology.yaml", seed=self.prefix)
         self.topology.write()
-        self.agent = Daemon(self.directory, self.host, self._agent_config())
+        self.agent = self._make_agent()
         self.agent.write_config()
         self.ovs.start()
         mode = [f"fail_mode={self._fail_mode}"] if self._fail_mode else []
@@ -130,6 +130,9 @@ class Lab:
         self.private = not (self._wanted_ovs == "system" or (
             self._wanted_ovs == "auto" and system.running and not sweep.links("ovs-dl")))
         return PrivateOvs(self.directory / "ovs") if self.private else system
+
+    def _make_agent(self) -> Daemon:
+        return Daemon(self.directory, self.host, self._agent_config())
 
     def _agent_config(self) -> dict[str, dict[str, Any]]:
         config: dict[str, dict[str, Any]] = {

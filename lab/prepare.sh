@@ -5,6 +5,7 @@
 #   lab/prepare.sh system          Debian packages (as root): Open vSwitch, tayga, iproute2, Python
 #   lab/prepare.sh tests           the same, and what only tests call: ping, ethtool, ps, sysctl,
 #                                  a C compiler and cmake
+#   lab/prepare.sh host            what tests/host boots a machine with: qemu, debootstrap, mke2fs
 #   lab/prepare.sh venv EXTRAS     .venv with this package and its EXTRAS ("test", "test,doc", ...)
 #
 # PYTHON=/path/to/python3.12 chooses the interpreter; else the newest that works, 3.11 at least.
@@ -96,9 +97,23 @@ tests() {
     system "$missing"
 }
 
+host() {
+    missing=""
+    have qemu-system-x86_64 || missing="$missing qemu-system-x86"
+    have debootstrap || missing="$missing debootstrap"
+    have mke2fs || missing="$missing e2fsprogs"
+    have setpriv || missing="$missing util-linux"
+    # shellcheck disable=SC2086
+    [ -z "$missing" ] || install_packages $missing
+    for program in qemu-system-x86_64 debootstrap mke2fs setpriv; do
+        have "$program" || fail "$program is still missing after the installation"
+    done
+}
+
 case "${1:-}" in
     system) system "" ;;
     tests) tests ;;
+    host) host ;;
     venv) venv "${2:-test}" ;;
-    *) fail "usage: lab/prepare.sh system | tests | venv EXTRAS" ;;
+    *) fail "usage: lab/prepare.sh system | tests | host | venv EXTRAS" ;;
 esac

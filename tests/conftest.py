@@ -87,7 +87,7 @@ def require_vpp() -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "translator" in metafunc.fixturenames:
         only = metafunc.definition.get_closest_marker("only")
-        everywhere = {"e2e", "admin"} & set(metafunc.definition.path.parts)
+        everywhere = {"e2e", "admin", "host"} & set(metafunc.definition.path.parts)
         names = only.args if only else TRANSLATORS if everywhere else TRANSLATORS[:1]
         metafunc.parametrize("translator", names, scope="session", indirect=True)
 

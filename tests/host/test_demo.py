@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``make demo`` on the kernel's datapath, as somebody types it who has just cloned the repository."""
+
+import pytest
+
+from tests.host.guest import CHECKOUT, UNIT
+
+
+@pytest.fixture
+def away(installed, lab):
+    """The installed agent is stopped and cleaned up: two at once would want the same links."""
+    installed.run("systemctl", "stop", UNIT)
+    installed.run("/opt/fip64agent/bin/fip64-cleanup")
+    yield
+    installed.run("systemctl", "start", UNIT)
+    lab.wait_answers(*installed.ROUTED)
+
+
+def test_make_demo_on_the_kernel_datapath(installed, away, step):
+    """``make demo``, with the machine's own Open vSwitch and its kernel datapath."""
+    with step("make demo OVS=system") as now:
+        done = installed.run("env", *installed.environment, "make", "demo", "OVS=system", cwd=CHECKOUT,
+                             check=False, timeout=1800)
+        now.result = "what it printed:"
+        now.notes = [line for line in done.stdout.splitlines() if line.strip()]
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "kernel datapath" in done.stdout
+    assert ("VPP with the plugin" in done.stdout) == (installed.translator == "vpp")
+    with step("what is left of it") as now:
+        left = installed.run("bash", "-c", "ip netns list; ovs-vsctl list-br; ip -br link").stdout
+        now.result = "nothing"
+        assert "fip64-demo" not in left
