@@ -100,7 +100,7 @@ def test_another_system_s_flow_that_takes_the_answer_is_found(quiet):
 def test_an_unbound_vm_is_pending_and_nothing_is_wrong(quiet):
     quiet.unbind("vm-b")
     try:
-        wait_for(lambda: "its port is not bound on this host" in quiet.ctl("status").stdout, 10, "it is told")
+        wait_for(lambda: "is not bound on this host" in quiet.ctl("status").stdout, 10, "it is told")
         assert quiet.agent.get(f"/trace?fip={FIP_B}")["stops_at"] == "fip"
     finally:
         quiet.bind("vm-b")
