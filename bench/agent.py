@@ -61,6 +61,9 @@ class CountingRoom:
 
     def healthy(self) -> None: ...
 
+    def warnings(self) -> list:
+        return []
+
     def clients(self, _router_id: str) -> list:
         return []
 

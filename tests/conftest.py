@@ -5,7 +5,9 @@ Without root, or without a component, tests that need it are skipped with the re
 (set by ``make test`` as root, which has just installed everything) makes such a skip a failure; but not
 for VPP, which no package registry has.
 
-End-to-end tests, and those of fip64ctl with the daemon, run once for each translator.
+End-to-end tests, and those of fip64ctl with the daemon, run once for each translator. With
+FIP64_LAB_OVS=system their labs are on a bridge br-lab of the machine's own Open vSwitch, so on its kernel
+datapath: tests/host does so, in a machine that is there for nothing else.
 
 Hypothesis tries the same examples in every run. To look for others: FIP64_HYPOTHESIS=random.
 """
@@ -107,6 +109,8 @@ def _labs(request: pytest.FixtureRequest, translator: str) -> Iterator[Callable[
 
     def make(**options: Any) -> Lab:
         options.setdefault("translator", translator)
+        if os.environ.get("FIP64_LAB_OVS") == "system":
+            options = {"ovs": "system", "bridge": "br-lab"} | options
         if options.get("agent") and options["translator"] == "tayga":
             require_programs("tayga")
         lab = Lab(**options)

@@ -110,8 +110,9 @@ def _agent_problems(agent, states: States,
                        sufferers=fault.sufferers)
     if "translator" not in states.blocked and (trouble := agent.rooms["translator"].healthy()):
         yield _problem(ERROR, "translator", f"translator: {trouble}", trouble)
-    for remark in agent.rooms["translator"].warnings():
-        yield _problem(WARNING, "translator", f"translator: {remark}", remark)
+    for name, room in agent.rooms.items():
+        for remark in room.warnings():
+            yield _problem(WARNING, name, f"{name}: {remark}", remark)
     if not agent.loop.alive:
         yield _problem(ERROR, "loop", "the reconcile loop shows no sign of life: restart the agent, "
                        "traffic is not touched by that", "no sign of life")

@@ -27,7 +27,7 @@ _ADDRESSES, _ROUTES, _NEIGHBOURS, _RULES, _NETCONF = {20, 21}, {24, 25}, {28, 29
 _IFF_UP, _IFF_PROMISC = 0x1, 0x100
 _NAME, _MTU, _OIF, _NETCONF_INDEX, _ADDRESS_ORIGIN = 3, 4, 4, 1, 11
 _KERNEL_LINK_LOCAL = b"\x03"
-_OUR_NAMES = re.compile(rb"(ovs|vpp)-([0-9a-f]{8}|dl(-\d+)?)")
+_OUR_NAMES = re.compile(rb"(ovs|vpp)-((nd-)?[0-9a-f]{8}|dl(-\d+)?)")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

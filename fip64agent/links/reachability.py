@@ -23,6 +23,9 @@ _ALL = 8.0
 one unicast and three multicast solicitations take four."""
 _FIRST_LOOK, _LATER_LOOK = 0.1, 0.5
 """Seconds from a question to the first look for its answer, and at most between two."""
+_STOOD_STILL = 5.0
+"""Seconds between two looks after which nothing is known of the time in between: the answer may have come,
+and the kernel forgotten it, while the agent, or the whole machine, stood still."""
 
 
 class Ask(enum.Enum):
@@ -47,6 +50,7 @@ class Judge:
         self._silent_from: float | None = None
         """When the first question was asked that has no answer yet."""
         self._due = 0.0
+        self._looked_at = 0.0
         self.alive: bool | None = None
         """None: it has not answered yet, and had no time to."""
         self.since = 0.0
@@ -54,6 +58,7 @@ class Judge:
 
     def look(self, state: int, now: float) -> Ask | None:
         """Take the state that the kernel has for the gateway; return how to ask it now, None: not at all."""
+        looked_before, self._looked_at = self._looked_at, now
         if state & _BY_HAND:  # somebody has set it: nothing to ask, and nothing to find out
             self._answered(now)
             return None
@@ -64,6 +69,8 @@ class Judge:
         if state & NUD_REACHABLE:
             self._answered(now)
             return None
+        if now - looked_before > _STOOD_STILL and not state & NUD_FAILED:
+            self._asked_at = self._silent_from = now
         waited = now - self._asked_at
         if now - self._silent_from >= _ALL or (self._asked is Ask.MULTICAST and state & NUD_FAILED):
             self._is_silent()

@@ -55,6 +55,9 @@ class LinksRoom:
                     "or load the module ipv6")
         return None
 
+    def warnings(self) -> list[str]:
+        return []
+
     def expand(self, obj: PlanObject) -> Iterable[LinkItem]:
         return layout.expand(self._prefix, obj)
 

@@ -270,12 +270,16 @@ class Draft:
     def _build_gateways(self, verdicts: Mapping[str, Verdict]) -> None:
         """One for each VM port with a mapping and gateway address; the lowest floating IP's if several."""
         answers, served = self._inputs.settings.answer_arp, self._index.uplinks.serving
-        ports = self._inputs.topology.ports
+        ports, guarded = self._inputs.topology.ports, self._index.uplinks.guarded()[0]
         touched: dict[str, dict[ObjectKey, Gateway | None]] = defaultdict(dict)
         for claim in self._claims_around(verdicts):
             touched[claim.port_id][gateway_key(claim)] = None
         for port_id, wanted in touched.items():
-            isolates = port_id in ports and ports[port_id].network_id not in served
+            network_id = ports[port_id].network_id if port_id in ports else None
+            # A network whose own IPv6 is of an uplink's prefixes too could not use it.
+            own = self._index.routers.prefixes.get(network_id, ())
+            isolates = (network_id is not None and network_id not in served
+                        and not any(prefix.overlaps(other) for prefix in own for other in guarded))
             for fip_id in self._by_port.get(port_id) or ():
                 found = self._mappings.get(fip_id)
                 if found is not None:

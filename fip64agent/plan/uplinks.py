@@ -33,12 +33,15 @@ class Uplinks:
     """An uplink can be in the plan and have a problem too: it works, but somebody should act."""
 
     def guarded(self) -> tuple[tuple[IPv6Network, ...], tuple[str, ...]]:
-        """Return the addresses, as prefixes, and the MACs that belong to uplinks, gateways, floating IPs."""
+        """Return the addresses, as prefixes, and the MACs that belong to uplinks, gateways, floating IPs.
+
+        A prefix that is everything belongs to nobody: it would take all IPv6 from the VMs.
+        """
         prefixes: set[IPv6Network] = set()
         for uplink in self.uplinks.values():
             prefixes.update(uplink.onlink, uplink.routed,
                             (IPv6Network(nexthop) for _, nexthop in uplink.routes))
-        return (tuple(collapse_addresses(prefixes)),
+        return (tuple(prefix for prefix in collapse_addresses(prefixes) if prefix.prefixlen),
                 tuple(sorted({uplink.mac for uplink in self.uplinks.values()})))
 
 

@@ -41,6 +41,10 @@ class Room(Protocol):
         """Return None when the room can work, else the reason why it cannot now."""
         ...
 
+    def warnings(self) -> list[str]:
+        """Return what somebody should look at although all works, in sentences."""
+        ...
+
     def expand(self, obj: PlanObject) -> Iterable[Item]:
         """Return the items this room installs for `obj`. Pure."""
         ...

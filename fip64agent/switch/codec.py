@@ -129,9 +129,10 @@ _common_tlv = functools.lru_cache(4096)(_tlv)
 
 
 def encode_match(match: Match) -> bytes:
-    """Return the normalised match."""
+    """Return the normalised match. A prefix of length 0 is none: so Open vSwitch reports it, too."""
     return _ordered([_tlv(name, value) if isinstance(value, IPv4Address | IPv6Address)
-                     else _common_tlv(name, value) for name, value in match])
+                     else _common_tlv(name, value) for name, value in match
+                     if not (isinstance(value, IPv4Network | IPv6Network) and value.prefixlen == 0)])
 
 
 def _ordered(tlvs: list[bytes]) -> bytes:

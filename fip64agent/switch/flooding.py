@@ -125,15 +125,18 @@ class Floods:
 
     def __init__(self, path: str, bridge: str, timeout: float) -> None:
         self._path, self._bridge, self._timeout = path, bridge, timeout
-        self._warned = False
+        self.problem = ""
+        """Why no port can be kept out of flooding, and what to do; "": it can."""
 
     def flooded(self) -> set[str]:
         """Return the names of the ports that a FLOOD action outputs to. Raises: NotReady."""
         try:
-            return _flooded(self._path, self._timeout)
+            found = _flooded(self._path, self._timeout)
         except Unsupported as error:
             self._warn(error)
             return set()
+        self.problem = ""
+        return found
 
     def keep_out(self, names: Collection[str]) -> Mapping[str, str]:
         """Take these ports out of flooding; return the reason for each name that failed. Raises: NotReady."""
@@ -144,10 +147,11 @@ class Floods:
             return {}
 
     def _warn(self, error: Unsupported) -> None:
-        if not self._warned:
-            self._warned = True
-            LOG.warning("%s: another system's FLOOD action would reach our ports; to let them be kept out: "
-                        "ovs-vsctl add bridge %s protocols OpenFlow10", error, self._bridge)
+        problem = (f"{error}: another system's FLOOD action would reach our ports; to let them be kept out: "
+                   f"ovs-vsctl add bridge {self._bridge} protocols OpenFlow10")
+        if problem != self.problem:
+            self.problem = problem
+            LOG.warning("%s", problem)
 
 
 def _flooded(path: str, timeout: float) -> set[str]:

@@ -60,6 +60,8 @@ class OwnPort:
     """Why OVS could not open its device."""
     isolated: bool = True
     """NORMAL sends nothing to it (ovsdb_ports.ISOLATION)."""
+    ofport: int | None = None
+    """OpenFlow port; when it changes OVS has made the port anew, and forgotten that it takes no floods."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -159,16 +161,16 @@ class _Rows:
             if uuid not in self._ports:
                 continue
             name, mark, members, active, isolated = self._ports[uuid]
-            error = None
+            error = ofport = None
             for member in members:
                 if (interface := self._interfaces.get(member)) is not None:
                     if len(members) > 1:
                         interface = dataclasses.replace(
                             interface, bond=name, active=active is not None and self._macs[member] == active)
                     interfaces[interface.name] = interface
-                    error = error or interface.error
+                    error, ofport = error or interface.error, interface.ofport
             if mark is not None:
-                own[name] = OwnPort(name, mark, error, isolated)
+                own[name] = OwnPort(name, mark, error, isolated, ofport)
         return Snapshot(interfaces, own, self._protocols)
 
 

@@ -21,7 +21,7 @@ from fip64agent.switch.codec import FlowItem
 from fip64agent.switch.flooding import Floods
 from fip64agent.switch.flows import flows_of
 from fip64agent.switch.flows.default import default
-from fip64agent.switch.flows.flow import Announcement
+from fip64agent.switch.flows.deliver import deliver
 from fip64agent.switch.ovsdb import OvsdbClient, OwnPort
 
 LOG = logging.getLogger(__name__)
@@ -100,6 +100,8 @@ class SwitchRoom:
         self._foreign_seen = float("-inf")
         self._taken: set[Hashable] = set()
         """Keys of flows that we could not add because others have flows there."""
+        self._unreported = ""
+        """Why changes of flows by others are not reported; "": they are."""
         self._satisfied: dict[Hashable, FlowItem] = {}
 
     @classmethod
@@ -302,13 +304,13 @@ class SwitchRoom:
             if (was is None or not (was.members and uplink.members)
                     or was.active_ofport == uplink.active_ofport):
                 continue
-            found = tuple(Announcement(mapping.uplink_ofport, mapping.uplink_mac, mapping.floating_ip)
-                          for mapping in after.mappings.values()
-                          if mapping.on_link and mapping.uplink_id == port_id)
+            # By the keys of the flows that let them in: what goes with these is not announced any more.
+            found = [flow for mapping in after.mappings.values() if mapping.uplink_id == port_id
+                     for flow in deliver(mapping) if flow.announcements]
             LOG.info("uplink %s leaves by another member of its bond, OpenFlow port %d: %d on-link floating "
                      "IPs are announced there", port_id, uplink.active_ofport, len(found))
-            if found:
-                self._announcer.announce(uplink.key, found)
+            for flow in found:
+                self._announcer.announce(codec.encode(flow).key, flow.announcements)
 
     # -- what happens behind our back ---------------------------------------------------------------------
 
@@ -324,9 +326,12 @@ class SwitchRoom:
         except NotReady:
             self._connection.disconnect()  # without reports it is of no use
             return
+        self._unreported = ""
         if reply.errors:
-            LOG.warning("Open vSwitch does not report changes of flows (%s; it does since 2.16): what "
-                        "others change is found by the audit only", next(iter(reply.errors.values())))
+            reason = next(iter(reply.errors.values()))
+            self._unreported = (f"Open vSwitch does not report changes of flows ({reason}; it does since "
+                                "2.16): what others change is found by the audit only")
+            LOG.warning("%s", self._unreported)
         self._on_change()
 
     def _on_own_ports(self, own: Mapping[str, OwnPort]) -> None:
@@ -367,6 +372,10 @@ class SwitchRoom:
             hub.sleep(self._probe_interval)  # others may go on: to read all flows takes time
 
     # -- for the operator -----------------------------------------------------------------------------------
+
+    def warnings(self) -> list[str]:
+        """Return what this Open vSwitch, as it was asked, cannot do: all works, with what that means."""
+        return [remark for remark in (self._unreported, self._floods.problem) if remark]
 
     def dump(self, owners: Iterable[ObjectKey] = ()) -> list[dict[str, Any]]:
         """Return our flows in words, with counters. Raises: NotReady.

@@ -42,6 +42,10 @@ class ScriptedRoom:
         self.installed: dict[str, Thing] = {}
         self.down: str | None = None
         self.refuses: dict[str, str] = {}
+        self.remarks: list[str] = []
+
+    def warnings(self) -> list[str]:
+        return self.remarks
 
     def ready(self) -> str | None:
         return self.down
@@ -102,7 +106,6 @@ class ScriptedTranslator(ScriptedRoom):
         self.kind = "tayga"
         self.bindings: dict[str, list[ClientBinding]] = {}
         self.trouble: str | None = None
-        self.remarks: list[str] = []
         self.program = About(launch="managed")
         self.counted: Traffic | None = None
         self.seen: list[Sighting] = []
@@ -128,9 +131,6 @@ class ScriptedTranslator(ScriptedRoom):
 
     def healthy(self) -> str | None:
         return self.trouble
-
-    def warnings(self) -> list[str]:
-        return self.remarks
 
     def explain(self, journey) -> Explanation:
         return Explanation(there=(installed(self, journey), bound(self, journey)))

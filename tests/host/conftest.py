@@ -113,6 +113,16 @@ def lab(installed: Guest, step: Callable) -> Iterator[Remote]:
         installed.lab.wait_settled()
 
 
+@pytest.fixture
+def away(installed: Guest, lab: Remote) -> Iterator[None]:
+    """The installed agent is stopped and cleaned up: two at once would want the same links."""
+    installed.run("systemctl", "stop", UNIT)
+    installed.run("/opt/fip64agent/bin/fip64-cleanup")
+    yield
+    installed.run("systemctl", "start", UNIT)
+    lab.wait_answers(*installed.ROUTED)
+
+
 # What a failed test should tell
 
 LIVE: list[Guest] = []

@@ -1,19 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``make demo`` on the kernel's datapath, as somebody types it who has just cloned the repository."""
 
-import pytest
-
-from tests.host.guest import CHECKOUT, UNIT
-
-
-@pytest.fixture
-def away(installed, lab):
-    """The installed agent is stopped and cleaned up: two at once would want the same links."""
-    installed.run("systemctl", "stop", UNIT)
-    installed.run("/opt/fip64agent/bin/fip64-cleanup")
-    yield
-    installed.run("systemctl", "start", UNIT)
-    lab.wait_answers(*installed.ROUTED)
+from tests.host.guest import CHECKOUT
 
 
 def test_make_demo_on_the_kernel_datapath(installed, away, step):

@@ -186,6 +186,15 @@ def test_no_short_message_breaks_the_news(kind, body):
     assert all(event.port == 42 for event in events.parse(data, foreign_ground=False))
 
 
+@pytest.mark.parametrize("obj", [UPLINK, vpp(UPLINK), TENANT, dataclasses.replace(
+    HOST, translator="vpp", downlink="ovs-dl", downlink_peer="vpp-dl", downlink_mac="02:f6:40:ff:ff:ff")],
+    ids=["uplink", "uplink with vpp", "tenant", "downlink"])
+def test_the_news_of_all_our_links_in_the_agents_namespace_is_heard(obj):
+    names = [name.encode() for item in items(obj) if isinstance(item, Veth) and not item.netns
+             for name in (item.name, *([] if item.peer_netns else [item.peer]))]
+    assert names and all(events._OUR_NAMES.fullmatch(name) for name in names)
+
+
 def test_a_kernel_without_ipv6_is_told(monkeypatch, tmp_path):
     room = LinksRoom("fip64-")
     assert room.ready() is None

@@ -139,3 +139,11 @@ def test_dead_only_after_seconds_of_silence_and_asked_again_for_ever(looks):
         if before is not False and judge.alive is False:
             assert judge.since == asked_since_answer
             assert answered is None or answered <= judge.since < now
+
+
+def test_an_agent_that_stood_still_blames_nobody(judge):
+    """The answer came, and the kernel has forgotten since when it is old."""
+    alive_at(judge, 100)
+    assert judge.look(NUD_STALE, 106) is Ask.UNICAST
+    judge.look(NUD_STALE, 180)
+    assert judge.alive

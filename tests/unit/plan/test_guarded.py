@@ -54,3 +54,15 @@ def test_a_vm_on_a_network_that_an_uplink_serves_may_use_its_addresses():
     assert len(isolating(plan(site.inputs))) == 2
     site.change("ports", "vm-red", network_id="ext")
     assert [key[1] for key in isolating(plan(site.inputs))] == ["vm-blue"]
+
+
+def test_a_network_with_ipv6_of_an_uplinks_prefix_may_use_it():
+    site = two_tenant_site()
+    site.add(subnet("red-v6", "red-net", "2001:db8:f:0:1::/80"))
+    assert [key[1] for key in isolating(plan(site.inputs))] == ["vm-blue"]
+
+
+def test_everything_is_nobodys():
+    """It would take all IPv6 from the VMs."""
+    site = two_tenant_site().change("subnets", "ext-v6", cidr=IPv6Network("::/0"))
+    assert all(prefix.prefixlen for prefix in plan(site.inputs).host.guarded)

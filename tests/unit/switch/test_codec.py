@@ -206,3 +206,9 @@ def test_the_page_is_not_stale(request):
     stored = request.config.rootpath / "doc" / "source" / "reference" / "pipeline.rst"
     assert stored.read_text() == page(), (
         "run: python -m fip64agent.switch.document > doc/source/reference/pipeline.rst")
+
+
+def test_a_prefix_of_length_0_matches_everything_and_is_no_field():
+    """Open vSwitch leaves it out when it reports the flow."""
+    family = ("eth_type", 0x86DD)
+    assert codec.encode_match((family, ("ipv6_dst", IPv6Network("::/0")))) == codec.encode_match((family,))

@@ -156,9 +156,10 @@ def test_what_a_vm_must_not_send_is_put_together_from_its_port_and_the_frame():
     sources = {match["ipv6_src"] for flow in clauses for match in [dict(flow.match)]
                if "ipv6_src" in match and "icmpv6_type" not in match}
     assert sources == own
+    no_target = IPv6Address("::")  # an option stands twice, and Open vSwitch reads none
     for kind in (135, 136):
         assert {dict(flow.match)["ipv6_nd_target"] for flow in clauses
-                if dict(flow.match).get("icmpv6_type") == kind} == own
+                if dict(flow.match).get("icmpv6_type") == kind} == own | {no_target}
 
 
 def test_a_vm_may_ask_for_a_router_of_its_own_link_that_has_the_same_link_local_address():
@@ -166,7 +167,7 @@ def test_a_vm_may_ask_for_a_router_of_its_own_link_that_has_the_same_link_local_
               if dict(flow.match).get("icmpv6_type") == 135]
     assert {match["ipv6_nd_target"]: match.get("ipv6_src") for match in asking} == {
         IPv6Network("2001:db8:f::/64"): None, IPv6Address("fe80::1"): IPv6Address("::"),
-        link_local(UPLINK.mac): IPv6Address("::")}
+        link_local(UPLINK.mac): IPv6Address("::"), IPv6Address("::"): None}
 
 
 def test_all_members_of_a_bond_are_the_uplink_and_the_active_one_sends():
