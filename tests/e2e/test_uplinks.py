@@ -126,6 +126,28 @@ def test_on_link_floating_ip_is_answered_for(lab):
 
 
 @pytest.mark.parametrize("redirect", ["all", "external-networks"])
+def test_machine_on_the_uplinks_bridge_is_not_served(make_lab, redirect):
+    """The limit that doc/source/operator/guide.rst states: "Other machines on the uplink's bridge".
+
+    A machine that is plugged into the bridge itself reaches neither an on-link floating IP nor the uplink's
+    address; the upstream router, which comes in by the uplink's interface, reaches both.
+    """
+    lab = make_lab(agent=True, config={"ovs": {"redirect": redirect}})
+    lab.wait_reachable(FIP_A, FIP_B, seconds=10)
+    floating, uplink = "2001:db8:100::a1", lab.uplinks["uplink"]["address"]
+    lab.add_tenant("d", "10.4.0.0/24", external="uplink-net")
+    lab.add_vm("vm-d", "d", "10.4.0.9")
+    lab.topology.add_fip(floating, "vm-d")
+    assert lab.upstream.reaches(floating, 5)
+    peer = lab.add_bridge_host("peer", "192.0.2.77/24", "2001:db8:100::77/64")
+    lab.upstream.ip("addr add 192.0.2.1/24 dev uplink")
+    assert peer.reaches("192.0.2.1", 5), "it is plugged into the uplink's network"
+    assert not peer.reaches(floating, 1)
+    assert not peer.reaches(uplink, 1)
+    assert lab.upstream.reaches(floating, 5) and lab.upstream.reaches(uplink, 5)
+
+
+@pytest.mark.parametrize("redirect", ["all", "external-networks"])
 def test_dual_stack_external_network(make_lab, redirect):
     """IPv4 of a dual-stack uplink network passes as NORMAL; so does other IPv6 unless all is redirected."""
     lab = make_lab(agent=True, config={"ovs": {"redirect": redirect}})
