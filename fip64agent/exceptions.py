@@ -21,7 +21,7 @@ class PermissionDenied(Fip64Error):
 
 
 class EnvironmentMissing(Fip64Error):
-    """Something the agent stands on is missing: OVS, the bridge, a binary."""
+    """Something that is needed is missing: OVS or the bridge (fip64-cleanup), VPP or its plugin (agent)."""
 
     exit_status = 4
 
@@ -34,8 +34,6 @@ class AlreadyRunning(Fip64Error):
 
 class TopologyError(Fip64Error):
     """A topology was refused. `problems` has all of its faults, not only the first."""
-
-    exit_status = 6
 
     def __init__(self, problems):
         self.problems = tuple(problems)

@@ -53,7 +53,6 @@ class Walk:
     """The table where no flow matched."""
     complaints: tuple[str, ...]
     """What Open vSwitch remarks: an output port that does not exist, an unknown input port."""
-    datapath_actions: str
     flow: str
     """The packet's fields as it came in."""
     final_flow: str
@@ -98,4 +97,4 @@ def read(text: str) -> Walk:
         outputs += bundled
     flow, final = lines.get("Flow", ""), lines.get("Final flow", "unchanged")
     return Walk(tuple(rules), tuple(outputs), normal, unmatched, tuple(complaints),
-                lines.get("Datapath actions", ""), flow, flow if final == "unchanged" else final)
+                flow, flow if final == "unchanged" else final)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,10 +15,8 @@ import eventlet.tpool
 from fip64agent import hub
 from fip64agent.reconcile import diff
 from lab import netns as namespaces
-from lab.shell import run
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_LATE = re.compile(r" state [A-Z]+|NO-CARRIER,|,LOWER_UP|,M-DOWN| linkdown")
 
 
 def unique_prefix() -> str:
@@ -64,19 +61,6 @@ def converge(room, *objects) -> tuple[dict, int]:
     failed = room.apply(work.apply) if work.apply else {}
     failed |= room.prune(work.prune) if work.prune else {}
     return failed, len(work.apply) + len(work.prune)
-
-
-def whole_dump(*names: str | None) -> str:
-    """Return all that `ip` knows of namespaces (None: the one we are in), without counters and ages.
-
-    Without operational state and carrier too: the kernel lets them follow up to a second later.
-    """
-    commands = (("-d", "link"), ("addr",), ("-4", "route", "show", "table", "all"),
-                ("-6", "route", "show", "table", "all"), ("-4", "rule"), ("-6", "rule"),
-                ("neigh", "show", "nud", "permanent"))
-    return _LATE.sub("", "\n".join(
-        f"{name} {' '.join(command)}\n{run('ip', *command, netns=name).stdout}"
-        for name in names for command in commands))
 
 
 def until(condition: Callable[[], object], seconds: float = 15, what: str = "") -> float:

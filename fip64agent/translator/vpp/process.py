@@ -156,11 +156,6 @@ def last_words(options: StartupOptions) -> str:
     return words if len(words) <= _WORDS else "… " + words[-_WORDS:]
 
 
-def plugin_words(options: StartupOptions) -> str:
-    """Return what the log of the VPP that was started last says about our plugin, as one line; or ""."""
-    return "; ".join(" ".join(line.split()) for line in _own_lines(options) if startup.PLUGIN in line)
-
-
 def _own_lines(options: StartupOptions) -> list[str]:
     try:
         with open(options.log_file, "rb") as log:
