@@ -14,7 +14,8 @@ OPTS = [
                     "restart with another one removes what the one before has installed."),
     cfg.StrOpt("nat64_pool", mutable=True, default="100.64.0.0/16",
                help="IPv4 range, per tenant, that stands in for IPv6 clients: one address per client. "
-                    "A router's nat64_pool overrides it. It must not overlap the tenant's subnets."),
+                    "A router's nat64_pool overrides it. It must not overlap the tenant's IPv4 subnets (its "
+                    "floating IPs do not work then), nor its routes and host routes (told in status)."),
     cfg.StrOpt("nat64_pool_slice", mutable=True, default="1/1", regex=r"^[0-9]{1,5}/[0-9]{1,5}$",
                help="The part of each NAT64 pool that this host gives to clients: 2/3 is the second of "
                     "three. Hosts that translate for the same tenants get different parts, and the same "

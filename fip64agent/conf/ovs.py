@@ -10,7 +10,8 @@ OPTS = [
     cfg.StrOpt("run_path", default="/var/run/openvswitch",
                help="Run directory of ovs-vswitchd: has the bridge's OpenFlow management socket."),
     cfg.StrOpt("bridge", default="br-int",
-               help="The bridge that uplinks and VMs are plugged into. It must exist."),
+               help="The bridge that uplinks and VMs are plugged into. The agent does not make it, and waits "
+                    "until it is there."),
     cfg.StrOpt("redirect", mutable=True, default="all",
                choices=[("all", "All IPv6 that comes in by an uplink goes to the translator."),
                         ("external-networks",

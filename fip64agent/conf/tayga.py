@@ -7,5 +7,6 @@ GROUP = cfg.OptGroup("tayga", title="The tayga translator")
 OPTS = [
     cfg.StrOpt("binary", default="tayga", help="The program: a path, or a name to be found in PATH."),
     cfg.StrOpt("netns_prefix", default="fip64-", regex=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=32,
-               help="Prefix of the network namespaces: <prefix>core, and <prefix><router id> per tenant."),
+               help="Prefix of the network namespaces: <prefix>nd with any translator; with tayga also "
+                    "<prefix>core, and <prefix><router id> per tenant."),
 ]

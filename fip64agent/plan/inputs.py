@@ -41,7 +41,7 @@ class Settings:
     answer_arp: bool = True
     nat64_pool: IPv4Network = DEFAULT_POOL
     netns_prefix: str = "fip64-"
-    """Network namespaces of the tayga translator are ``<prefix>core`` and ``<prefix><router id>``."""
+    """Network namespaces: ``<prefix>nd``; with tayga also ``<prefix>core`` and ``<prefix><router id>``."""
     vlan_range: tuple[int, int] = (1, 4094)
     """First and last 802.1Q VLAN ID that tenants may get on this host."""
     pool_slice: tuple[int, int] = (1, 1)

@@ -54,7 +54,7 @@ def test_host_with_tayga_is_a_router():
                            Rule(CORE, 6, 100, 100), Route(CORE, 101, ip_network("::/0"), kind="blackhole")]
 
 
-def test_host_with_vpp_is_one_veth():
+def test_host_with_vpp_is_one_veth_and_the_neighbor_discovery_namespace():
     host = Host("vpp", "", "ovs-dl", "vpp-dl", "02:f6:40:ff:ff:ff", nd_netns=ND)
     assert items(host) == [Namespace(ND, layout.ROUTER),
                            Veth("", "ovs-dl", "", "vpp-dl", "fip64agent fip64- host", 9216,

@@ -353,11 +353,12 @@ def test_names_of_uplinks_with_the_same_first_characters():
     assert len({uplink.veth for uplink in uplinks.values()}) == 3
 
 
-def test_vpp_needs_no_namespaces():
+def test_vpp_needs_the_neighbor_discovery_namespace_and_no_core():
     site = edge_site()
     site.settings = Settings(translator="vpp")
     desired = plan(site.inputs)
     assert (desired.host.core_netns, desired.uplinks["uplink"].core_netns) == ("", "")
+    assert desired.host.nd_netns == desired.uplinks["uplink"].nd_netns == "fip64-nd"
     assert (desired.host.downlink, desired.host.downlink_peer) == ("ovs-dl", "vpp-dl")
 
 
