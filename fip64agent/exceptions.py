@@ -21,7 +21,7 @@ class PermissionDenied(Fip64Error):
 
 
 class EnvironmentMissing(Fip64Error):
-    """Something that is needed is missing: OVS or the bridge (fip64-cleanup), VPP or its plugin (agent)."""
+    """Something that is needed is missing: OVS or the bridge (fip64-cleanup), a VPP that works (agent)."""
 
     exit_status = 4
 

@@ -2,8 +2,8 @@
 """From an object of the plan to the links, addresses and routes it needs. Pure.
 
 With tayga, Linux stands in for what VPP does itself: the core namespace is the router between the
-uplinks and the tenants, and each tenant's namespace is its VRF. With VPP only
-the veths and the Neighbor Discovery links' namespace remain.
+uplinks and the tenants, and each tenant's namespace is its VRF. With VPP only the veths
+and the Neighbor Discovery links' namespace remain.
 """
 
 from __future__ import annotations
