@@ -73,7 +73,8 @@ class Agent:
                                 self.choice.name)
         self.loop = Loop(list(self.rooms.values()), on_pass=self._on_pass)
         self.loop.configure(conf)
-        self.gateways = Gateways(self._uplinks, conf.reconcile.gateway_interval)
+        self.gateways = Gateways(self._uplinks, conf.reconcile.gateway_interval,
+                                 lambda: not self.loop.settled)
         self._source = source_from(conf, self._on_topology, self._on_topology_error)
         self._admin = AdminServer(self, conf.admin.socket)
         self.metrics = MetricsServer(self, conf.metrics.host, conf.metrics.port)

