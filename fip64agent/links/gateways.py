@@ -23,6 +23,8 @@ LOG = logging.getLogger(__name__)
 
 _PAUSE = 0.1
 """Seconds between two looks at least."""
+_AT_ONCE = 4
+"""Questions of one look. VPP gets the answers too, and hung when a hundred interfaces had one at a time."""
 _WHILE_BUSY = 1.0
 """Seconds until it is seen whether there is time to ask."""
 _AFTER_ERROR = 5.0
@@ -124,6 +126,8 @@ class Gateways:
             questions = []
             now = time.monotonic()
             for key in keys:
+                if len(questions) >= _AT_ONCE:  # the others' turn comes with the next look
+                    break
                 _, link, address = key
                 judge = self._judges[key]
                 if link not in links:
