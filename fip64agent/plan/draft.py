@@ -270,7 +270,8 @@ class Draft:
     def _build_gateways(self, verdicts: Mapping[str, Verdict]) -> None:
         """One for each VM port with a mapping and gateway address; the lowest floating IP's if several."""
         answers, served = self._inputs.settings.answer_arp, self._index.uplinks.serving
-        ports, guarded = self._inputs.topology.ports, self._index.uplinks.guarded()[0]
+        ports, host = self._inputs.topology.ports, self._base.host
+        guarded = host.guarded if host is not None else ()
         touched: dict[str, dict[ObjectKey, Gateway | None]] = defaultdict(dict)
         for claim in self._claims_around(verdicts):
             touched[claim.port_id][gateway_key(claim)] = None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 
@@ -27,6 +28,13 @@ def until(condition: Callable[[], object], seconds: float = 15, what: str = "") 
         assert time.monotonic() - begun < seconds, f"not within {seconds} s: {what or condition}"
         hub.sleep(0.02)
     return time.monotonic() - begun
+
+
+def trace(bench, port, packet):
+    """Return the datapath actions, with names of ports."""
+    output = bench.ovs.appctl("ofproto/trace", "--names", BRIDGE, f"in_port={port}",
+                              bytes(packet).hex()).stdout
+    return re.search(r"^Datapath actions: (.*)$", output, re.M)[1]
 
 
 class Bench:

@@ -3,7 +3,6 @@
 
 import contextlib
 import dataclasses
-import re
 
 import pytest
 from scapy.layers.inet import ICMP, IP, UDP
@@ -23,7 +22,7 @@ from fip64agent.net.addresses import link_local
 from fip64agent.switch import ovsdb_ports, room
 from fip64agent.switch.codec import FlowItem
 from fip64agent.switch.document import GATEWAY, HOST, MAPPING, TENANT, UPLINK
-from tests.functional.switch.conftest import BRIDGE, until
+from tests.functional.switch.conftest import BRIDGE, trace, until
 
 VM = "02:00:00:00:00:01"
 OWN = Ether(src=MAPPING.vm_mac, dst="33:33:00:00:00:01")
@@ -36,13 +35,6 @@ def install(bench, *objects):
     items = [item for obj in objects for item in made.expand(obj) if isinstance(item, FlowItem)]
     assert made.apply([(None, item) for item in items]) == {}
     return made
-
-
-def trace(bench, port, packet):
-    """Return the datapath actions, with names of ports."""
-    output = bench.ovs.appctl("ofproto/trace", "--names", BRIDGE, f"in_port={port}",
-                              bytes(packet).hex()).stdout
-    return re.search(r"^Datapath actions: (.*)$", output, re.M)[1]
 
 
 def own_port(name):

@@ -2,7 +2,6 @@
 """Every feature through a real ovs-vswitchd: flows in, packets traced, datapath actions out."""
 
 import dataclasses
-import re
 
 import pytest
 from scapy.layers.inet import ICMP, IP, UDP
@@ -23,7 +22,7 @@ from scapy.layers.l2 import ARP, Dot1Q, Ether
 from fip64agent.net.addresses import link_local
 from fip64agent.switch.codec import FlowItem
 from fip64agent.switch.document import EXAMPLES, GATEWAY, HOST, MAPPING, TENANT, UPLINK
-from tests.functional.switch.conftest import BRIDGE, until
+from tests.functional.switch.conftest import BRIDGE, trace, until
 
 CLIENT = "02:00:00:00:00:c1"
 SHARED = dataclasses.replace(MAPPING, fip_id="shared", downlink_ofport=13, downlink_vlan=7)
@@ -34,13 +33,6 @@ def install(bench, *objects):
     items = [item for obj in objects for item in room.expand(obj) if isinstance(item, FlowItem)]
     assert room.apply([(None, item) for item in items]) == {}
     return room
-
-
-def trace(bench, port, packet):
-    """Return the datapath actions, with names of ports."""
-    output = bench.ovs.appctl("ofproto/trace", "--names", BRIDGE, f"in_port={port}",
-                              bytes(packet).hex()).stdout
-    return re.search(r"^Datapath actions: (.*)$", output, re.M)[1]
 
 
 def ipv6(dst, src="2001:db8:c::1", mac=UPLINK.mac, **fields):
