@@ -108,6 +108,7 @@ def flow_count(fips: int, translator: str = "tayga") -> int:
     downlinks = TENANTS if translator == "tayga" else 1  # the rest of each is dropped
     # The reserved VLAN, the conjunction, two kinds of tags, the uplink's MAC; two prefixes and its own
     # link-local address, each as source and as target of two kinds of messages.
-    forged = 2 + 2 + 1 + 3 * 3
+    # And each kind without a target that Open vSwitch can read.
+    forged = 2 + 2 + 1 + 3 * 3 + 2
     # Per floating IP: there and back. Per VM port: ARP, and what it must not send.
     return uplink + downlinks + forged + 2 * fips + 2 * VM_PORTS
