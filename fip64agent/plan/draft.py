@@ -125,12 +125,12 @@ class Draft:
                 for key in new:
                     if key not in old:
                         self._rivals.put(key, _with(self._rivals.get(key), fip_id))
-                contested.update(old, new)
+                if not self._whole:  # else all are judged anyway
+                    contested.update(old, new)
                 self._claims.put(fip_id, claim)
-        if not self._whole:  # else all are judged anyway
-            for key in contested:
-                for fip_id in self._rivals.get(key) or ():
-                    outcome.setdefault(fip_id, None)
+        for key in contested:
+            for fip_id in self._rivals.get(key) or ():
+                outcome.setdefault(fip_id, None)
         return outcome
 
     def _file_under_port(self, fip_id: str, port_id: str | None) -> None:

@@ -119,12 +119,14 @@ def _not_a_hosts(address: IPv4Address, subnet: Subnet) -> str:
 
 def _fixed_ip(fip: FloatingIP, port: Port) -> tuple[IPv4Address, str] | str:
     """Return the fixed IP and its subnet's id, or why there is none."""
-    addresses = [(fixed.ip_address, fixed.subnet_id) for fixed in port.fixed_ips
-                 if fixed.ip_address.version == 4]
     wanted = fip.fixed_ip_address
     if wanted is not None:
-        matching = [fixed for fixed in addresses if fixed[0] == wanted]
-        return min(matching) if matching else f"port {fip.port_id} does not have the fixed IP {wanted}"
+        subnets = [fixed.subnet_id for fixed in port.fixed_ips if fixed.ip_address == wanted]
+        if not subnets:
+            return f"port {fip.port_id} does not have the fixed IP {wanted}"
+        return wanted, min(subnets)
+    addresses = [(fixed.ip_address, fixed.subnet_id) for fixed in port.fixed_ips
+                 if fixed.ip_address.version == 4]
     if not addresses:
         return f"port {fip.port_id} has no IPv4 address"
     if len(addresses) > 1:
@@ -195,7 +197,7 @@ def mapping(candidate: Candidate, tenant: Tenant, interfaces: Mapping[str, Inter
         fip_id=claim.fip_id, floating_ip=claim.floating_ip, fixed_ip=claim.fixed_ip,
         router_id=claim.router_id, port_id=claim.port_id, uplink_id=uplink.port_id,
         on_link=on_link, uplink_ofport=uplink.active_ofport, uplink_mac=uplink.mac,
-        table=uplink.table, uplink_members=tuple(sorted(uplink.members)),
+        table=uplink.table, uplink_members=uplink.members and tuple(sorted(uplink.members)),
         redirect_ofport=uplink.veth_ofport if redirected_alone else None,
         nd_ofport=uplink.nd_veth_ofport if redirected_alone else None,
         nd_netns=uplink.nd_netns, nd_peer=uplink.nd_peer,
