@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From nothing to everything programmed, beside ``ovs-ofctl add-flows`` of the same flows.
 
-The daemon's links and translator only count; what the switch gets is real, the 101 ports of the daemon
+The daemon's links and translator only count; what the switch gets is real, the 102 ports of the daemon
 on the bridge too, which ovs-ofctl does not have to make.
 
 ovs-ofctl runs in turns with the daemon on the same bridge: what is wanted is twice its quickest round
@@ -86,9 +86,9 @@ def _measure(fips: int, rounds: int) -> Iterator[Figure]:
     beside = f"ovs-ofctl add-flows: {peer:.2f} s; on an empty switch {min(values['best']):.2f} s"
     what = f"cold start, {fips:,} FIPs, {flows:,} flows"
     for name, words in (("known, ports", "topology known, our ports on the bridge"),
-                        ("known", "topology known, our 101 ports to be made"),
+                        ("known", "topology known, our 102 ports to be made"),
                         ("process, ports", "process started, our ports on the bridge"),
-                        ("process", "process started, our 101 ports to be made")):
+                        ("process", "process started, our 102 ports to be made")):
         yield Figure(f"{what}: {words}", median(values[name]), "s", 2 * peer, peer=beside,
                      samples=values[name])
     for name, words in (("best", "add-flows, empty switch"),

@@ -34,7 +34,7 @@ of each tenant. With 10,000 floating IPs each VM port has ten, on ten fixed IPs:
 with more ports (with 10,000, to add one more takes it over 30 s). Open vSwitch is real, with the userspace
 datapath; VM ports are its dummy devices. The daemon is a process of its own with its real topology file. In
 "links and translator counted" two of its rooms only count what they are asked for: what is left is the cost
-of plan, loop and switch. "All real" has all 101 network namespaces of the agent, their links and routes, and
+of plan, loop and switch. "All real" has all 102 network namespaces of the agent, their links and routes, and
 100 tayga processes; or, where it says vpp, one VPP with the options that the daemon gives it by default.
 
 "p50" and "p99" are values that were seen: 50 and 99 of 100 were not slower. Figures without these are
@@ -47,7 +47,7 @@ process. At the end the incremental plan is compared with a full one."""),
     "coldstart": ("Cold start", """\
 From nothing to all flows in the switch, beside ``ovs-ofctl add-flows`` of the same flows, dumped before. Both
 on the same bridge, in turns, 5 rounds. "Topology known" starts when the file has been read and checked,
-"process started" before Python is. "Ports to be made" includes the 101 ports that the agent puts on the
+"process started" before Python is. "Ports to be made" includes the 102 ports that the agent puts on the
 bridge; ovs-ofctl makes none. What is wanted is at most twice the quickest round of ovs-ofctl there. It waits
 for the switch after each flow, and 1,000 ports make the switch slow to answer, several times slower in one
 round than in another: so it is also shown on an Open vSwitch without ports. Links and translator are
