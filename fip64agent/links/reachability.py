@@ -23,6 +23,8 @@ _ALL = 8.0
 one unicast and three multicast solicitations take four."""
 _FIRST_LOOK, _LATER_LOOK = 0.1, 0.5
 """Seconds from a question to the first look for its answer, and at most between two."""
+_SILENT_LOOK = 2.0
+"""The same once it counts as silent: it is asked for ever, and that should cost little."""
 _STOOD_STILL = 5.0
 """Seconds between two looks after which nothing is known of the time in between: the answer may have come,
 and the kernel forgotten it, while the agent, or the whole machine, stood still."""
@@ -89,7 +91,8 @@ class Judge:
         """Return the seconds until there may be something to see or to do."""
         if self._asked is None:
             return max(_FIRST_LOOK, self._due - now)
-        return min(_LATER_LOOK, max(_FIRST_LOOK, now - self._asked_at))
+        longest = _SILENT_LOOK if self.alive is False else _LATER_LOOK
+        return min(longest, max(_FIRST_LOOK, now - self._asked_at))
 
     def _ask(self, how: Ask, now: float) -> Ask:
         self._asked, self._asked_at = how, now
