@@ -105,13 +105,14 @@ def _machine(results: dict[str, dict[str, Any]]) -> str:
     vpp = f", {where['vpp'].replace('vpp v', 'VPP ')}" if where.get("vpp") else ""
     return (f"{where['processor']}, {where['cpus']} CPUs; Linux {where['kernel']}, Python\n"
             f"{where['python']}; {where['ovs']}{vpp}.\n"
-            "Not all benchmarks are from the same run: each says when it was run, and the machine's load\n"
-            "average just before.")
+            "Not all benchmarks are from the same run: each says when it was run, on which processor, and the\n"
+            "machine's load average just before.")
 
 
 def _run(result: dict[str, Any]) -> str:
     machine = result["machine"]
-    return f"Run of {machine['time'][:16].replace('T', ' ')} UTC, load average {machine['load_before']:.1f}."
+    return (f"Run of {machine['time'][:16].replace('T', ' ')} UTC, {machine['processor']}, load average "
+            f"{machine['load_before']:.1f}.")
 
 
 def _table(figures: list[dict[str, Any]]) -> list[str]:

@@ -142,13 +142,15 @@ def test_the_page_shows_each_figure_and_what_was_missed():
 
 def test_each_section_says_which_run_it_is_from():
     old, new = program.machine(), program.machine()
-    old |= {"time": "2026-01-02T03:04:05+00:00", "load_before": 0.5, "ovs": "the old one"}
-    new |= {"time": "2026-02-03T04:05:06+00:00", "load_before": 1.5, "ovs": "the new one", "vpp": "vpp v9"}
+    old |= {"time": "2026-01-02T03:04:05+00:00", "load_before": 0.5, "ovs": "the old one",
+            "processor": "Old Processor"}
+    new |= {"time": "2026-02-03T04:05:06+00:00", "load_before": 1.5, "ovs": "the new one",
+            "processor": "New Processor", "vpp": "vpp v9"}
     text = page({"planning": _result([], machine=old), "push": _result([], machine=new)})
     assert "the new one, VPP 9." in text
     assert "the old one" not in text
-    assert text.index("Run of 2026-01-02 03:04 UTC, load average 0.5.") < text.index(
-        "Run of 2026-02-03 04:05 UTC, load average 1.5.")
+    assert text.index("Run of 2026-01-02 03:04 UTC, Old Processor, load average 0.5.") < text.index(
+        "Run of 2026-02-03 04:05 UTC, New Processor, load average 1.5.")
 
 
 def test_benchmarks_that_need_vpp_are_skipped_without_it(monkeypatch, tmp_path, capsys):
