@@ -105,8 +105,8 @@ def _machine(results: dict[str, dict[str, Any]]) -> str:
     vpp = f", {where['vpp'].replace('vpp v', 'VPP ')}" if where.get("vpp") else ""
     return (f"{where['processor']}, {where['cpus']} CPUs; Linux {where['kernel']}, Python\n"
             f"{where['python']}; {where['ovs']}{vpp}.\n"
-            "Not all benchmarks are from the same run: each says when it was run, on which processor, and the\n"
-            "machine's load average just before.")
+            "Not all benchmarks are from the same run: each says when it was run, on which processor,\n"
+            "and the machine's load average just before.")
 
 
 def _run(result: dict[str, Any]) -> str:
