@@ -97,7 +97,7 @@ class Daemon:
         """The command line, to be run by hand or by start()."""
         return inside(self.netns, [program(name), "--config-file", str(self.config_file)])
 
-    def start(self, wait: float = 30) -> None:
+    def start(self, wait: float = 120) -> None:
         """Start it, and wait up to `wait` s until it said that it is ready (0: do not wait)."""
         if self.running:
             raise RuntimeError(f"the agent runs already, pid {self.pid}")
@@ -112,7 +112,7 @@ class Daemon:
         if wait:
             self.wait_ready(wait)
 
-    def wait_ready(self, seconds: float = 30) -> None:
+    def wait_ready(self, seconds: float = 120) -> None:
         """Raises: RuntimeError with the end of the log when it ended or said nothing in time."""
         deadline = time.monotonic() + seconds
         while not self._readiness.ready.wait(0.02):
@@ -147,7 +147,7 @@ class Daemon:
         self.process.kill()
         self.process.wait()
 
-    def restart(self, wait: float = 30) -> None:
+    def restart(self, wait: float = 120) -> None:
         self.stop()
         self.start(wait)
 
