@@ -180,11 +180,17 @@ class Daemon:
         return json.loads(body)
 
 
+PATIENCE = float(os.environ.get("FIP64_LAB_PATIENCE", 1))
+"""How many times longer than on a real machine things may take: software emulation is slow."""
+
+
 def wait_for(condition: Callable[[], Any], seconds: float, what: str, interval: float = 0.05) -> Any:
     """Return the first true value of `condition`. Raises: RuntimeError naming `what` after `seconds`.
 
+    Where PATIENCE is more than 1, `seconds` are so many times longer.
     A RuntimeError, OSError or ValueError of the condition counts as "not yet"; the last one is told.
     """
+    seconds *= PATIENCE
     deadline = time.monotonic() + seconds
     while True:
         reason = ""
