@@ -27,8 +27,8 @@ def test_a_table_of_attempts_on_the_kernel_datapath(installed, away, step, table
     with step(f"{table}: {what}") as now:
         done = installed.run("env", *installed.environment, "FIP64_LAB_OVS=system",
                              f"FIP64_LAB_PATIENCE={PATIENCE}", f"FIP64_ATTEMPTS_EVERY={EVERY}",
-                             ".venv/bin/python", "-m", "pytest", table, "-q", "-k", installed.translator, cwd=CHECKOUT,
-                             check=False, timeout=3000)
+                             ".venv/bin/python", "-m", "pytest", table, "-q", "-k", installed.translator,
+                             cwd=CHECKOUT, check=False, timeout=3000)
         now.result = done.stdout.splitlines()[-1] if done.stdout else "nothing"
         assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
     passed = re.search(r"(\d+) passed", done.stdout)
