@@ -45,7 +45,7 @@ def fail_over(lab):
 
 
 def test_floating_ips_work_by_any_member(lab):
-    assert lab.agent.get("/uplinks")[0]["state"] == "active"
+    lab.wait_for(lambda: lab.agent.get("/uplinks")[0]["state"] == "active", 10, "its gateway has answered")
     for _ in range(2):
         now = fail_over(lab)
         lab.wait_reachable(FIP_A, FIP_B, seconds=SECOND)
