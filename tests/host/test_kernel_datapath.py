@@ -8,15 +8,16 @@ import pytest
 from tests.host.guest import CHECKOUT
 
 TABLES = {"tests/e2e/test_neighbor.py": ("who answers Neighbor Solicitations and MLD queries, and which", 15),
-          "tests/e2e/test_snooping.py": ("floating IPs behind a switch that snoops MLD", 2),
           "tests/e2e/test_isolation.py": ("what a VM may try, and where it comes out", 15)}
-"""By file: what is tried, and how many tests there are at least for each translator."""
+"""By file: what is tried, and how many tests there are at least for each translator. Not here, though it
+can be run in there by hand: tests/e2e/test_snooping.py, which depends on timers of a Linux bridge more than
+on the datapath."""
 
 EVERY = 307
 """Of the attempts, each in turn: software emulation is slow, and all of CI should end within 45 minutes."""
 
 
-@pytest.mark.parametrize("table", TABLES, ids=["Neighbor Discovery", "snooping", "isolation"])
+@pytest.mark.parametrize("table", TABLES, ids=["Neighbor Discovery", "isolation"])
 def test_a_table_of_attempts_on_the_kernel_datapath(installed, away, step, table):
     """A table of end-to-end tests, with the machine's own Open vSwitch and its kernel datapath."""
     with step("make .venv/.test"):
