@@ -29,6 +29,9 @@ def program(name: str) -> str:
         raise RuntimeError(f"{name} is not installed: pip install -e . in the repository first")
     return found
 
+WAIT_FACTOR = float(os.environ.get("FIP64_LAB_WAIT_FACTOR", 1))
+"""How many times longer than on a real machine things may take: software emulation is slow."""
+
 
 class _Readiness:
     """The receiving end of sd_notify(3): knows when the daemon said READY=1."""
@@ -97,8 +100,11 @@ class Daemon:
         """The command line, to be run by hand or by start()."""
         return inside(self.netns, [program(name), "--config-file", str(self.config_file)])
 
-    def start(self, wait: float = 120) -> None:
-        """Start it, and wait up to `wait` s until it said that it is ready (0: do not wait)."""
+    def start(self, wait: float = 30) -> None:
+        """Start it, and wait up to `wait` s until it said that it is ready (0: do not wait).
+
+        `wait` as `seconds` of wait_for().
+        """
         if self.running:
             raise RuntimeError(f"the agent runs already, pid {self.pid}")
         self.write_config()
@@ -112,8 +118,9 @@ class Daemon:
         if wait:
             self.wait_ready(wait)
 
-    def wait_ready(self, seconds: float = 120) -> None:
+    def wait_ready(self, seconds: float = 30) -> None:
         """Raises: RuntimeError with the end of the log when it ended or said nothing in time."""
+        seconds *= WAIT_FACTOR
         deadline = time.monotonic() + seconds
         while not self._readiness.ready.wait(0.02):
             if self.process.poll() is not None:
@@ -147,7 +154,7 @@ class Daemon:
         self.process.kill()
         self.process.wait()
 
-    def restart(self, wait: float = 120) -> None:
+    def restart(self, wait: float = 30) -> None:
         self.stop()
         self.start(wait)
 
@@ -180,17 +187,13 @@ class Daemon:
         return json.loads(body)
 
 
-PATIENCE = float(os.environ.get("FIP64_LAB_PATIENCE", 1))
-"""How many times longer than on a real machine things may take: software emulation is slow."""
-
-
 def wait_for(condition: Callable[[], Any], seconds: float, what: str, interval: float = 0.05) -> Any:
     """Return the first true value of `condition`. Raises: RuntimeError naming `what` after `seconds`.
 
-    Where PATIENCE is more than 1, `seconds` are so many times longer.
+    The limit is `seconds` times WAIT_FACTOR.
     A RuntimeError, OSError or ValueError of the condition counts as "not yet"; the last one is told.
     """
-    seconds *= PATIENCE
+    seconds *= WAIT_FACTOR
     deadline = time.monotonic() + seconds
     while True:
         reason = ""

@@ -18,7 +18,7 @@ from typing import Any
 
 from lab import netns as namespaces
 from lab import sweep, vpp
-from lab.daemon import PATIENCE, Daemon, wait_for
+from lab.daemon import WAIT_FACTOR, Daemon, wait_for
 from lab.node import Node
 from lab.openvswitch import PrivateOvs, SystemOvs
 from lab.shell import run
@@ -146,8 +146,8 @@ class Lab:
         }
         if self.translator != "tayga" and (installed := vpp.find()):
             config["vpp"] = {"binary": installed.binary, "plugin_path": installed.plugin_path}
-            if PATIENCE > 1:
-                config["vpp"]["start_timeout"] = 20 * PATIENCE  # its default, so many times longer
+            if WAIT_FACTOR > 1:
+                config["vpp"]["start_timeout"] = 20 * WAIT_FACTOR  # its default, so many times longer
         for group, options in self._config.items():
             config.setdefault(group, {}).update(options)
         return {group: {key: str(value) for key, value in options.items()}
@@ -395,7 +395,7 @@ class Lab:
 
         Raises: RuntimeError.
         """
-        seconds *= PATIENCE
+        seconds *= WAIT_FACTOR
         for destination in destinations:
             if not self.client.reaches(destination, seconds):
                 raise RuntimeError(f"{self.client.name} got no answer from {destination} in {seconds:g} s")

@@ -19,8 +19,9 @@ PYTHON = "/opt/fip64agent/bin/python"
 UNIT = "fip64-agent"
 LAB_UNIT = "fip64-lab"
 CONFIG = "/etc/fip64agent/fip64agent.conf"
-PATIENCE = 6
-"""What takes a real machine a second takes an emulated one several; VPP's start most of all."""
+SLOW = "FIP64_LAB_WAIT_FACTOR=6"
+"""For labs whose limits are those of a real machine: the guest, in software emulation, needs several times
+longer, for VPP's start most of all. The lab around the installed agent has limits of its own."""
 
 
 class Guest:
@@ -40,11 +41,8 @@ class Guest:
 
     @property
     def environment(self) -> list[str]:
-        """Settings for the lab in there: how long it waits, and where VPP is."""
-        found = [f"FIP64_LAB_PATIENCE={PATIENCE}"]
-        if self.translator == "vpp":
-            found.append(f"FIP64_VPP_PREFIX={cargo.vpp_prefix()}")
-        return found
+        """Settings that tell the lab in there where VPP is."""
+        return [f"FIP64_VPP_PREFIX={cargo.vpp_prefix()}"] if self.translator == "vpp" else []
 
     def allow_time(self) -> None:
         """systemd's limit for the start of a unit is made for real machines, not for software emulation."""

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.host.guest import CHECKOUT
+from tests.host.guest import CHECKOUT, SLOW
 
 TABLES = {"tests/e2e/test_neighbor.py": ("who answers Neighbor Solicitations and MLD queries, and which", 15),
           "tests/e2e/test_isolation.py": ("what a VM may try, and where it comes out", 15)}
@@ -24,7 +24,7 @@ def test_a_table_of_attempts_on_the_kernel_datapath(installed, away, step, table
         installed.run("make", "-s", ".venv/.test", cwd=CHECKOUT, timeout=1800)
     what, least = TABLES[table]
     with step(f"{table}: {what}") as now:
-        done = installed.run("env", *installed.environment, "FIP64_LAB_OVS=system",
+        done = installed.run("env", *installed.environment, SLOW, "FIP64_LAB_OVS=system",
                              f"FIP64_ATTEMPTS_EVERY={EVERY}",
                              ".venv/bin/python", "-m", "pytest", table, "-q", "-k", installed.translator,
                              cwd=CHECKOUT, check=False, timeout=3000)

@@ -147,3 +147,12 @@ def test_an_agent_that_stood_still_blames_nobody(judge):
     assert judge.look(NUD_STALE, 106) is Ask.UNICAST
     judge.look(NUD_STALE, 180)
     assert judge.alive
+
+
+def test_one_that_is_silent_is_looked_at_every_two_seconds(judge):
+    now = 100.0
+    while judge.alive is None and now < 120:
+        judge.look(NUD_INCOMPLETE, now)
+        now += 1
+    assert judge.alive is False
+    assert judge.wait(now + 5) == 2
