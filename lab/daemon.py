@@ -20,6 +20,9 @@ from fip64agent.admin.client import UnixConnection
 from lab.shell import inside, run
 from lab.sweep import MARK
 
+WAIT_FACTOR = float(os.environ.get("FIP64_LAB_WAIT_FACTOR", 1))
+"""How many times longer than on a real machine things may take: software emulation is slow."""
+
 
 def program(name: str) -> str:
     """Return the path of an installed program of ours. Raises: RuntimeError."""
@@ -28,9 +31,6 @@ def program(name: str) -> str:
     if not found:
         raise RuntimeError(f"{name} is not installed: pip install -e . in the repository first")
     return found
-
-WAIT_FACTOR = float(os.environ.get("FIP64_LAB_WAIT_FACTOR", 1))
-"""How many times longer than on a real machine things may take: software emulation is slow."""
 
 
 class _Readiness:
