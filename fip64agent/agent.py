@@ -163,17 +163,20 @@ class Agent:
             if self._topology is None or self._interfaces is None:
                 continue
             try:
-                before, desired = self.loop.desired, self._plan()
-                for line in journal(before, desired):
-                    LOG.info("%s", line)
-                self.loop.submit(desired)
-                self.rooms["switch"].announce_failovers(before, desired)
+                self._plan_once()  # its variables go with it: a plan that is not in force any more is large
                 retry = None
             except Exception:
                 # What a plan needs may be hard to read just now, the numbers in force at the start above all.
                 retry = min(2 * retry, LONGEST_RETRY) if retry else FIRST_RETRY
                 LOG.exception("no plan could be made of this topology; the last plan stays in force; it is "
                               "tried again in %g s", retry)
+
+    def _plan_once(self) -> None:
+        before, desired = self.loop.desired, self._plan()
+        for line in journal(before, desired):
+            LOG.info("%s", line)
+        self.loop.submit(desired)
+        self.rooms["switch"].announce_failovers(before, desired)
 
     def _plan(self) -> Desired:
         before, previous = self.inputs, self.loop.desired

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import resource
 import signal
 
@@ -12,6 +14,9 @@ SIGHUP reloads the topology and the options that can change at run time; SIGTERM
 and leaves what it installed in place, so that traffic flows on. Exit status: 0 stopped, 2 bad
 configuration, 3 missing rights, 5 another agent is running. OVS and the bridge are waited for."""
 
+_M_TRIM_THRESHOLD = -1  # malloc.h
+_KEPT_FREE = 128 * 1024
+"""Bytes of free memory that the process keeps; glibc's own default, as long as nothing adapts it."""
 _early: list[int] = []
 """SIGHUPs until the agent listens to them."""
 
@@ -22,10 +27,20 @@ def allow_many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def return_memory() -> None:
+    """Have free memory returned to the system: by itself glibc keeps more the larger the pieces were.
+
+    mallopt(3): a fixed M_TRIM_THRESHOLD ends that adaptation. Another C library has nothing to set.
+    """
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, _KEPT_FREE)
+
+
 def run() -> None:
     from fip64agent import hub
     from fip64agent.cmd import common
 
+    return_memory()
     conf = common.load_config(None, DESCRIPTION)
     common.require_rights()
     from fip64agent.agent import Agent  # only now: --help and errors above should be quick

@@ -44,8 +44,8 @@ class Place:
         self.retry_at = 0.0
         """While nothing is known: when the room is asked again."""
         self._tries = 0
-        self._found: frozenset[Hashable] = frozenset()
-        """Keys of what was read back last."""
+        self._found = hash(frozenset())
+        """Hash of the keys of what was read back last: the keys themselves are too many to keep."""
 
     @property
     def name(self) -> str:
@@ -82,7 +82,7 @@ class Place:
 
     def read_back(self, actual: dict[Hashable, Item]) -> None:
         """Note what the room has. More, or less, than before: it gets on, so it is not made to wait."""
-        if (found := frozenset(actual)) != self._found:
+        if (found := hash(frozenset(actual))) != self._found:
             self._found, self._tries = found, 0
         if self.blocked and self.blocked != NOT_ASKED:
             LOG.info("%s works again", self.name)

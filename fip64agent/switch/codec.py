@@ -194,7 +194,7 @@ def encode_instructions(actions: tuple[Action, ...]) -> bytes:
     return _INSTRUCTION.pack(ofp.OFPIT_APPLY_ACTIONS, 8 + len(encoded)) + encoded
 
 
-_cookie = functools.lru_cache(4096)(pipeline.encode_cookie)
+_cookie = functools.lru_cache(256)(pipeline.encode_cookie)
 
 
 def encode(flow: Flow) -> FlowItem:
