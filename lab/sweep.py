@@ -17,7 +17,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from fip64agent.links import marks
 from fip64agent.translator.vpp.startup import StartupOptions
 from lab import netns as namespaces
 from lab.openvswitch import SystemOvs
@@ -112,8 +114,22 @@ def links(prefix: str) -> list[str]:
     """Return the names of links of the namespace we are in that begin with `prefix`."""
     if not prefix:
         return []
-    return [link["ifname"] for link in json.loads(run("ip", "-json", "link").stdout)
-            if link["ifname"].startswith(prefix)]
+    return [link["ifname"] for link in _links() if link["ifname"].startswith(prefix)]
+
+
+def _links() -> list[dict[str, Any]]:
+    return json.loads(run("ip", "-json", "link").stdout)
+
+
+def _links_of(traces: Traces) -> list[str]:
+    """Return the names of a lab's links in the namespace we are in: its own, and those of its agent.
+
+    With tayga, an agent's links go with their far ends, which are in the lab's namespaces. With VPP they
+    have none.
+    """
+    agents = marks.begin(f"{traces.prefix}n-")
+    marked = [link["ifname"] for link in _links() if link.get("ifalias", "").startswith(agents)]
+    return sorted({*links(traces.link_prefix), *marked})
 
 
 def _segments(directory: Path) -> list[Path]:
@@ -131,7 +147,7 @@ def remove(traces: Traces) -> None:
     for name in namespaces.names():
         if name.startswith(traces.prefix):
             namespaces.delete(name)
-    for name in links(traces.link_prefix):
+    for name in _links_of(traces):
         run("ip", "link", "delete", name, check=False)
     for path in _segments(traces.directory):
         path.unlink(missing_ok=True)
@@ -143,7 +159,7 @@ def leftovers(traces: Traces) -> list[str]:
     found = [f"process {pid}: {' '.join(_read(pid, 'cmdline')).strip()}"
              for pid in processes(traces.directory)]
     found += [f"network namespace {name}" for name in namespaces.names() if name.startswith(traces.prefix)]
-    found += [f"link {name}" for name in links(traces.link_prefix)]
+    found += [f"link {name}" for name in _links_of(traces)]
     found += [f"shared memory {path}" for path in _segments(traces.directory)]
     if traces.directory.exists():
         found.append(f"directory {traces.directory}")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fip64agent.links import marks
 from fip64agent.topology import loader
 from lab import netns, sweep
 from lab.host import FIP_A, FIP_B, Lab
@@ -171,6 +172,22 @@ def test_stop_leaves_nothing(make_lab):
     assert stray.wait(5) in (-signal.SIGTERM, -signal.SIGKILL)
     stray.stdin.close()
     lab.stop()  # again: no complaint
+
+
+def test_links_of_the_labs_agent_on_the_machine_itself_go_by_their_mark(make_lab):
+    """What an agent with VPP leaves there, when the lab uses the machine's own Open vSwitch."""
+    lab, other = make_lab(standard=False), make_lab(standard=False)
+    try:
+        for name, prefix in (("f64test-a", lab.prefix), ("f64test-b", other.prefix)):
+            run("ip", "link", "add", name, "type", "veth", "peer", "name", f"{name}p")
+            run("ip", "link", "set", name, "alias", marks.host(f"{prefix}n-"))
+        assert "link f64test-a" in lab.leftovers() and "link f64test-b" not in lab.leftovers()
+        lab.stop()
+        assert lab.leftovers() == []
+        assert not _state()[1] & {"f64test-a", "f64test-ap"} and "f64test-b" in _state()[1]
+    finally:
+        for name in ("f64test-a", "f64test-b"):
+            run("ip", "link", "delete", name, check=False)
 
 
 def test_stop_leaves_others_alone(make_lab):
