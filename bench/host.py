@@ -109,7 +109,7 @@ class BenchHost:
             "topology": {"path": self.topology.path},
             "ovs": {"ovsdb_connection": self.ovs.db, "run_path": self.ovs.directory, "bridge": BRIDGE},
             "fip64": {"translator": self.translator},
-            "tayga": {"netns_prefix": f"{self.prefix}n-"},
+            "tayga": {"netns_prefix": sweep.netns_prefix(self.prefix)},
             "admin": {"socket": self.directory / "admin.sock"},
             "metrics": {"port": 0}})
         if self.translator == "vpp":

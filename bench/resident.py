@@ -61,7 +61,7 @@ def _installed(host: BenchHost) -> set[str]:
         if name.startswith(host.prefix):
             links = run("ip", "-oneline", "link", netns=name).stdout.splitlines()
             found |= {f"{name} {' '.join(line.split()[:2])}" for line in links}
-    core = f"{host.prefix}n-core"
+    core = f"{sweep.netns_prefix(host.prefix)}core"
     found |= set(run("ip", "-6", "route", "show", "table", "100", netns=core).stdout.splitlines())
     return found | {f"process {pid}" for pid in sweep.processes(host.directory) if pid != host.agent.pid}
 

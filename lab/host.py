@@ -140,7 +140,7 @@ class Lab:
             "topology": {"path": self.topology.path},
             "ovs": {"ovsdb_connection": self.ovs.db, "run_path": self.ovs.directory, "bridge": self.bridge},
             "fip64": {"translator": self.translator},
-            "tayga": {"netns_prefix": f"{self.prefix}n-"},
+            "tayga": {"netns_prefix": sweep.netns_prefix(self.prefix)},
             "admin": {"socket": self.directory / "admin.sock"},
             "metrics": {"port": 0},
         }

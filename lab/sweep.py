@@ -110,26 +110,30 @@ def end_processes(directory: Path, seconds: float = 3) -> None:
             time.sleep(0.02)
 
 
-def links(prefix: str) -> list[str]:
-    """Return the names of links of the namespace we are in that begin with `prefix`."""
-    if not prefix:
+def netns_prefix(prefix: str) -> str:
+    """Return [tayga] netns_prefix of the agent of a lab whose own namespaces begin with `prefix`."""
+    return f"{prefix}n-"
+
+
+def links(prefix: str, mark: str = "") -> list[str]:
+    """Return the names of links of the namespace we are in that begin with `prefix`, or whose alias begins
+    with `mark`; "" matches none."""
+    def ours(link: dict[str, Any]) -> bool:
+        return bool((prefix and link["ifname"].startswith(prefix))
+                    or (mark and link.get("ifalias", "").startswith(mark)))
+
+    if not prefix and not mark:
         return []
-    return [link["ifname"] for link in _links() if link["ifname"].startswith(prefix)]
-
-
-def _links() -> list[dict[str, Any]]:
-    return json.loads(run("ip", "-json", "link").stdout)
+    return [link["ifname"] for link in json.loads(run("ip", "-json", "link").stdout) if ours(link)]
 
 
 def _links_of(traces: Traces) -> list[str]:
     """Return the names of a lab's links in the namespace we are in: its own, and those of its agent.
 
-    With tayga, an agent's links go with their far ends, which are in the lab's namespaces. With VPP they
-    have none.
+    With tayga, a link of the agent goes when the namespace of its far end is deleted. With VPP, both ends
+    are in the namespace we are in.
     """
-    agents = marks.begin(f"{traces.prefix}n-")
-    marked = [link["ifname"] for link in _links() if link.get("ifalias", "").startswith(agents)]
-    return sorted({*links(traces.link_prefix), *marked})
+    return links(traces.link_prefix, marks.begin(netns_prefix(traces.prefix)))
 
 
 def _segments(directory: Path) -> list[Path]:
