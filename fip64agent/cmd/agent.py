@@ -16,7 +16,7 @@ configuration, 3 missing rights, 5 another agent is running. OVS and the bridge 
 
 _M_TRIM_THRESHOLD = -1  # malloc.h
 _KEPT_FREE = 128 * 1024
-"""Bytes of free memory that the process keeps; glibc's own default, as long as nothing adapts it."""
+"""Bytes of free memory at the end of the heap that the process may keep: glibc's initial value."""
 _early: list[int] = []
 """SIGHUPs until the agent listens to them."""
 
@@ -28,9 +28,11 @@ def allow_many_files() -> None:
 
 
 def return_memory() -> None:
-    """Have free memory returned to the system: by itself glibc keeps more the larger the pieces were.
+    """Have glibc return free memory to the system.
 
-    mallopt(3): a fixed M_TRIM_THRESHOLD ends that adaptation. Another C library has nothing to set.
+    By default it raises the thresholds for that whenever a large piece is freed, and then keeps what planning
+    has needed for a moment. Setting one of them fixes them all (mallopt(3)). Other C libraries have no
+    mallopt().
     """
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, _KEPT_FREE)

@@ -194,6 +194,7 @@ def encode_instructions(actions: tuple[Action, ...]) -> bytes:
     return _INSTRUCTION.pack(ofp.OFPIT_APPLY_ACTIONS, 8 + len(encoded)) + encoded
 
 
+# Flows of one owner are encoded one after the other: to remember the last few owners is enough.
 _cookie = functools.lru_cache(256)(pipeline.encode_cookie)
 
 

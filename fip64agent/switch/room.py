@@ -94,8 +94,8 @@ class SwitchRoom:
         self._disturbed = hub.Event()
         """Others changed flows that concern us since they were last read."""
         self._installed: set[int] = set()
-        """Hashes of the keys of our flows, as read back and as changed since. The keys would need 3 MiB more
-        for 10,000 floating IPs; two that are alike only mean that flows are read back once too often."""
+        """Hashes of the keys of our flows, as read back and as changed since. The keys would take 3 MiB more
+        for 10,000 floating IPs. If two keys have one hash, flows are read back once more than necessary."""
         self._marks: dict[str, OwnPort] | None = None
         self._foreign: set[Hashable] = set()
         self._foreign_seen = float("-inf")

@@ -6,11 +6,19 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 import threading
 
 import pytest
 
 from fip64agent import hub
+
+
+def test_eventlets_resolver_is_not_loaded():
+    """It takes dnspython and cryptography with it, for names that nobody asks for."""
+    ask = "import sys, fip64agent.agent; print({'dns', 'cryptography'} & sys.modules.keys())"
+    environment = {name: value for name, value in os.environ.items() if name != "EVENTLET_NO_GREENDNS"}
+    assert subprocess.check_output([sys.executable, "-c", ask], text=True, env=environment) == "set()\n"
 
 
 def test_a_callback_that_fails_does_not_silence_its_notifier():
