@@ -283,6 +283,14 @@ class Desired:
         yield self.mappings
         yield self.gateways
 
+    def of(self, kind: str) -> Mapping[str, PlanObject]:
+        """Return the objects of a kind, by id (the rest of their keys; "" where there is but one)."""
+        if kind == Host.kind:
+            return {"": self.host} if self.host else {}
+        if kind == Gateway.kind:
+            return {" ".join(key[1:]): gateway for key, gateway in self.gateways.items()}
+        return {Uplink.kind: self.uplinks, Tenant.kind: self.tenants, Mapping64.kind: self.mappings}[kind]
+
     def objects(self) -> Iterator[PlanObject]:
         """All objects; what others build on comes first."""
         for mapping in self._by_kind():

@@ -15,12 +15,13 @@ SHAPE = {"reconcile.room", "reconcile.explain"}
 """What links, translator and switch have in common."""
 
 MAY_IMPORT = {
+    "discovery": set(),
     "exceptions": set(),
     "hub": set(),
     "net": set(),
     "systemd": {"hub"},
     "topology": BELOW | {"net"},
-    "plan": {"topology", "net"},
+    "plan": {"discovery", "topology", "net"},
     "conf": {"exceptions", "plan"},
     "links": BELOW | SHAPE | {"plan", "net"},
     "translator": BELOW | SHAPE | {"plan"},

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds what features bring: in the modules of a package of ours, and in other installed packages.
+
+So a new feature is a new module, and no list of features has to be edited.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from typing import Any
+
+
+def found(package: str, attribute: str, group: str) -> Iterator[tuple[str, Any]]:
+    """Yield (name, value) of all that is to be found, by name within each of the two places.
+
+    package: dotted name; the value is the `attribute` of each module or package directly in it
+    that has one, and the name is the module's. group: an entry point group whose entries, in
+    packages outside of fip64agent, name such values themselves.
+    Raises: ImportError, AttributeError when an entry point leads nowhere.
+    """
+    parent = importlib.import_module(package)
+    for module in sorted(pkgutil.iter_modules(parent.__path__), key=lambda found: found.name):
+        value = getattr(importlib.import_module(f"{package}.{module.name}"), attribute, None)
+        if value is not None:
+            yield module.name, value
+    for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
+        yield entry.name, entry.load()
