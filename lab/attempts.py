@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a VM may try against other tenants, uplinks and the translator: frames.
 
-`frames` makes the table of attempts, each with a mark by which `lab.sightings` knows it again wherever it
+`frames` makes the table of attempts, each with a mark by which `lab.observation` knows it again wherever it
 comes out. It needs scapy, and a lab; no pytest, so that it can run on another machine than that of the tests.
 """
 
@@ -60,7 +60,7 @@ class Tenant:
 
 
 @dataclasses.dataclass(frozen=True)
-class Scene:
+class Scenario:
     """Who tries, against whom, and what identities are others'."""
 
     attacker: Tenant
@@ -101,7 +101,7 @@ def link_local(mac: str) -> str:
                            + octets[3:]))
 
 
-def scene(lab: Lab, attacker: str, fips: dict[str, str]) -> Scene:
+def scenario(lab: Lab, attacker: str, fips: dict[str, str]) -> Scenario:
     """Look at the lab; `fips`: VM's name -> its floating IP. Each has answered the lab's client over HTTP.
 
     The VMs have to serve: the answer tells under which pool address the client is known there.
@@ -122,7 +122,7 @@ def scene(lab: Lab, attacker: str, fips: dict[str, str]) -> Scene:
     hops = {nexthop for _, nexthop in uplink["routes"]}
     own = [entry["local"] for entry in device["addr_info"]
            if entry["family"] == "inet6" and (entry["local"] in hops or within(entry["local"], prefixes))]
-    return Scene(tenants.pop(attacker), tuple(tenants.values()), uplink["mac"],
+    return Scenario(tenants.pop(attacker), tuple(tenants.values()), uplink["mac"],
                  uplink["addresses"][0].split("/")[0], device["address"],
                  tuple(sorted(own, key=lambda address: IPv6Address(address).is_link_local)), prefixes)
 
@@ -130,9 +130,9 @@ def scene(lab: Lab, attacker: str, fips: dict[str, str]) -> Scene:
 # -- the table -----------------------------------------------------------------------------------
 
 
-def _tags(scene: Scene, own_tag: int | None) -> dict[str, list[Packet]]:
+def _tags(scenario: Scenario, own_tag: int | None) -> dict[str, list[Packet]]:
     """How a frame may be tagged: as it should be, not at all, for others, more than once."""
-    victims = [tenant.downlink_vlan or tenant.vm.tag or 9 for tenant in scene.others]
+    victims = [tenant.downlink_vlan or tenant.vm.tag or 9 for tenant in scenario.others]
     return {
         "untagged": [], "VID 0": [Dot1Q(vlan=0, prio=6)], "own VID": [Dot1Q(vlan=own_tag or 8)],
         "the other's VID": [Dot1Q(vlan=victims[0])], "VID 4095": [Dot1Q(vlan=4095)],
@@ -143,33 +143,33 @@ def _tags(scene: Scene, own_tag: int | None) -> dict[str, list[Packet]]:
     }
 
 
-def _ipv4(scene: Scene) -> Iterator[tuple[str, Packet]]:
-    own = scene.attacker
+def _ipv4(scenario: Scenario) -> Iterator[tuple[str, Packet]]:
+    own = scenario.attacker
     to = {"own pool": own.pool_address, "gateway": own.gateway}
-    to |= {f"pool of {tenant.vm.name}": tenant.pool_address for tenant in scene.others}
-    to |= {tenant.vm.name: tenant.vm.address4 for tenant in scene.others}
+    to |= {f"pool of {tenant.vm.name}": tenant.pool_address for tenant in scenario.others}
+    to |= {tenant.vm.name: tenant.vm.address4 for tenant in scenario.others}
     sources = {"own": own.vm.address4, "outside": "198.51.100.7", "client's": own.pool_address}
-    sources |= {f"{tenant.vm.name}'s": tenant.vm.address4 for tenant in scene.others}
+    sources |= {f"{tenant.vm.name}'s": tenant.vm.address4 for tenant in scenario.others}
     for whose, source in sources.items():
         for where, destination in to.items():
             yield f"IPv4 from {whose} address to {where}", IP(src=source, dst=destination) / UDP(
                 sport=_PORT, dport=_PORT)
-    yield "ICMP echo reply", IP(src=own.vm.address4, dst=scene.others[0].pool_address) / ICMP(type=0)
+    yield "ICMP echo reply", IP(src=own.vm.address4, dst=scenario.others[0].pool_address) / ICMP(type=0)
 
 
-def _arp(scene: Scene, mac: str) -> Iterator[tuple[str, Packet]]:
-    claimed = {"gateway": scene.attacker.gateway}
-    claimed |= {tenant.vm.name: tenant.vm.address4 for tenant in scene.others}
+def _arp(scenario: Scenario, mac: str) -> Iterator[tuple[str, Packet]]:
+    claimed = {"gateway": scenario.attacker.gateway}
+    claimed |= {tenant.vm.name: tenant.vm.address4 for tenant in scenario.others}
     for whose, address in claimed.items():
         for name, operation in (("request", 1), ("reply", 2)):
             yield f"ARP {name} as {whose}", ARP(op=operation, hwsrc=mac, psrc=address, pdst=address)
 
 
-def _ipv6(scene: Scene, mac: str) -> Iterator[tuple[str, Packet]]:
+def _ipv6(scenario: Scenario, mac: str) -> Iterator[tuple[str, Packet]]:
     own = link_local(mac)
-    gateway, uplink, fip = scene.upstream_addresses[0], scene.uplink_address, scene.others[0].fip
-    targets = {"gateway": gateway, "gateway's other": scene.upstream_addresses[-1], "uplink": uplink,
-               "uplink's link-local": scene.uplink_link_local, "floating IP": fip, "own": own}
+    gateway, uplink, fip = scenario.upstream_addresses[0], scenario.uplink_address, scenario.others[0].fip
+    targets = {"gateway": gateway, "gateway's other": scenario.upstream_addresses[-1], "uplink": uplink,
+               "uplink's link-local": scenario.uplink_link_local, "floating IP": fip, "own": own}
 
     def ndp(source: str, destination: str = "ff02::1") -> Packet:
         return IPv6(src=source, dst=destination, hlim=255)
@@ -194,46 +194,46 @@ def _ipv6(scene: Scene, mac: str) -> Iterator[tuple[str, Packet]]:
             sport=_PORT, dport=_PORT)
 
 
-def _destinations(scene: Scene) -> dict[str, str]:
-    own, other = scene.attacker, scene.others[0]
+def _destinations(scenario: Scenario) -> dict[str, str]:
+    own, other = scenario.attacker, scenario.others[0]
     return {"own downlink": own.downlink_mac, "other's downlink": other.downlink_mac,
-            "uplink": scene.uplink_mac, "upstream": scene.upstream_mac, "own gateway": own.gateway_mac,
+            "uplink": scenario.uplink_mac, "upstream": scenario.upstream_mac, "own gateway": own.gateway_mac,
             "other VM": other.vm.mac, "broadcast": BROADCAST, "multicast": ALL_NODES_MAC}
 
 
-def frames(scene: Scene, own_tag: int | None = None, every: int = 1, first: int = 0) -> list[Attempt]:
+def frames(scenario: Scenario, own_tag: int | None = None, every: int = 1, first: int = 0) -> list[Attempt]:
     """Return the table: tag x destination MAC x source MAC x content, more than 30,000 frames.
 
     `own_tag`: VLAN of the attacker's access port. `every`: only one in so many of it, from number `first`
     on; with a number that has none of the factors 2, 3 and 11 each line and column has its turn. The first
     attempt is what the VM may do, and shows that the others could be seen.
     """
-    own, other = scene.attacker, scene.others[0]
+    own, other = scenario.attacker, scenario.others[0]
     made = [Attempt("its own answer to the client", _mark(
         Ether(src=own.vm.mac, dst=own.gateway_mac), IP(src=own.vm.address4, dst=own.pool_address)
         / UDP(sport=_PORT, dport=_PORT), 0), legitimate=True)]
-    sources = {"own": own.vm.mac, "other's": other.vm.mac, "uplink's": scene.uplink_mac,
-               "gateway's": scene.upstream_mac}
-    contents = {source: [*_ipv4(scene), *_arp(scene, source), *_ipv6(scene, source)]
+    sources = {"own": own.vm.mac, "other's": other.vm.mac, "uplink's": scenario.uplink_mac,
+               "gateway's": scenario.upstream_mac}
+    contents = {source: [*_ipv4(scenario), *_arp(scenario, source), *_ipv6(scenario, source)]
                 for source in sources.values()}
     count = 0
-    for tag, tags in _tags(scene, own_tag).items():
-        for to, destination in _destinations(scene).items():
+    for tag, tags in _tags(scenario, own_tag).items():
+        for to, destination in _destinations(scenario).items():
             for whose, source in sources.items():
                 head = Ether(src=source, dst=destination)
                 for layer in tags:
                     head /= layer.copy()
                 for name, packet in contents[source]:
                     count += 1
-                    if count % every == first and not _legitimate(scene, tags, source, packet):
+                    if count % every == first and not _legitimate(scenario, tags, source, packet):
                         made.append(Attempt(f"{name}; {tag}, to {to} MAC, from {whose} MAC",
                                             _mark(head, packet, len(made))))
     return made
 
 
-def _legitimate(scene: Scene, tags: list[Packet], source: str, packet: Packet) -> bool:
+def _legitimate(scenario: Scenario, tags: list[Packet], source: str, packet: Packet) -> bool:
     """Whether the VM may send this into its own tenant: from its own addresses to the pool, untagged."""
-    own = scene.attacker
+    own = scenario.attacker
     return (IP in packet and source == own.vm.mac and packet[IP].src == own.vm.address4
             and packet[IP].dst.startswith("100.")
             and not any(layer.vlan for layer in tags))

@@ -241,12 +241,12 @@ def show_failure(screen: Screen, lab: Lab, error: Exception) -> None:
         screen.print("This used the machine's own Open vSwitch; make demo OVS=private uses one of its own.")
 
 
-def look_around(traces: sweep.Traces) -> list[str]:
+def look_around(identity: sweep.LabIdentity) -> list[str]:
     """Return the lines that tell how to play with a lab that was kept."""
-    directory = traces.directory
+    directory = identity.directory
     path = min(program("fip64ctl"), os.path.relpath(program("fip64ctl")), key=len)
     ctl = f"{path} --socket {directory}/admin.sock"
-    enter = f"nsenter --net=/run/netns/{traces.prefix}"
+    enter = f"nsenter --net=/run/netns/{identity.prefix}"
     return [
         f"{ctl} status",
         f"{ctl} fip list",
@@ -262,9 +262,9 @@ def look_around(traces: sweep.Traces) -> list[str]:
     ]
 
 
-def show_look_around(screen: Screen, traces: sweep.Traces) -> None:
-    screen.block(look_around(traces))
-    name = traces.directory.name
+def show_look_around(screen: Screen, identity: sweep.LabIdentity) -> None:
+    screen.block(look_around(identity))
+    name = identity.directory.name
     remove = "make demo-clean" if name == NAME else f"{sys.executable} -m lab.demo --name {name} --clean"
     screen.print()
     screen.print(f"Remove it with: {remove}", "bold")
@@ -274,34 +274,34 @@ def is_kept(directory: Path) -> bool:
     return (directory / "kept").exists()
 
 
-def standing(directory: Path) -> sweep.Traces | None:
+def running_demo(directory: Path) -> sweep.LabIdentity | None:
     """Return the demo that is there already, if one is. A demo that was killed is removed."""
     try:
-        traces = sweep.Traces.load(directory)
+        identity = sweep.LabIdentity.load(directory)
     except (OSError, ValueError, TypeError):
         return None
-    if traces.builder_lives or is_kept(directory):
-        return traces
-    sweep.remove(traces)
+    if identity.builder_lives or is_kept(directory):
+        return identity
+    sweep.remove(identity)
     return None
 
 
-def show_standing(screen: Screen, traces: sweep.Traces) -> None:
-    if not is_kept(traces.directory):
-        screen.print(f"Another make demo is running, pid {traces.pid}.", "yellow")
+def show_running_demo(screen: Screen, identity: sweep.LabIdentity) -> None:
+    if not is_kept(identity.directory):
+        screen.print(f"Another make demo is running, pid {identity.pid}.", "yellow")
         return
     screen.print("A demo that was kept is standing already. Look around in it:", "yellow")
-    show_look_around(screen, traces)
+    show_look_around(screen, identity)
 
 
 def clean(screen: Screen, directory: Path) -> int:
     try:
-        traces = sweep.Traces.load(directory)
+        identity = sweep.LabIdentity.load(directory)
     except (OSError, ValueError, TypeError):
         screen.print("No demo is standing; nothing to remove.")
         return 0
-    sweep.remove(traces)
-    left = sweep.leftovers(traces)
+    sweep.remove(identity)
+    left = sweep.leftovers(identity)
     screen.block([f"not removed: {item}" for item in left], "red")
     if not left:
         screen.print("The demo was removed; nothing is left of it.")
@@ -340,7 +340,7 @@ def demo(screen: Screen, lab: Lab, keep: bool) -> int:
     if keep:
         (lab.directory / "kept").touch()
         screen.heading("It is kept. Look around:")
-        show_look_around(screen, lab.traces)
+        show_look_around(screen, lab.identity)
     return status
 
 
@@ -363,8 +363,8 @@ def main() -> int:
     directory = RUN / options.name
     if options.clean:
         return clean(screen, directory)
-    if traces := standing(directory):
-        show_standing(screen, traces)
+    if identity := running_demo(directory):
+        show_running_demo(screen, identity)
         return 1
     # SIGINT too: a shell that starts us in the background has it ignored.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -91,10 +91,10 @@ class Lab:
         LIVE.append(self)
         self.ovs = self._choose_ovs()
         self._host_prefix = "" if self.private else "f64" + self.prefix[-5:-1] + "-"
-        self._traces = sweep.Traces(
+        self._identity = sweep.LabIdentity(
             self.directory, self.prefix, self._host_prefix, "" if self.private else self.bridge,
             str(self.ovs.directory), os.getpid(), sweep.start_time(os.getpid()))
-        self._traces.save()
+        self._identity.save()
         self.host = f"{self.prefix}host" if self.private else None
         """Name of the host's namespace; None: the one we are in."""
         self.ovs.netns = self.host
@@ -166,8 +166,8 @@ class Lab:
                 node.close()
             if hasattr(self, "ovs"):
                 self.ovs.stop()
-            if hasattr(self, "_traces"):
-                sweep.remove(self._traces)
+            if hasattr(self, "_identity"):
+                sweep.remove(self._identity)
             else:
                 self.directory.rmdir()
         finally:
@@ -178,11 +178,11 @@ class Lab:
 
     def leftovers(self) -> list[str]:
         """What is still there of this lab, for people to read; empty after stop()."""
-        return sweep.leftovers(self._traces)
+        return sweep.leftovers(self._identity)
 
     @property
-    def traces(self) -> sweep.Traces:
-        return self._traces
+    def identity(self) -> sweep.LabIdentity:
+        return self._identity
 
     # Wires and machines
 

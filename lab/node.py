@@ -155,14 +155,14 @@ class Node:
         return self.directory / f"{self.name}.seen"
 
     @property
-    def _complaints(self) -> Path:
+    def _error_log(self) -> Path:
         return self.directory / f"{self.name}.err"
 
     def serve(self, bind: str = "0.0.0.0", wait: bool = True) -> None:
         """Start HTTP, TCP, UDP and line servers, and note what they and incoming pings look like."""
-        with open(self._output, "w") as output, open(self._complaints, "w") as complaints:
+        with open(self._output, "w") as output, open(self._error_log, "w") as errors:
             self._server = self.start_traffic("serve", "--name", self.name, "--bind", bind,
-                                              stdout=output, stderr=complaints)
+                                              stdout=output, stderr=errors)
         if wait:
             self.wait_serving()
 
@@ -180,7 +180,7 @@ class Node:
         self._server.kill()
         self._server.wait()
         self._server = None
-        return self._complaints.read_text().strip()
+        return self._error_log.read_text().strip()
 
     def seen(self, what: str | None = None, peer: str | None = None) -> list[dict[str, Any]]:
         """What the servers here saw: {"what": "http"|"tcp"|"udp"|"lines"|"ping", "peer": address, ...}."""

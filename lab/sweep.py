@@ -34,7 +34,7 @@ _SEGMENTS = ("global_vm", "vpe-api")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Traces:
+class LabIdentity:
     """What is needed to find everything of a lab."""
 
     directory: Path
@@ -56,7 +56,7 @@ class Traces:
         (self.directory / _STATE).write_text(json.dumps(values))
 
     @classmethod
-    def load(cls, directory: Path) -> Traces:
+    def load(cls, directory: Path) -> LabIdentity:
         """Raises: OSError, ValueError when there is no lab there."""
         values = json.loads((directory / _STATE).read_text())
         return cls(**values | {"directory": Path(values["directory"])})
@@ -127,13 +127,13 @@ def links(prefix: str, mark: str = "") -> list[str]:
     return [link["ifname"] for link in json.loads(run("ip", "-json", "link").stdout) if ours(link)]
 
 
-def _links_of(traces: Traces) -> list[str]:
+def _links_of(identity: LabIdentity) -> list[str]:
     """Return the names of a lab's links in the namespace we are in: its own, and those of its agent.
 
     With tayga, a link of the agent goes when the namespace of its far end is deleted. With VPP, both ends
     are in the namespace we are in.
     """
-    return links(traces.link_prefix, marks.begin(netns_prefix(traces.prefix)))
+    return links(identity.link_prefix, marks.begin(netns_prefix(identity.prefix)))
 
 
 def _segments(directory: Path) -> list[Path]:
@@ -142,41 +142,41 @@ def _segments(directory: Path) -> list[Path]:
     return [path for name in _SEGMENTS if (path := _SHARED_MEMORY / f"{prefix}-{name}").exists()]
 
 
-def remove(traces: Traces) -> None:
+def remove(identity: LabIdentity) -> None:
     """Remove all of a lab. Removing what is gone already is fine."""
-    if traces.system_bridge:
+    if identity.system_bridge:
         with contextlib.suppress(RuntimeError):
-            SystemOvs(traces.system_ovs).vsctl("--if-exists", "del-br", traces.system_bridge)
-    end_processes(traces.directory)
+            SystemOvs(identity.system_ovs).vsctl("--if-exists", "del-br", identity.system_bridge)
+    end_processes(identity.directory)
     for name in namespaces.names():
-        if name.startswith(traces.prefix):
+        if name.startswith(identity.prefix):
             namespaces.delete(name)
-    for name in _links_of(traces):
+    for name in _links_of(identity):
         run("ip", "link", "delete", name, check=False)
-    for path in _segments(traces.directory):
+    for path in _segments(identity.directory):
         path.unlink(missing_ok=True)
-    shutil.rmtree(traces.directory, ignore_errors=True)
+    shutil.rmtree(identity.directory, ignore_errors=True)
 
 
-def leftovers(traces: Traces) -> list[str]:
+def leftovers(identity: LabIdentity) -> list[str]:
     """Return what a lab left behind, for people to read; empty when nothing."""
     found = [f"process {pid}: {' '.join(_read(pid, 'cmdline')).strip()}"
-             for pid in processes(traces.directory)]
-    found += [f"network namespace {name}" for name in namespaces.names() if name.startswith(traces.prefix)]
-    found += [f"link {name}" for name in _links_of(traces)]
-    found += [f"shared memory {path}" for path in _segments(traces.directory)]
-    if traces.directory.exists():
-        found.append(f"directory {traces.directory}")
+             for pid in processes(identity.directory)]
+    found += [f"network namespace {name}" for name in namespaces.names() if name.startswith(identity.prefix)]
+    found += [f"link {name}" for name in _links_of(identity)]
+    found += [f"shared memory {path}" for path in _segments(identity.directory)]
+    if identity.directory.exists():
+        found.append(f"directory {identity.directory}")
     return found
 
 
-def abandoned() -> Iterator[Traces]:
+def abandoned() -> Iterator[LabIdentity]:
     """Yield the labs whose builder died before it could remove them."""
     for directory in Path(tempfile.gettempdir()).glob("f64-*"):
         with contextlib.suppress(OSError, ValueError, TypeError):
-            traces = Traces.load(directory)
-            if not traces.builder_lives:
-                yield traces
+            identity = LabIdentity.load(directory)
+            if not identity.builder_lives:
+                yield identity
 
 
 def abandoned_segments() -> Iterator[Path]:
@@ -190,9 +190,9 @@ def abandoned_segments() -> Iterator[Path]:
 
 def main() -> int:
     """``python -m lab.sweep``: remove abandoned labs."""
-    for traces in list(abandoned()):
-        print(f"removing {traces.prefix}* and {traces.directory}")
-        remove(traces)
+    for identity in list(abandoned()):
+        print(f"removing {identity.prefix}* and {identity.directory}")
+        remove(identity)
     for path in list(abandoned_segments()):
         print(f"removing {path}")
         path.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ class GuestError(RuntimeError):
     """Something failed in the guest, or the guest did not answer; the message says what."""
 
 
-class Silence(GuestError):
+class NoAnswer(GuestError):
     """No answer within the time."""
 
 
@@ -60,12 +60,12 @@ class Channel:
             except TimeoutError:
                 self._alive()
                 if time.monotonic() > deadline:
-                    raise Silence("the guest does not read what it is sent") from None
+                    raise NoAnswer("the guest does not read what it is sent") from None
 
     def _line(self, deadline: float, method: str) -> dict[str, Any]:
         while b"\n" not in self._buffer:
             if time.monotonic() > deadline:
-                raise Silence(f"no answer from the guest to {method}")
+                raise NoAnswer(f"no answer from the guest to {method}")
             try:
                 data = self._sock.recv(1 << 16)
             except TimeoutError:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the guest boots: Debian as the host's apt knows it, made once with debootstrap and kept.
 
-Nothing of this project is in it; the checkout comes on a disk of its own (lab.guest.cargo). An image is kept
-under a digest of what it is made of, in $FIP64_HOST_CACHE, else in fip64agent/host of the user's cache.
+Nothing of this project is in it; the checkout comes on a disk of its own (lab.guest.install_disk). An image
+is kept under a digest of what it is made of, in $FIP64_HOST_CACHE, else in fip64agent/host of the user's
+cache.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from lab.screen import Screen
 from lab.shell import run
 
 PROGRAMS = ("debootstrap", "mke2fs", "qemu-system-x86_64")
-CARGO = "/cargo"
+INSTALL_DISK = "/install"
 """Where the guest mounts the disk with the checkout."""
 _KEEP = 3
 _SPARE = 2 << 30
@@ -39,19 +40,20 @@ _PACKAGES = (
 _FILES = {
     "etc/hostname": "guest\n",
     "etc/hosts": "127.0.0.1 localhost guest\n::1 localhost\n",
-    "etc/fstab": f"/dev/vda / ext4 defaults,noatime 0 0\nLABEL=cargo {CARGO} ext4 defaults,noatime 0 0\n",
+    "etc/fstab": "/dev/vda / ext4 defaults,noatime 0 0\n"
+                 f"LABEL=install {INSTALL_DISK} ext4 defaults,noatime 0 0\n",
     # No network in there: pip finds what it needs on the disk with the checkout.
-    "etc/pip.conf": f"[global]\nno-index = true\nfind-links = {CARGO}/wheels\n"
+    "etc/pip.conf": f"[global]\nno-index = true\nfind-links = {INSTALL_DISK}/wheels\n"
                     "disable-pip-version-check = true\nroot-user-action = ignore\n",
     "etc/initramfs-tools/conf.d/guest": "MODULES=list\nCOMPRESS=zstd\n",
     "etc/initramfs-tools/modules": "virtio_pci\nvirtio_blk\next4\n",
     "etc/systemd/system/guest-serve.service": f"""\
 [Unit]
 Description=Carries out what the host asks for
-RequiresMountsFor={CARGO}
+RequiresMountsFor={INSTALL_DISK}
 
 [Service]
-WorkingDirectory={CARGO}/checkout
+WorkingDirectory={INSTALL_DISK}/checkout
 ExecStart=/usr/bin/python3 -B -m lab.guest.serve
 Restart=always
 RestartSec=1
@@ -191,7 +193,7 @@ def _build(directory: Path, codename: str, mirror: str, packages: list[str]) -> 
         for name, text in _FILES.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(text)
-        (root / CARGO.lstrip("/")).mkdir()
+        (root / INSTALL_DISK.lstrip("/")).mkdir()
         _call("chroot", str(root), "sh", "-c", _SETUP)
         image = scratch / "image"
         image.mkdir()

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from lab.guest.channel import Channel, GuestError, Silence
+from lab.guest.channel import Channel, GuestError, NoAnswer
 from lab.guest.image import Image
 from lab.guest.remote import Remote
 
@@ -55,9 +55,9 @@ def kvm_works() -> bool:
 class Machine:
     """`directory`, with a short path, takes sockets, the console's output and the snapshots."""
 
-    def __init__(self, image: Image, cargo: Path, directory: Path) -> None:
+    def __init__(self, image: Image, install_disk: Path, directory: Path) -> None:
         self.image = image
-        self.cargo = cargo
+        self.install_disk = install_disk
         self.directory = directory
         self.accelerator = "kvm" if kvm_works() else "tcg"
         self._process: subprocess.Popen | None = None
@@ -71,7 +71,7 @@ class Machine:
                 "-append", "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off",
                 "-serial", f"file:{self._console}",
                 "-device", "virtio-rng-pci", "-device", "virtio-serial-pci"]
-        for disk in (self.image.root, self.cargo):
+        for disk in (self.image.root, self.install_disk):
             argv += ["-drive", f"file={disk},if=virtio,format=raw,snapshot=on,cache=unsafe"]
         for name in SERIAL_PORTS:
             argv += ["-chardev", f"socket,id={name},path={self._socket(name)},server=on,wait=off",
@@ -124,7 +124,7 @@ class Machine:
         """
         deadline = time.monotonic() + _BOOT
         while time.monotonic() < deadline:
-            with contextlib.suppress(Silence):
+            with contextlib.suppress(NoAnswer):
                 boot = self._channels["run"].call("boot", timeout=5)
                 if boot != unlike:
                     return boot
@@ -137,7 +137,7 @@ class Machine:
         words = [str(word) for word in argv]
         try:
             answer = self._channels["run"].call("run", words, timeout, input, cwd, timeout=timeout + 60)
-        except Silence as error:
+        except NoAnswer as error:
             raise GuestError(f"{' '.join(words)}: {error}\n{self.console_tail()}") from None
         done = subprocess.CompletedProcess(words, **answer)
         if check and done.returncode:
@@ -152,7 +152,7 @@ class Machine:
     def _call_lab(self, method: str, *args, **kwargs):
         try:
             return self._channels["lab"].call(method, *args, **kwargs)
-        except Silence as error:
+        except NoAnswer as error:
             raise GuestError(f"{error}\n{self.console_tail()}") from None
 
     def reboot(self) -> None:

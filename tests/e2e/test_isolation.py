@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tenants are apart, whatever a VM sends and the bridge does with it: lab.attempts, lab.sightings."""
+"""Tenants are apart, whatever a VM sends and the bridge does with it: lab.attempts, lab.observation."""
 
 import itertools
 import os
@@ -10,7 +10,7 @@ from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Raw
 
-from lab import attempts, sightings
+from lab import attempts, observation
 from lab.host import FIP_A, FIP_B
 from tests.e2e import steps
 
@@ -44,10 +44,10 @@ def site(make_module_lab):
     return lab
 
 
-def plug_in(lab, scene, ports):
+def plug_in(lab, scenario, ports):
     """Set how all VMs are plugged in; returns the VLAN of the attacker's access port."""
-    own, victim = scene.attacker.vm, scene.others[0]
-    tags = {tenant.vm.interface: tenant.vm.tag for tenant in (scene.attacker, *scene.others)}
+    own, victim = scenario.attacker.vm, scenario.others[0]
+    tags = {tenant.vm.interface: tenant.vm.tag for tenant in (scenario.attacker, *scenario.others)}
     if ports == "access, the other's VLAN":
         tags[own.interface] = victim.downlink_vlan or victim.vm.tag
     elif ports != "access":
@@ -69,32 +69,32 @@ def foreign(site):
     site.ovs.ofctl("del-flows", site.bridge, "cookie=0x77/-1")
 
 
-def try_all(lab, scene, made):
-    known = sightings.neighbours(lab)
+def try_all(lab, scenario, made):
+    known = observation.neighbors(lab)
     assert known, "there is something that could be poisoned"
-    with sightings.Watch(lab, scene) as watch:
-        attempts.send(scene.attacker.vm, made)
-    assert sightings.faults(scene, made, watch.seen) == []
-    after = sightings.neighbours(lab)
+    with observation.Observer(lab, scenario) as watch:
+        attempts.send(scenario.attacker.vm, made)
+    assert observation.faults(scenario, made, watch.seen) == []
+    after = observation.neighbors(lab)
     assert {key: after[key] for key in after if known.get(key, after[key]) != after[key]} == {}
-    assert scene.attacker.vm.mac not in after.values()
+    assert scenario.attacker.vm.mac not in after.values()
 
 
 @pytest.mark.parametrize(("ports", "bridge"), SITUATIONS, ids=map("; ".join, SITUATIONS))
 def test_nothing_that_a_vm_sends_gets_where_it_does_not_belong(site, foreign, ports, bridge):
-    scene = attempts.scene(site, "vm-a", FIPS)
-    tag = plug_in(site, scene, ports)
+    scenario = attempts.scenario(site, "vm-a", FIPS)
+    tag = plug_in(site, scenario, ports)
     foreign(bridge)
     first = SITUATIONS.index((ports, bridge)) * EVERY // len(SITUATIONS)
-    try_all(site, scene, attempts.frames(scene, tag, EVERY, first))
+    try_all(site, scenario, attempts.frames(scenario, tag, EVERY, first))
     site.wait_reachable(*FIPS.values())
 
 
-def forged(scene, victim, tags=()):
+def forged(scenario, victim, tags=()):
     """As the report has it: in the victim's name, to the client, by the victim's way into the translator."""
     made = []
     for mac in (victim.downlink_mac, attempts.BROADCAST):
-        head = Ether(src=scene.attacker.vm.mac, dst=mac)
+        head = Ether(src=scenario.attacker.vm.mac, dst=mac)
         for tag in tags:
             head /= tag
         for _ in range(3):
@@ -102,7 +102,7 @@ def forged(scene, victim, tags=()):
             made.append(attempts.Attempt(f"as {victim.vm.address4} to {mac}", bytes(
                 head / IP(src=victim.vm.address4, dst=victim.pool_address) / UDP(sport=7, dport=7)
                 / Raw(b"fip64 attempt %06d." % number))))
-    return attempts.frames(scene, every=NONE) + made
+    return attempts.frames(scenario, every=NONE) + made
 
 
 @pytest.mark.parametrize("victim", [0, 1], ids=["the same fixed address", "another fixed address"])
@@ -110,54 +110,55 @@ def forged(scene, victim, tags=()):
 def test_a_vm_cannot_send_as_another_tenants_floating_ip(site, ports, victim):
     """Seen: 6 of 6 arrived; with VPP when the access tag is the other's number on the downlink, with tayga
     when ports are untagged, or with VLAN 0."""
-    scene = attempts.scene(site, "vm-a", FIPS)
-    victim = scene.others[victim]
+    scenario = attempts.scenario(site, "vm-a", FIPS)
+    victim = scenario.others[victim]
     if victim.downlink_vlan and ports != "untagged":
-        site.ovs.vsctl("set", "Port", scene.attacker.vm.interface, f"tag={victim.downlink_vlan}")
+        site.ovs.vsctl("set", "Port", scenario.attacker.vm.interface, f"tag={victim.downlink_vlan}")
     else:
-        plug_in(site, scene, ports)
+        plug_in(site, scenario, ports)
     for tags in ([], [Dot1Q(vlan=0)], [Dot1Q(vlan=victim.downlink_vlan or 9)]):
         # With the same fixed address as its own it is its own, when it is untagged: from its own floating IP.
-        made = forged(scene, victim, tags)
-        if victim.vm.address4 == scene.attacker.vm.address4 and not any(tag.vlan for tag in tags):
-            with sightings.Watch(site, scene) as watch:
-                attempts.send(scene.attacker.vm, made)
+        made = forged(scenario, victim, tags)
+        if victim.vm.address4 == scenario.attacker.vm.address4 and not any(tag.vlan for tag in tags):
+            with observation.Observer(site, scenario) as watch:
+                attempts.send(scenario.attacker.vm, made)
             arrived = [str(IPv6(seen.frame[14:]).src) for seen in watch.seen if seen.place == "client"]
             assert set(arrived) <= {FIP_A}
         else:
-            try_all(site, scene, made)
+            try_all(site, scenario, made)
 
 
 def test_a_vm_cannot_poison_the_gateways_neighbour_entry(site):
     """Seen: three advertisements to all nodes, and all tenants' floating IPs were dead."""
-    scene = attempts.scene(site, "vm-a", FIPS)
-    plug_in(site, scene, "untagged")
-    mac = scene.attacker.vm.mac
-    made = attempts.frames(scene, every=NONE)
-    for target in scene.upstream_addresses:
+    scenario = attempts.scenario(site, "vm-a", FIPS)
+    plug_in(site, scenario, "untagged")
+    mac = scenario.attacker.vm.mac
+    made = attempts.frames(scenario, every=NONE)
+    for target in scenario.upstream_addresses:
         for source in ("fe80::bad", target):
             made.append(attempts.Attempt(f"NA for {target} from {source}", bytes(
                 Ether(src=mac, dst=attempts.ALL_NODES_MAC) / IPv6(src=source, dst="ff02::1", hlim=255)
                 / ICMPv6ND_NA(tgt=target, R=1, S=0, O=1) / ICMPv6NDOptDstLLAddr(lladdr=mac)).ljust(60, b"\0")
                 + b"fip64 attempt %06d." % len(made)))
-    try_all(site, scene, made)
+    try_all(site, scenario, made)
     assert all(site.client.ping(fip, count=10).received == 10 for fip in FIPS.values())
 
 
 def test_a_source_mac_that_is_not_the_ports_does_not_pass(site):
-    scene = attempts.scene(site, "vm-a", FIPS)
-    plug_in(site, scene, "access")
-    own = scene.attacker
+    scenario = attempts.scenario(site, "vm-a", FIPS)
+    plug_in(site, scenario, "access")
+    own = scenario.attacker
     frame = bytes(Ether(src="02:00:00:00:00:66", dst=own.gateway_mac)
                   / IP(src=own.vm.address4, dst=own.pool_address) / UDP(sport=7, dport=7)
                   / Raw(b"fip64 attempt %06d." % 1))
-    try_all(site, scene, [*attempts.frames(scene, every=NONE), attempts.Attempt("another MAC", frame)])
+    try_all(site, scenario, [*attempts.frames(scenario, every=NONE), attempts.Attempt("another MAC", frame)])
 
 
 def test_ports_of_an_older_agent_are_mended_without_a_packet_lost(site):
     """They had no VLAN at all; so has a port that somebody has changed."""
     columns = ["tag", "vlan_mode", "cvlans"]
-    right = {name: site.ovs.vsctl("get", "Port", name, *columns).stdout for name in sightings.own_ports(site)}
+    right = {name: site.ovs.vsctl("get", "Port", name, *columns).stdout
+             for name in observation.own_ports(site)}
     assert set(right.values()) == {"4095\ndot1q-tunnel\n[4095]\n"}
     ping = site.client.start_ping(FIP_A, interval=0.01)
     for name in right:

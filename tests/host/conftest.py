@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.guest import cargo, image, readme
+from lab.guest import image, install_disk, readme
 from lab.guest.channel import GuestError
 from lab.guest.machine import Machine
 from lab.guest.remote import Remote
@@ -60,14 +60,14 @@ def step(screen: Screen) -> Callable:
 @pytest.fixture(scope="session")
 def guest(translator: str, screen: Screen) -> Iterator[Guest]:
     """A machine that runs, with Open vSwitch and without the agent."""
-    if reason := image.missing() or cargo.missing(translator):
+    if reason := image.missing() or install_disk.missing(translator):
         pytest.skip(reason)
     screen.heading(f"A machine of its own, for the translator {translator}")
     with tempfile.TemporaryDirectory(prefix="f64q-") as directory, contextlib.ExitStack() as stack:
         try:
             system = image.ensure(screen)
-            disk = Path(directory) / "cargo.img"
-            cargo.make(disk, system.python, translator, screen)
+            disk = Path(directory) / "install.img"
+            install_disk.make(disk, system.python, translator, screen)
         except image.Unavailable as error:
             pytest.skip(str(error))
         machine = Machine(system, disk, Path(directory))

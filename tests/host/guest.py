@@ -7,14 +7,14 @@ import subprocess
 from typing import Any
 
 from lab.daemon import wait_for
-from lab.guest import cargo
-from lab.guest.image import CARGO
+from lab.guest import install_disk
+from lab.guest.image import INSTALL_DISK
 from lab.guest.installed import FIP_OFFLOADS, FIP_ON_LINK, FIP_UNTAGGED
 from lab.guest.machine import Machine
 from lab.guest.remote import Remote
 from lab.host import FIP_A, FIP_B
 
-CHECKOUT = f"{CARGO}/checkout"
+CHECKOUT = f"{INSTALL_DISK}/checkout"
 PYTHON = "/opt/fip64agent/bin/python"
 UNIT = "fip64-agent"
 LAB_UNIT = "fip64-lab"
@@ -42,7 +42,7 @@ class Guest:
     @property
     def environment(self) -> list[str]:
         """Settings that tell the lab in there where VPP is."""
-        return [f"FIP64_VPP_PREFIX={cargo.vpp_prefix()}"] if self.translator == "vpp" else []
+        return [f"FIP64_VPP_PREFIX={install_disk.vpp_prefix()}"] if self.translator == "vpp" else []
 
     def allow_time(self) -> None:
         """systemd's limit for the start of a unit is made for real machines, not for software emulation."""
@@ -68,11 +68,11 @@ class Guest:
 
     def configure_vpp(self) -> str:
         """Put VPP where the host has it, tell the agent, and start it anew; returns VPP's version."""
-        prefix = cargo.vpp_prefix()
+        prefix = install_disk.vpp_prefix()
         libraries = sorted({str(path.parent) for path in prefix.glob("lib/**/libvlib.so*")})
         self.run("bash", "-euc", f"""
             mkdir -p {prefix}
-            echo '{CARGO}/vpp {prefix} none bind 0 0' >> /etc/fstab
+            echo '{INSTALL_DISK}/vpp {prefix} none bind 0 0' >> /etc/fstab
             mount {prefix}
             printf '%s\\n' {' '.join(libraries)} > /etc/ld.so.conf.d/vpp.conf
             ldconfig

@@ -39,18 +39,18 @@ class Demo:
         output, _ = process.communicate(timeout=120)
         return process.returncode, output
 
-    def traces(self) -> sweep.Traces:
-        return sweep.Traces(self.directory, f"{self.name}-", "", "", "", 0, "")
+    def identity(self) -> sweep.LabIdentity:
+        return sweep.LabIdentity(self.directory, f"{self.name}-", "", "", "", 0, "")
 
     def leftovers(self) -> list[str]:
-        return sweep.leftovers(self.traces())
+        return sweep.leftovers(self.identity())
 
 
 @pytest.fixture
 def a_demo():
     a_demo = Demo()
     yield a_demo
-    sweep.remove(a_demo.traces())
+    sweep.remove(a_demo.identity())
 
 
 def test_it_works_and_leaves_nothing(a_demo):

@@ -224,8 +224,8 @@ def test_labs_of_a_killed_process_are_swept(short_tmp):
               "print(lab.directory, flush=True); os.kill(os.getpid(), signal.SIGKILL)")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60,
                           env={**os.environ, "TMPDIR": str(short_tmp), "PYTHONPATH": os.getcwd()})
-    traces = sweep.Traces.load(short_tmp / os.path.basename(done.stdout.strip()))
-    assert not traces.builder_lives
-    assert len(sweep.leftovers(traces)) > 5
-    sweep.remove(traces)
-    assert sweep.leftovers(traces) == []
+    identity = sweep.LabIdentity.load(short_tmp / os.path.basename(done.stdout.strip()))
+    assert not identity.builder_lives
+    assert len(sweep.leftovers(identity)) > 5
+    sweep.remove(identity)
+    assert sweep.leftovers(identity) == []

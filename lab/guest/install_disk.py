@@ -19,7 +19,7 @@ from lab.node import REPOSITORY
 from lab.screen import Screen
 from lab.shell import run
 
-LABEL = "cargo"
+LABEL = "install"
 _NOT_OURS = (".venv", ".git", "__pycache__", ".pytest_cache", ".ruff_cache", "build")
 _SPARE = 512 << 20
 

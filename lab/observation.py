@@ -20,7 +20,7 @@ from scapy.layers.l2 import Ether
 
 from lab import netns as namespaces
 from lab import vpp
-from lab.attempts import Attempt, Scene, within
+from lab.attempts import Attempt, Scenario, within
 from lab.host import Lab
 from lab.shell import run
 
@@ -32,7 +32,7 @@ _SO_RCVBUFFORCE = 33
 
 
 @dataclasses.dataclass(frozen=True)
-class Sighting:
+class ObservedFrame:
     """A frame of an attempt at one of the places that are watched."""
 
     place: str
@@ -40,26 +40,26 @@ class Sighting:
     frame: bytes
 
 
-class Watch:
+class Observer:
     """Sees marked frames at the client, on the uplink's wire, at VMs, and what OVS outputs to ports of ours.
 
     Use it as a context manager; `seen` is complete afterwards. Tags that the kernel takes off are not there.
     """
 
-    def __init__(self, lab: Lab, scene: Scene) -> None:
-        self.seen: list[Sighting] = []
+    def __init__(self, lab: Lab, scenario: Scenario) -> None:
+        self.seen: list[ObservedFrame] = []
         places = [("client", lab.client.netns, "eth0", False),
                   ("uplink", lab.upstream.netns, "uplink", False)]
-        places += [(tenant.vm.name, tenant.vm.netns, "eth0", False) for tenant in scene.others]
+        places += [(tenant.vm.name, tenant.vm.netns, "eth0", False) for tenant in scenario.others]
         places += [(f"ours: {name}", lab.host, name, True) for name in own_ports(lab)]
         self._places = places
         self._sockets: dict[socket.socket, tuple[str, bool]] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="attempts")
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Observer:
         for place, netns, device, outgoing in self._places:
-            sock = namespaces.call_in(netns, _ear, device)
+            sock = namespaces.call_in(netns, _packet_socket, device)
             self._sockets[sock] = place, outgoing
         self._thread.start()
         return self
@@ -85,10 +85,10 @@ class Watch:
                         break
                     found = MARK.search(frame)
                     if found and (address[2] == _OUTGOING) == outgoing:
-                        self.seen.append(Sighting(place, int(found[1]), frame))
+                        self.seen.append(ObservedFrame(place, int(found[1]), frame))
 
 
-def _ear(device: str) -> socket.socket:
+def _packet_socket(device: str) -> socket.socket:
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_ALL))
     sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 64 << 20)
     sock.bind((device, _ETH_ALL))
@@ -102,7 +102,7 @@ def own_ports(lab: Lab) -> list[str]:
     return sorted(name for name, (_, ids) in listed["data"] if any(key == "fip64-owner" for key, _ in ids))
 
 
-def neighbours(lab: Lab) -> dict[str, str]:
+def neighbors(lab: Lab) -> dict[str, str]:
     """What the translator and the Neighbor Discovery link know: where and which address -> MAC."""
     prefix = lab.agent.config["tayga"]["netns_prefix"]
     found = {}
@@ -122,38 +122,38 @@ def neighbours(lab: Lab) -> dict[str, str]:
 # -- judging ---------------------------------------------------------------------------------------
 
 
-def faults(scene: Scene, attempts: list[Attempt], seen: Iterable[Sighting]) -> list[str]:
+def faults(scenario: Scenario, attempts: list[Attempt], seen: Iterable[ObservedFrame]) -> list[str]:
     """Return what must not have happened, a sentence for each; empty when all is well."""
     result = set()
     arrived = set()
-    for sighting in seen:
-        attempt = attempts[sighting.number]
-        if _quotes(sighting.frame):
+    for observed in seen:
+        attempt = attempts[observed.number]
+        if _quotes(observed.frame):
             continue  # somebody who got it answers with an error, in his own name
-        if sighting.place == "client":
-            source = str(IPv6(sighting.frame[14:]).src)
-            if attempt.legitimate and source == scene.attacker.fip:
-                arrived.add(sighting.number)
+        if observed.place == "client":
+            source = str(IPv6(observed.frame[14:]).src)
+            if attempt.legitimate and source == scenario.attacker.fip:
+                arrived.add(observed.number)
             else:
                 result.add(f"arrived at the client as {source}: {attempt.name}")
-        elif attempt.legitimate or (_is_for_upstream(scene, attempt.frame)
-                                    and not _same(attempt.frame, sighting.frame)):
+        elif attempt.legitimate or (_is_for_upstream(scenario, attempt.frame)
+                                    and not _same(attempt.frame, observed.frame)):
             continue  # what the upstream router has forwarded, or somebody's answer to that
-        elif sighting.place.startswith("ours"):
-            result.add(f"went into the port of {sighting.place}: {attempt.name}")
-        elif sighting.place == "uplink":
-            if _same(attempt.frame, sighting.frame) and (claim := _claims(scene, sighting.frame)):
+        elif observed.place.startswith("ours"):
+            result.add(f"went into the port of {observed.place}: {attempt.name}")
+        elif observed.place == "uplink":
+            if _same(attempt.frame, observed.frame) and (claim := _claims(scenario, observed.frame)):
                 result.add(f"left by the uplink {claim}: {attempt.name}")
-        elif not _same(attempt.frame, sighting.frame):
-            result.add(f"arrived at {sighting.place} otherwise than by the bridge: {attempt.name}")
+        elif not _same(attempt.frame, observed.frame):
+            result.add(f"arrived at {observed.place} otherwise than by the bridge: {attempt.name}")
     result |= {f"did not arrive at the client, so nothing is proved: {attempt.name}"
                for number, attempt in enumerate(attempts) if attempt.legitimate and number not in arrived}
     return sorted(result)
 
 
-def _is_for_upstream(scene: Scene, frame: bytes) -> bool:
+def _is_for_upstream(scenario: Scenario, frame: bytes) -> bool:
     """Whether the VM asked the uplink's router to forward a packet, as any host may that can reach it."""
-    return frame[:6] == bytes.fromhex(scene.upstream_mac.replace(":", "")) and UDP in Ether(frame)
+    return frame[:6] == bytes.fromhex(scenario.upstream_mac.replace(":", "")) and UDP in Ether(frame)
 
 
 def _quotes(frame: bytes) -> bool:
@@ -169,10 +169,10 @@ def _same(sent: bytes, received: bytes) -> bool:
     return sent[:12] == received[:12] and received.endswith(sent[-40:])
 
 
-def _claims(scene: Scene, frame: bytes) -> str:
+def _claims(scenario: Scenario, frame: bytes) -> str:
     """Say in whose name a frame speaks, if it is not the sender's. Tags are looked behind, however many."""
     source = ":".join(f"{octet:02x}" for octet in frame[6:12])
-    if source == scene.uplink_mac:
+    if source == scenario.uplink_mac:
         return f"from the uplink's MAC {source}"
     position = 12
     while (kind := struct.unpack_from("!H", frame, position)[0]) in (0x8100, 0x88A8):
@@ -180,10 +180,10 @@ def _claims(scene: Scene, frame: bytes) -> str:
     if kind != 0x86DD:
         return ""
     packet = IPv6(frame[position + 2:])
-    if within(packet.src, scene.guarded):
+    if within(packet.src, scenario.guarded):
         return f"as {packet.src}"
     for layer in (ICMPv6ND_NA, ICMPv6ND_NS):
-        if layer not in packet or not within(packet[layer].tgt, scene.guarded):
+        if layer not in packet or not within(packet[layer].tgt, scenario.guarded):
             continue
         # To ask for a router's link-local address is what any VM does whose own router has the same.
         if layer is ICMPv6ND_NS and IPv6Address(packet[layer].tgt).is_link_local and packet.src != "::":
