@@ -9,8 +9,8 @@ from fip64agent.exceptions import NotReady
 from fip64agent.reconcile.explain import OK, Check, Explanation, Journey, Outcome, Stops
 from fip64agent.translator import explain as common
 from fip64agent.translator.vpp import tags
-from fip64agent.translator.vpp.client import VppClient
-from fip64agent.translator.vpp.errors import VppError
+from fip64agent.translator.vpp.api.client import VppClient
+from fip64agent.translator.vpp.api.errors import VppError
 
 NO_INTERFACE = 0xFFFFFFFF
 _DROP = {1: "is local to VPP", 2: "is dropped", 5: "is answered with ICMP unreachable",

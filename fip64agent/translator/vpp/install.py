@@ -12,7 +12,7 @@ from ipaddress import ip_interface, ip_network
 from typing import Any
 
 from fip64agent.translator.vpp import requests, tags
-from fip64agent.translator.vpp.client import VppClient
+from fip64agent.translator.vpp.api.client import VppClient
 from fip64agent.translator.vpp.interfaces import Interfaces
 from fip64agent.translator.vpp.items import (
     Address,

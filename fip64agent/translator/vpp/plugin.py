@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Hashable, Sequence
 
 from fip64agent.translator.vpp import requests
-from fip64agent.translator.vpp.errors import explain
+from fip64agent.translator.vpp.api.errors import explain
 from fip64agent.translator.vpp.items import Binding, Mapping
 from fip64agent.translator.vpp.readback import ALL, static_bindings
 from fip64agent.translator.vpp.requests import Request

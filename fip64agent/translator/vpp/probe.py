@@ -6,8 +6,8 @@ from __future__ import annotations
 import logging
 import time
 
-from fip64agent.translator.vpp.client import VppClient
-from fip64agent.translator.vpp.errors import VppError, VppGone, VppTimeout
+from fip64agent.translator.vpp.api.client import VppClient
+from fip64agent.translator.vpp.api.errors import VppError, VppGone, VppTimeout
 from fip64agent.translator.vpp.hindrance import Hindrance
 
 LOG = logging.getLogger(__name__)

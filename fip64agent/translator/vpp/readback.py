@@ -16,7 +16,7 @@ from typing import Any
 from fip64agent import hub
 from fip64agent.plan.inputs import Allocations
 from fip64agent.translator.vpp import tags
-from fip64agent.translator.vpp.client import VppClient
+from fip64agent.translator.vpp.api.client import VppClient
 from fip64agent.translator.vpp.items import (
     Address,
     Binding,

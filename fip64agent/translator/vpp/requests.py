@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from fip64agent.translator.vpp.api.pipeline import Request
 from fip64agent.translator.vpp.items import (
     Address,
     HostInterface,
@@ -17,7 +18,6 @@ from fip64agent.translator.vpp.items import (
     Tenant64,
 )
 
-Request = tuple[str, dict[str, Any]]
 Indexes = Mapping[str, int]
 """Tag -> sw_if_index."""
 

@@ -27,8 +27,8 @@ from fip64agent.reconcile.explain import Explanation, Journey
 from fip64agent.translator.base import About, ClientBinding, Sighting, Traffic
 from fip64agent.translator.explain import installed
 from fip64agent.translator.vpp import layout, process, readback, tags
-from fip64agent.translator.vpp.client import VppClient
-from fip64agent.translator.vpp.errors import VppError
+from fip64agent.translator.vpp.api.client import VppClient
+from fip64agent.translator.vpp.api.errors import VppError
 from fip64agent.translator.vpp.explain import explain
 from fip64agent.translator.vpp.figures import Figures
 from fip64agent.translator.vpp.install import Installer

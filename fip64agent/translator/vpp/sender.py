@@ -7,8 +7,8 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 from fip64agent.exceptions import NotReady
-from fip64agent.translator.vpp.client import VppClient
-from fip64agent.translator.vpp.errors import VppError
+from fip64agent.translator.vpp.api.client import VppClient
+from fip64agent.translator.vpp.api.errors import VppError
 from fip64agent.translator.vpp.items import Item
 from fip64agent.translator.vpp.readback import State
 from fip64agent.translator.vpp.requests import Request

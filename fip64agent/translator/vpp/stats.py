@@ -19,7 +19,7 @@ from typing import Any
 
 from fip64agent import hub
 from fip64agent.translator.base import Count
-from fip64agent.translator.vpp.errors import VppUnavailable
+from fip64agent.translator.vpp.api.errors import VppUnavailable
 
 MAPPING = "/fip64/mapping/"
 TENANT = "/fip64/tenant/"

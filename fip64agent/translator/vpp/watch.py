@@ -12,8 +12,8 @@ from fip64agent import hub
 from fip64agent.exceptions import NotReady
 from fip64agent.reconcile.explain import Journey
 from fip64agent.translator.base import Sighting
-from fip64agent.translator.vpp.client import VppClient
-from fip64agent.translator.vpp.errors import VppError
+from fip64agent.translator.vpp.api.client import VppClient
+from fip64agent.translator.vpp.api.errors import VppError
 
 MOST = 20
 """Packets that are traced at most, in each of VPP's threads."""

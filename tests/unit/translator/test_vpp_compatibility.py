@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fip64agent.translator.vpp import compatibility, messages
-from fip64agent.translator.vpp.definitions import Definitions
+from fip64agent.translator.vpp.api import compatibility, messages
+from fip64agent.translator.vpp.api.definitions import Definitions
 
 SOURCE = Path(compatibility.__file__).parent
 BUILT = Path(__file__).parents[3] / "vpp-plugin" / "build" / "plugin" / "fip64.api.json"

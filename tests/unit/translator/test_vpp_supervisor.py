@@ -10,8 +10,9 @@ import time
 import pytest
 
 from fip64agent import hub
-from fip64agent.translator.vpp import compatibility, hindrance
-from fip64agent.translator.vpp.client import VppClient
+from fip64agent.translator.vpp import hindrance
+from fip64agent.translator.vpp.api import compatibility
+from fip64agent.translator.vpp.api.client import VppClient
 from fip64agent.translator.vpp.startup import StartupOptions
 from fip64agent.translator.vpp.supervisor import Supervisor
 from tests.fakes.vppapi import FakeVpp
