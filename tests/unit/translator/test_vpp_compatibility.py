@@ -105,7 +105,7 @@ def test_every_message_that_the_driver_sends_is_in_the_tables():
         "control_ping", "get_api_json", "sockclnt_create", "sockclnt_delete"}  # vpp_papi brings these
     verbs = (r"(?:call|dump|get|subscribe|pack)\(\s*\"([a-z0-9]+_[a-z0-9_]+)\""
              r"|\"([a-z0-9]+_[a-z0-9_]+)\", (?:\{|dict\()")
-    for path in SOURCE.glob("*.py"):
+    for path in SOURCE.rglob("*.py"):
         for groups in re.findall(verbs, path.read_text()):
             name = groups[0] or groups[1]
             assert name in known, f"{path.name} uses {name}, which messages.py does not have"
