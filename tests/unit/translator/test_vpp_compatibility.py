@@ -10,7 +10,7 @@ import pytest
 from fip64agent.translator.vpp.api import compatibility, messages
 from fip64agent.translator.vpp.api.definitions import Definitions
 
-SOURCE = Path(compatibility.__file__).parent
+SOURCE = Path(compatibility.__file__).parents[1]
 BUILT = Path(__file__).parents[3] / "vpp-plugin" / "build" / "plugin" / "fip64.api.json"
 HEADER = [["u16", "_vl_msg_id"], ["u32", "client_index"], ["u32", "context"]]
 
