@@ -53,8 +53,7 @@ check (const fip64_tenant_wanted_t *w)
     return fip64_error (VNET_API_ERROR_TABLE_TOO_BIG,
 			"tenant of table %u: the pool %U - %U has more than %u addresses, a /10", w->table_id,
 			format_ip4_address, &first, format_ip4_address, &last, FIP64_POOL_MAX);
-  /* The range is less than a /8. So if it has illegal addresses, one of its ends is illegal; except for 169.254/16.
-     */
+  /* As the range is less than a /8, one of its ends is illegal if any address is, except for 169.254/16. */
   if (!fip64_unicast4 (first) || !fip64_unicast4 (last) ||
       (w->pool_first < LINK_LOCAL_FIRST && w->pool_last > LINK_LOCAL_LAST))
     return fip64_error (VNET_API_ERROR_INVALID_VALUE_2,

@@ -166,8 +166,7 @@ fip64_parse_ip4 (const uint8_t *p, uint32_t contig, uint32_t avail, bool inner, 
 
 /* Whether no ICMP error may be sent about a packet: when it is an ICMP error itself, or when its source or
    destination is not one host (RFC 1122 section 3.2.2, RFC 4443 section 2.4(e)). Also when it is a later fragment:
-   in IPv4 always, in IPv6 if it is of an ICMPv6 message, as only the first fragment tells whether that is an error.
-   */
+   in IPv4 always, in IPv6 if it is of an ICMPv6 message, as only the first one tells whether that is an error. */
 static bool
 error_forbidden (const struct fip64_buf *b, const struct fip64_info *i)
 {
