@@ -118,16 +118,25 @@ usage (vlib_cli_command_t *cmd, char *missing)
   return fip64_error (VNET_API_ERROR_INVALID_VALUE, "%s\nusage: %s", missing, cmd->short_help);
 }
 
+/* The arguments of a command that adds or deletes something. */
+static clib_error_t *
+parse_change (vlib_cli_command_t *cmd, unformat_input_t *input, command_t *c)
+{
+  clib_error_t *error = parse (input, c);
+
+  if (!error && c->add == c->del)
+    error = usage (cmd, "either add or del is needed");
+  return error;
+}
+
 static clib_error_t *
 tenant_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
   command_t c;
-  clib_error_t *error = parse (input, &c);
+  clib_error_t *error = parse_change (cmd, input, &c);
 
   if (error)
     return error;
-  if (c.add == c.del)
-    return usage (cmd, "either add or del is needed");
   if (!c.has_table)
     return usage (cmd, "the tenant's IPv4 table is needed");
   if (c.del)
@@ -153,12 +162,10 @@ static clib_error_t *
 mapping_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
   command_t c;
-  clib_error_t *error = parse (input, &c);
+  clib_error_t *error = parse_change (cmd, input, &c);
 
   if (error)
     return error;
-  if (c.add == c.del)
-    return usage (cmd, "either add or del is needed");
   if (!c.has_address6)
     return usage (cmd, "the floating address is needed");
   if (c.del)
@@ -182,12 +189,10 @@ static clib_error_t *
 binding_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
   command_t c;
-  clib_error_t *error = parse (input, &c);
+  clib_error_t *error = parse_change (cmd, input, &c);
 
   if (error)
     return error;
-  if (c.add == c.del)
-    return usage (cmd, "either add or del is needed");
   if (!c.has_address6 || !c.has_table)
     return usage (cmd, "the client's address and the tenant's table are needed");
   if (c.del)
