@@ -42,8 +42,11 @@ doc: $(VENV)/.doc ## The documentation, in doc/build/html; warnings are errors
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html doc/source doc/build/html
 	@echo 'doc/build/html/index.html'
 
-lint: $(VENV)/.dev ## ruff
+# What only tests call is dead code in fip64agent, but not in lab and bench.
+lint: $(VENV)/.dev ## ruff, and vulture: code that nobody calls
 	@$(BIN)/ruff check .
+	@$(BIN)/vulture fip64agent
+	@$(BIN)/vulture fip64agent lab bench tests
 
 clean: ## Remove .venv and everything that was built
 	@rm -rf $(VENV) build dist doc/build bench/results .pytest_cache .ruff_cache .hypothesis .tox *.egg-info

@@ -27,7 +27,7 @@ from fip64agent.plan.desired import Desired
 from fip64agent.plan.inputs import Settings
 from fip64agent.plan.planner import plan
 from fip64agent.reconcile.loop import Loop
-from fip64agent.translator.vpp import client
+from fip64agent.translator.vpp.api import client
 from fip64agent.translator.vpp.room import VppRoom
 from fip64agent.translator.vpp.startup import StartupOptions
 from lab import netns as namespaces

@@ -31,9 +31,7 @@ class Ping:
     """Sequence numbers, from 0."""
     duplicates: int
     unreachable: str | None
-    rtt_min: float | None
     rtt_median: float | None
-    rtt_avg: float | None
     rtt_max: float | None
 
     @property

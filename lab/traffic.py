@@ -263,8 +263,7 @@ class Pinger:
         lost = [number for number in range(self.sent) if number not in self._rtts]
         return {"sent": self.sent, "received": len(rtts), "lost": lost, "duplicates": self.duplicates,
                 "unreachable": self.unreachable,
-                "rtt_min": rtts[0] if rtts else None, "rtt_max": rtts[-1] if rtts else None,
-                "rtt_avg": sum(rtts) / len(rtts) if rtts else None,
+                "rtt_max": rtts[-1] if rtts else None,
                 "rtt_median": rtts[len(rtts) // 2] if rtts else None}
 
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from fip64agent.translator.vpp import messages
+from fip64agent.translator.vpp.api import messages
 from lab import vpp
 from lab.host import FIP_A, FIP_B
 from lab.shell import run

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fip64agent.translator.vpp.definitions import Definitions
+from fip64agent.translator.vpp.api.definitions import Definitions
 
 MODULE: dict[str, Any] = {
     "enums": [["address_family", ["ADDRESS_IP4", 0], ["ADDRESS_IP6", 1], {"enumtype": "u8"}],

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The messages of fip64.api. What changes tenants or mappings runs while the workers stand still, which is how VPP calls
- * handlers unless told otherwise; what only reads, or touches bindings, does not stop them.
+ * The messages of fip64.api. VPP stops the workers while a handler runs, unless the handler is marked as mp-safe:
+ * those are the ones that only read, or change bindings only.
  */
 #include "control.h"
 
@@ -17,10 +17,10 @@
 
 /* Bindings in one reply of fip64_binding_get. */
 #define BINDINGS_AT_A_TIME 1024
-/* A client that leaves so many bytes of events unread gets no more of them until it reads. */
+/* A client with so many unread bytes gets no more events until it reads. */
 #define EVENTS_UNREAD_MAX (1 << 20)
 
-/* The error's code; its text goes to the log. */
+/* Returns the error's code, and writes its text into the log. */
 static i32
 refused (clib_error_t *error)
 {
@@ -238,7 +238,7 @@ send_binding (vl_api_registration_t *rp, u32 context, const struct fip64_binding
 			}));
 }
 
-/* Sends some of what there is from (table id, cursor) on, and moves them; true: there is more. */
+/* Sends some bindings from (table id, cursor) on and moves both forward. Returns whether there are more. */
 static bool
 send_bindings (vl_api_registration_t *rp, const vl_api_fip64_binding_get_t *mp, u32 *cursor_table_id, u32 *cursor)
 {
@@ -259,7 +259,7 @@ send_bindings (vl_api_registration_t *rp, const vl_api_fip64_binding_get_t *mp, 
 	  *cursor = 0;
 	  break;
 	}
-      /* A cursor belongs to its tenant; that one may have gone meanwhile. */
+      /* A cursor is valid for its tenant only, which may have been removed since. */
       u32 slot = t->is.table_id == *cursor_table_id ? *cursor : 0;
       u32 n = fip64_pool_walk (t->pool, &slot, left, mp->only_static, chunk);
       for (u32 i = 0; i < n; i++)
@@ -349,7 +349,7 @@ static clib_error_t *
 fip64_api_init (vlib_main_t *vm)
 {
   api_main_t *am = vlibapi_get_main ();
-  /* These do not change what the nodes read without a lock. */
+  /* These do not change anything that the nodes read without a lock. */
   static const u16 need_no_barrier[] = {
     VL_API_FIP64_PLUGIN_GET_VERSION, VL_API_FIP64_TENANT_DUMP, VL_API_FIP64_MAPPING_DUMP,
     VL_API_FIP64_BINDING_ADD_DEL,    VL_API_FIP64_BINDING_GET,

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bindings: the workers' slow path, static ones, what expires, and the events about all that.
+ * Client bindings: the workers' slow path, static ones, expiry, and the events about them.
  *
- * A worker puts its events into a queue of its own, which a process of the main thread empties; when the queue is full
- * the event is dropped and counted, the packet path never waits.
+ * A worker puts events into its own queue, which a process of the main thread empties. When the queue is full, the
+ * event is dropped and counted; packets never wait.
  */
 #include "control.h"
 #include "notice.h"
 #include "fip64.api_enum.h"
 #include "fip64.api_types.h"
 
-/* Seconds between two looks at what has expired, and at the queues while somebody wants events. */
+/* Seconds between two checks for expired bindings, and of the queues while somebody wants events. */
 #define EXPIRE_INTERVAL 1.
 #define EVENT_INTERVAL 20e-3
-/* What one round may do before others get their turn. */
+/* How many bindings expire in one round, and seconds until the next round when there are more. */
 #define EXPIRE_MAX 4096
 #define EXPIRE_AGAIN 1e-3
 
@@ -50,13 +50,13 @@ tell (const fip64_tenant_t *t, vl_api_fip64_binding_what_t what, const u8 *v6, u
   __atomic_store_n (&q->head, head + 1, __ATOMIC_RELEASE);
 }
 
-/* Main thread. */
+/* For the main thread. */
 static void
 send_events (void)
 {
   fip64_main_t *fm = &fip64_main;
   fip64_event_queue_t *q;
-  /* A client may turn out to be gone, and leave the vector, while we send. */
+  /* A client that has disconnected is removed from the vector while events are sent. */
   fip64_event_client_t *clients = vec_dup (fm->event_clients), *client;
 
   vec_foreach (q, fm->queues)
@@ -89,7 +89,7 @@ fip64_events_want (u32 client_index, u32 pid)
   vec_foreach (q, fm->queues)
     {
       vec_validate (q->events, FIP64_EVENTS - 1);
-      /* What was left when the last client went. */
+      /* Events that were left when the last client ended. */
       if (fm->n_event_clients == 0)
 	q->tail = q->head;
     }
@@ -98,7 +98,7 @@ fip64_events_want (u32 client_index, u32 pid)
   vlib_process_signal_event (vlib_get_main (), fip64_process_node.index, 0, 0);
 }
 
-/* The workers may be running: their queues stay. */
+/* The workers may be running, so their queues are not freed. */
 void
 fip64_events_want_no_more (u32 client_index)
 {
@@ -236,7 +236,7 @@ expired (void *arg, const u8 v6[16], u32 slot)
   tell (t, FIP64_BINDING_EXPIRED, v6, fip64_slot_address (t->pool, slot));
 }
 
-/* True: there is more to do. */
+/* Returns whether there is more to do. */
 static bool
 expire (u32 now)
 {

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Commands for people. The agent uses the API; both call the same functions of control.h.
+ * Commands for operators. The agent uses the API; both call the same functions of control.h.
  */
 #include <vnet/ip/ip.h>
 
 #include "control.h"
 #include "node.h"
 
-/* Bindings shown unless asked for more. */
+/* Bindings that are shown by default. */
 #define SHOWN 100
 
-/* What all commands can be told; each looks at what it knows. */
+/* The arguments of all commands; each command reads its own. */
 typedef struct
 {
   fip64_tenant_wanted_t tenant;
@@ -47,7 +47,7 @@ unformat_word (unformat_input_t *input, command_t *c)
     }
   else if (unformat (input, "address6 %U", unformat_ip6_address, &t->address6))
     c->has_own6 = true;
-  /* A word also matches the beginning of a longer one: address4 before add. */
+  /* unformat() also accepts the beginning of a word, so address4 must come before add. */
   else if (unformat (input, "add"))
     c->add = true;
   else if (unformat (input, "del"))
@@ -70,7 +70,7 @@ unformat_word (unformat_input_t *input, command_t *c)
     ;
   else if (unformat (input, "tag %s", &tag))
     {
-      /* One byte too many is enough for the check to see it. */
+      /* One byte more than allowed is kept, so that the check refuses the tag. */
       memcpy (t->tag, tag, clib_min (vec_len (tag), sizeof (t->tag)));
       vec_free (tag);
     }
@@ -118,16 +118,25 @@ usage (vlib_cli_command_t *cmd, char *missing)
   return fip64_error (VNET_API_ERROR_INVALID_VALUE, "%s\nusage: %s", missing, cmd->short_help);
 }
 
+/* The arguments of a command that adds or deletes something. */
+static clib_error_t *
+parse_change (vlib_cli_command_t *cmd, unformat_input_t *input, command_t *c)
+{
+  clib_error_t *error = parse (input, c);
+
+  if (!error && c->add == c->del)
+    error = usage (cmd, "either add or del is needed");
+  return error;
+}
+
 static clib_error_t *
 tenant_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
   command_t c;
-  clib_error_t *error = parse (input, &c);
+  clib_error_t *error = parse_change (cmd, input, &c);
 
   if (error)
     return error;
-  if (c.add == c.del)
-    return usage (cmd, "either add or del is needed");
   if (!c.has_table)
     return usage (cmd, "the tenant's IPv4 table is needed");
   if (c.del)
@@ -153,12 +162,10 @@ static clib_error_t *
 mapping_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
   command_t c;
-  clib_error_t *error = parse (input, &c);
+  clib_error_t *error = parse_change (cmd, input, &c);
 
   if (error)
     return error;
-  if (c.add == c.del)
-    return usage (cmd, "either add or del is needed");
   if (!c.has_address6)
     return usage (cmd, "the floating address is needed");
   if (c.del)
@@ -182,12 +189,10 @@ static clib_error_t *
 binding_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
   command_t c;
-  clib_error_t *error = parse (input, &c);
+  clib_error_t *error = parse_change (cmd, input, &c);
 
   if (error)
     return error;
-  if (c.add == c.del)
-    return usage (cmd, "either add or del is needed");
   if (!c.has_address6 || !c.has_table)
     return usage (cmd, "the client's address and the tenant's table are needed");
   if (c.del)
@@ -219,7 +224,7 @@ VLIB_CLI_COMMAND (clear_fip64_counters_command, static) = {
   .function = clear_command,
 };
 
-/* RFC 7915, sections 4.4 and 5.4: whether ICMP errors are sent, and how many, is the operator's choice. */
+/* The operator decides whether ICMP errors are sent, and how many (RFC 7915 sections 4.4 and 5.4). */
 static clib_error_t *
 parse_error_rate (unformat_input_t *input)
 {
@@ -348,7 +353,7 @@ binding_fits (const command_t *c, const struct fip64_binding *b)
 	 (!c->has_address4 || b->v4 == c->address4);
 }
 
-/* Returns how many it left out because enough were shown. */
+/* Returns how many bindings were not shown because of the limit. */
 static u32
 show_tenants_bindings (vlib_main_t *vm, const command_t *c, const fip64_tenant_t *t, u32 *shown, u32 now)
 {
@@ -428,7 +433,7 @@ show_command (vlib_main_t *vm, unformat_input_t *input, vlib_cli_command_t *cmd)
 {
   command_t c;
   clib_error_t *error;
-  /* The word that says what may stand first only: `table' alone would be ambiguous. */
+  /* The kind of objects is accepted as the first word only, since `table' is an argument too. */
   enum { SUMMARY, TENANTS, MAPPINGS, BINDINGS } what = SUMMARY;
 
   if (unformat (input, "tenants"))

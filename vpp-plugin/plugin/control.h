@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What API and CLI do with the state: every function is idempotent and either does all or nothing. Main thread only;
- * those that change tenants or mappings need the workers to stand still.
+ * The functions with which API and CLI change the state. Each is idempotent and does all or nothing. They are for
+ * the main thread only, and those that change tenants or mappings may run only while the workers are stopped.
  *
- * An error has one of the codes VNET_API_ERROR_* (README.rst lists them) and a text that names object and reason; the
- * caller frees it.
+ * An error has one of the codes VNET_API_ERROR_* (README.rst lists them) and a text that names the object and the
+ * reason; the caller frees it.
  */
 #ifndef FIP64_CONTROL_H
 #define FIP64_CONTROL_H
@@ -24,20 +24,21 @@ u32 *fip64_tenants_sorted (void);
 clib_error_t *fip64_mapping_set (const ip6_address_t *floating, u32 ip6_table_id, u32 fixed, u32 table_id);
 void fip64_mapping_remove (const ip6_address_t *floating, u32 ip6_table_id);
 void fip64_mappings_remove_of_tenant (u32 tenant);
-/* Is the fixed address of some mapping of the tenant between first and last (host order)? */
+/* Returns whether a mapping of the tenant has a fixed address between first and last (host order), and in *which the
+   address. */
 bool fip64_mapping_within (u32 tenant, u32 first, u32 last, u32 *which);
 u32 fip64_mapping_ip6_table_id (const fip64_mapping_t *m);
 
 clib_error_t *fip64_binding_set (const ip6_address_t *client, u32 pool_address, u32 table_id);
 void fip64_binding_remove (const ip6_address_t *client, u32 table_id);
-/* The pool is about to go: its dynamic bindings are counted and told as removed. */
+/* Counts the pool's dynamic bindings as removed and queues events for them; the pool is going to be freed. */
 void fip64_bindings_forget (fip64_tenant_t *t, struct fip64_pool *pool);
 u32 fip64_slot_address (const struct fip64_pool *pool, u32 slot);
 
-/* Events: to those who asked for them. The workers stand still for the first of these. */
+/* Register and unregister an API client for events. The workers must be stopped for the first of these. */
 void fip64_events_want (u32 client_index, u32 pid);
 void fip64_events_want_no_more (u32 client_index);
-/* In api.c. False: the client does not fetch its events, or is gone. */
+/* In api.c. Returns false when the client does not read its events, or has disconnected. */
 bool fip64_event_send (const fip64_event_client_t *client, const fip64_event_t *event);
 
 void fip64_counters_clear (void);

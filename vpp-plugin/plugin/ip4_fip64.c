@@ -42,7 +42,7 @@ find_sender (vlib_main_t *vm, vlib_buffer_t *b)
   return f;
 }
 
-/* Short packets may have been padded for the wire: this one is as long as its header says. */
+/* A short packet may have been padded to the shortest Ethernet frame: cut to the length in its header. */
 static_always_inline struct fip64_buf
 trimmed (struct fip64_buf buf)
 {
@@ -62,7 +62,7 @@ VLIB_NODE_FN (ip4_fip64_node) (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_
   u32 now = fip64_now (vm);
 
   vlib_get_buffers (vm, from, bufs, n);
-  /* So that looking ahead needs no look at the end. */
+  /* The last buffer repeated, so that prefetches need no check for the end. */
   for (u32 i = 0; i < AHEAD_HEADERS; i++)
     bufs[n + i] = bufs[n - 1];
   for (u32 i = 0; i < AHEAD_HOSTS && i < n; i++)

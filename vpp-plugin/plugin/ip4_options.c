@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * VPP punts IPv4 packets with options, which RFC 7915 section 5.1 wants translated without them: those to a tenant's
- * pool are fetched back and looked up like any other packet.
+ * VPP punts IPv4 packets with options; RFC 7915 section 5.1 demands that they are translated without the options.
+ * This node takes those to a tenant's pool from the punt path, so that they are looked up like any other packet.
  */
 #include "node.h"
 
@@ -98,7 +98,7 @@ VNET_FEATURE_INIT (ip4_fip64_options_feature, static) = {
 static clib_error_t *
 fip64_options_main_loop_enter (vlib_main_t *vm)
 {
-  /* The punt arc knows no interfaces: its features are those of interface 0. */
+  /* The punt arc does not depend on interfaces: its features are those of interface 0. */
   if (vnet_feature_enable_disable ("ip4-punt", "ip4-fip64-options", 0, 1, NULL, 0))
     return clib_error_return (0, "fip64: cannot fetch back IPv4 packets with options");
   return NULL;

@@ -31,7 +31,7 @@ prefetch_mapping (vlib_main_t *vm, vlib_buffer_t *b)
   vlib_prefetch_combined_counter (&fip64_main.count_6to4, vm->thread_index, mapping);
 }
 
-/* Where the client is looked for first. */
+/* Prefetches the slot in which the client is searched first. */
 static_always_inline u32
 prefetch_client (vlib_buffer_t *b)
 {
@@ -43,7 +43,7 @@ prefetch_client (vlib_buffer_t *b)
   return home;
 }
 
-/* Which slot it seems to be. */
+/* Finds the slot in which the client seems to be. */
 static_always_inline u32
 peek_client (vlib_buffer_t *b, u32 home)
 {
@@ -65,7 +65,7 @@ VLIB_NODE_FN (ip6_fip64_node) (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_
   fip64_worker_t *w = fip64_nodes.workers + vm->thread_index;
 
   vlib_get_buffers (vm, from, bufs, n);
-  /* So that looking ahead needs no look at the end. */
+  /* The last buffer repeated, so that prefetches need no check for the end. */
   for (u32 i = 0; i < AHEAD_HEADERS; i++)
     bufs[n + i] = bufs[n - 1];
   for (u32 i = 0; i < AHEAD_MAPPING && i < n; i++)

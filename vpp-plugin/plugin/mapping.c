@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Mappings: each is a /128 in an IPv6 table, a slot in the table of fixed addresses, and an entry in the index by
- * floating address.
+ * Mappings: each is a route to a /128 in an IPv6 table, a slot in the table of fixed addresses, and an entry in the
+ * index by floating address.
  */
 #include "control.h"
 
-/* The table of fixed addresses (state.h). */
+/* The table of fixed addresses (state.h): a hash table of our own, whose slots have all that ip4-fip64 reads. */
 
 static u32
 fixed_slot (u32 tenant, u32 v4)
@@ -59,7 +59,7 @@ fixed_unset (u32 tenant, u32 v4)
 
   if (!table->slots[hole].endpoint.v4)
     return;
-  /* Whatever was pushed beyond the hole moves back, so that searches can stop at the first free slot. */
+  /* Entries behind the hole move into it if they may, since searches stop at the first free slot. */
   for (u32 i = (hole + 1) & table->mask; table->slots[i].endpoint.v4; i = (i + 1) & table->mask)
     {
       u32 home = fip64_fixed_home (table->slots[i].tenant, table->slots[i].endpoint.v4);
@@ -75,115 +75,79 @@ fixed_unset (u32 tenant, u32 v4)
     fixed_resize (vec_len (table->slots) / 2);
 }
 
-/* The index by floating address: open addressing too, of indices. */
+/* The index by floating address: a hash of vppinfra's. It has the first mapping of an address; fip64_mapping_t.next
+   leads to those of the same address in other IPv6 tables. */
 
-#define FREE (~0u)
-
-/* Of all tables: where an address is mapped in several, these are neighbours. */
-static u32
-floating_home (const u8 *v6)
-{
-  u64 a, b;
-  memcpy (&a, v6, 8);
-  memcpy (&b, v6 + 8, 8);
-  u64 h = a * 0x9e3779b97f4a7c15ull;
-  h = (h ^ (h >> 32) ^ b) * 0xd6e8feb86659fd93ull;
-  return (u32) (h >> 32) & (vec_len (fip64_main.by_floating) - 1);
-}
+#define NONE (~0u)
 
 static u32
-floating_slot (const u8 *v6, u32 ip6_fib_index)
+floating_first (const u8 *v6)
 {
-  fip64_main_t *fm = &fip64_main;
-  u32 mask = vec_len (fm->by_floating) - 1;
-
-  for (u32 i = floating_home (v6);; i = (i + 1) & mask)
-    {
-      if (fm->by_floating[i] == FREE)
-	return i;
-      fip64_mapping_t *m = fip64_mapping_get (fm->by_floating[i]);
-      if (m->ip6_fib_index == ip6_fib_index && memcmp (m->endpoint.v6, v6, 16) == 0)
-	return i;
-    }
-}
-
-static void
-floating_resize (u32 length)
-{
-  fip64_main_t *fm = &fip64_main;
-  u32 *old = fm->by_floating, *index;
-
-  fm->by_floating = NULL;
-  vec_validate_init_empty (fm->by_floating, length - 1, FREE);
-  vec_foreach (index, old)
-    if (*index != FREE)
-      {
-	fip64_mapping_t *m = fip64_mapping_get (*index);
-	fm->by_floating[floating_slot (m->endpoint.v6, m->ip6_fib_index)] = *index;
-      }
-  vec_free (old);
-}
-
-static fip64_mapping_t *
-floating_find (const ip6_address_t *floating, u32 ip6_fib_index)
-{
-  fip64_main_t *fm = &fip64_main;
-
-  if (fm->by_floating_count == 0)
-    return NULL;
-  u32 index = fm->by_floating[floating_slot (floating->as_u8, ip6_fib_index)];
-  return index == FREE ? NULL : fip64_mapping_get (index);
+  uword *first = hash_get_mem (fip64_main.by_floating, v6);
+  return first ? first[0] : NONE;
 }
 
 const fip64_mapping_t *
 fip64_mapping_of (const u8 v6[16])
 {
-  fip64_main_t *fm = &fip64_main;
+  u32 index = floating_first (v6);
+  return index == NONE ? NULL : fip64_mapping_get (index);
+}
 
-  if (fm->by_floating_count == 0)
-    return NULL;
-  u32 mask = vec_len (fm->by_floating) - 1;
-  for (u32 i = floating_home (v6); fm->by_floating[i] != FREE; i = (i + 1) & mask)
+static fip64_mapping_t *
+floating_find (const ip6_address_t *floating, u32 ip6_fib_index)
+{
+  for (u32 index = floating_first (floating->as_u8); index != NONE;)
     {
-      const fip64_mapping_t *m = fip64_mapping_get (fm->by_floating[i]);
-      if (memcmp (m->endpoint.v6, v6, 16) == 0)
+      fip64_mapping_t *m = fip64_mapping_get (index);
+      if (m->ip6_fib_index == ip6_fib_index)
 	return m;
+      index = m->next;
     }
   return NULL;
 }
 
 static void
-floating_set (const fip64_mapping_t *m)
+floating_set (fip64_mapping_t *m)
 {
   fip64_main_t *fm = &fip64_main;
+  uword *first = hash_get_mem (fm->by_floating, m->endpoint.v6);
 
-  if (2 * (fm->by_floating_count + 1) > vec_len (fm->by_floating))
-    floating_resize (clib_max (FIP64_FIXED_MIN, 2 * vec_len (fm->by_floating)));
-  fm->by_floating[floating_slot (m->endpoint.v6, m->ip6_fib_index)] = m - fm->mappings;
-  fm->by_floating_count++;
+  m->next = first ? first[0] : NONE;
+  if (first)
+    first[0] = m - fm->mappings;
+  else
+    {
+      if (!fm->by_floating)
+	fm->by_floating = hash_create_mem (0, sizeof (m->endpoint.v6), sizeof (uword));
+      const u8 *key = m->endpoint.v6; /* the hash keeps a copy, since mappings may move in memory */
+      hash_set_mem_alloc (&fm->by_floating, key, m - fm->mappings);
+    }
 }
 
 static void
 floating_unset (const fip64_mapping_t *m)
 {
   fip64_main_t *fm = &fip64_main;
-  u32 hole = floating_slot (m->endpoint.v6, m->ip6_fib_index), mask = vec_len (fm->by_floating) - 1;
+  uword *first = hash_get_mem (fm->by_floating, m->endpoint.v6);
+  u32 index = m - fm->mappings;
 
-  for (u32 i = (hole + 1) & mask; fm->by_floating[i] != FREE; i = (i + 1) & mask)
+  if (first[0] != index)
     {
-      fip64_mapping_t *other = fip64_mapping_get (fm->by_floating[i]);
-      if (((i - floating_home (other->endpoint.v6)) & mask) >= ((i - hole) & mask))
-	{
-	  fm->by_floating[hole] = fm->by_floating[i];
-	  hole = i;
-	}
+      fip64_mapping_t *before = fip64_mapping_get (first[0]);
+      while (before->next != index)
+	before = fip64_mapping_get (before->next);
+      before->next = m->next;
+      return;
     }
-  fm->by_floating[hole] = FREE;
-  fm->by_floating_count--;
-  if (fm->by_floating_count == 0)
-    vec_free (fm->by_floating);
-  else if (vec_len (fm->by_floating) > FIP64_FIXED_MIN && 8 * fm->by_floating_count < vec_len (fm->by_floating))
-    floating_resize (vec_len (fm->by_floating) / 2);
+  if (m->next != NONE)
+    {
+      first[0] = m->next;
+      return;
+    }
+  hash_unset_mem_free (&fm->by_floating, m->endpoint.v6);
+  if (hash_elts (fm->by_floating) == 0)
+    hash_free (fm->by_floating);
 }
 
 /* FIB entries. */
@@ -194,7 +158,7 @@ prefix_of (const ip6_address_t *floating)
   return (fib_prefix_t){ .fp_proto = FIB_PROTOCOL_IP6, .fp_len = 128, .fp_addr.ip6 = *floating };
 }
 
-/* False: the address is one of VPP's own, packets would never get to the mapping. */
+/* Returns false when the address is one of VPP's own, so that packets to it would not reach the mapping. */
 static bool
 install (const fip64_mapping_t *m, const ip6_address_t *floating)
 {
@@ -216,7 +180,7 @@ uninstall (const fip64_mapping_t *m)
   fib_table_entry_special_remove (m->ip6_fib_index, &prefix, fip64_main.fib_source);
 }
 
-/* What API and CLI do. */
+/* Functions for the API and the CLI. */
 
 u32
 fip64_mapping_ip6_table_id (const fip64_mapping_t *m)
@@ -251,7 +215,7 @@ make_counters (u32 index)
 
   if (index >= have)
     {
-      /* Each time they grow, readers of the stats segment have to begin anew. */
+      /* Whenever they grow, readers of the stats segment must read it all again: so they grow in large steps. */
       vlib_validate_combined_counter (&fm->count_6to4, clib_max (index, 2 * have - 1));
       vlib_validate_combined_counter (&fm->count_4to6, clib_max (index, 2 * have - 1));
     }
@@ -266,7 +230,7 @@ release (fip64_mapping_t *m)
 
   if (fm->mapping_locks[m - fm->mappings])
     {
-      /* Never seen. The data path may still come here, so neither it nor its tenant can go. */
+      /* Never observed. Packets may still reach it, so neither the mapping nor its tenant can be freed. */
       fip64_log_warn ("mapping %U: %u references to it are left, its memory is kept", format_ip6_address,
 		      m->endpoint.v6, fm->mapping_locks[m - fm->mappings]);
       fip64_tenant_get (m->tenant)->dpo_locks++;
@@ -310,7 +274,8 @@ add (const ip6_address_t *floating, u32 ip6_fib_index, u32 fixed, fip64_tenant_t
   return NULL;
 }
 
-/* Its index, DPO and FIB entry stay: no packet finds the floating address gone. */
+/* Gives a mapping another fixed address. Index, DPO and FIB entry stay, so no packet to the floating address is
+   lost. */
 static void
 move (fip64_mapping_t *m, u32 fixed, fip64_tenant_t *t)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What ip6-fip64 and ip4-fip64 share. Their loops translate plain TCP and UDP of known hosts; a packet of any other
- * kind (ICMP, fragments, headers in between, chained or traced buffers, new clients, refusals) goes, one by one, through
- * fip64_node6_slow or fip64_node4_slow, which can do everything.
+ * Common definitions of ip6-fip64 and ip4-fip64. Their loops translate plain TCP and UDP of known hosts. Every other
+ * packet (ICMP, fragments, extension headers, chained or traced buffers, new clients, packets that are refused) is
+ * handled, one at a time, by fip64_node6_slow or fip64_node4_slow, which can translate all kinds.
  */
 #ifndef FIP64_NODE_H
 #define FIP64_NODE_H
@@ -45,7 +45,7 @@ typedef enum
   FIP64_NEXT_IP4_LOOKUP,
   FIP64_NEXT_IP6_LOOKUP,
   FIP64_N_NEXT,
-  FIP64_NEXT_FRAGMENTS, /* no node: the packet is gone, its fragments are in the worker's list */
+  FIP64_NEXT_FRAGMENTS, /* no node: the packet was freed, its fragments are in the worker's list */
 } fip64_next_t;
 
 #define FIP64_NEXT_NODES                                                                                               \
@@ -53,21 +53,21 @@ typedef enum
     [FIP64_NEXT_DROP] = "error-drop", [FIP64_NEXT_IP4_LOOKUP] = "ip4-lookup", [FIP64_NEXT_IP6_LOOKUP] = "ip6-lookup",  \
   }
 
-/* In front of a translated packet so much is left for the link layer's headers. */
+/* Bytes in front of a translated packet that are left for the headers of the link layer. */
 #define FIP64_REWRITE_ROOM 32
 
-/* Buffers that one fragment may need, of 2048 bytes as VPP has them. */
+/* The most buffers that one fragment needs; VPP's have 2048 bytes. */
 #define FIP64_FRAGMENT_BUFFERS 33
 
-/* ICMP errors that one worker sends: so many a second, and so many at once. */
+/* ICMP errors that one worker sends in a second, and at once. */
 #define FIP64_ERRORS_PER_SECOND 1000
 
 typedef struct
 {
   CLIB_CACHE_LINE_ALIGN_MARK (line);
-  u16 ident; /* of the next IPv4 packet that has none */
+  u16 ident; /* identification of the next IPv4 packet that needs one */
   f64 tokens;
-  f64 refilled;	  /* when, as vlib_time_now() */
+  f64 refilled;	  /* time of the last refill, as vlib_time_now() */
   u32 *fragments; /* vector of buffers: see FIP64_NEXT_FRAGMENTS */
   fip64_next_t fragments_next;
 } fip64_worker_t;
@@ -84,14 +84,14 @@ u16 fip64_node6_slow (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_buffer_t 
 u16 fip64_node4_slow (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_buffer_t *b, u32 now);
 format_function_t format_fip64_trace;
 
-/* Buffers with one of these are not for the fast path. */
+/* A buffer with one of these flags does not take the fast path. */
 #define FIP64_SLOW_FLAGS                                                                                               \
   (VLIB_BUFFER_NEXT_PRESENT | VLIB_BUFFER_IS_TRACED | VNET_BUFFER_F_OFFLOAD | VNET_BUFFER_F_GSO)
 
-/* Flags that say something about the headers that go. */
+/* Flags about the headers that are replaced. */
 #define FIP64_STALE_FLAGS (VNET_BUFFER_F_IS_IP4 | VNET_BUFFER_F_IS_IP6)
 
-/* The packet's data as the core sees it; a buffer that is not chained. */
+/* A buffer that is not chained, for the core. */
 always_inline struct fip64_buf
 fip64_buf_of (vlib_buffer_t *b)
 {
@@ -103,7 +103,7 @@ fip64_buf_of (vlib_buffer_t *b)
   };
 }
 
-/* The translated packet is the buffer's now. */
+/* Sets the buffer to the packet that the core has translated. */
 always_inline void
 fip64_buf_back (vlib_buffer_t *b, const struct fip64_buf *buf, u32 fib_index)
 {
@@ -114,7 +114,7 @@ fip64_buf_back (vlib_buffer_t *b, const struct fip64_buf *buf, u32 fib_index)
   vnet_buffer (b)->sw_if_index[VLIB_TX] = fib_index;
 }
 
-/* Sends what `nexts` says about `n` packets from `from` on. The fragments that the last of them became follow. */
+/* Sends `n` packets from `from` on to the nodes in `nexts`. */
 always_inline void
 fip64_enqueue (vlib_main_t *vm, vlib_node_runtime_t *node, u32 *from, u16 *nexts, u32 n)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One packet at a time, of any kind: what the loops of ip6-fip64 and ip4-fip64 hand over. */
+/* Translates packets of any kind, one at a time: those that the loops of ip6-fip64 and ip4-fip64 cannot. */
 #include "node.h"
 #include "notice.h"
 
@@ -42,23 +42,23 @@ typedef struct
   fip64_worker_t *worker;
   u32 now;
   fip64_tenant_t *tenant;
-  u32 mapping;	    /* whose counters it is; ~0: unknown */
-  u32 fib_in;	    /* where errors go back */
-  u32 fib_out;	    /* where the translated packet goes */
+  u32 mapping;	    /* index of the mapping that counts it; ~0: unknown */
+  u32 fib_in;	    /* FIB for ICMP errors */
+  u32 fib_out;	    /* FIB for the translated packet */
   bool linearized;
-  bool made;	    /* the client's binding, by this packet */
+  bool made;	    /* this packet made the client's binding */
   u32 n_fragments;
 
   struct fip64_buf buf;
   struct fip64_info info;
   enum fip64_verdict verdict;
-  u16 code; /* counter: the core's reason, or more exactly one of ours */
+  u16 code; /* counter: the core's reason, or a more precise one of FIP64_NODE_COUNTERS */
 
   struct fip64_endpoint hosts[4];
   struct fip64_addrs addrs;
 } job_t;
 
-/* What `trace add` keeps of a packet. */
+/* What a trace records of a packet. */
 enum
 {
   TRACE_BYTES = 80, /* of each header */
@@ -95,7 +95,8 @@ drop (job_t *j, u16 code)
   j->code = code;
 }
 
-/* Drop, and tell the sender unless that is forbidden. `code` may say more exactly than the core's reason why. */
+/* Drops the packet, with an ICMP error to its sender where one may be sent. code: the reason, which may be more
+   precise than the core's. */
 static void
 refuse (job_t *j, enum fip64_reason why, u16 code)
 {
@@ -112,7 +113,7 @@ look_at_buffer (job_t *j)
   j->buf.total = vlib_buffer_length_in_chain (j->vm, j->b);
 }
 
-/* `rest` bytes stay behind the first buffer. */
+/* Cuts a chain: `rest` bytes stay behind the first buffer. */
 static void
 trim_chain (vlib_main_t *vm, vlib_buffer_t *b, u32 rest)
 {
@@ -145,7 +146,8 @@ give_back (job_t *j, u32 fib_index)
   j->b->flags |= VNET_BUFFER_F_L3_HDR_OFFSET_VALID;
 }
 
-/* A packet of our own host, say, whose checksums were left to the interface: translated they must be right. */
+/* Computes checksums that were left to the interface (in a packet of this host, for example): a translated packet
+   needs them. */
 static bool
 fill_checksums (job_t *j, bool is_ip4)
 {
@@ -165,7 +167,7 @@ fill_checksums (job_t *j, bool is_ip4)
   return true;
 }
 
-/* The core wants to see more than the first buffer holds. */
+/* Copies the chain into one buffer: the core must read more than the first buffer has. */
 static bool
 linearize (job_t *j)
 {
@@ -177,7 +179,7 @@ linearize (job_t *j)
   return true;
 }
 
-/* What is behind the packet will be cut off in a buffer that other copies of the frame (it was flooded) have as well. */
+/* Copies a buffer that other copies of a flooded frame share, before bytes behind the packet are cut off. */
 static bool
 shared_behind (job_t *j)
 {
@@ -195,7 +197,8 @@ shared_behind (job_t *j)
   return false;
 }
 
-/* Larger than one buffer, UDP and without checksum: the core would have to read all of it, so give it one. */
+/* Computes the checksum of a UDP packet that has none and is longer than one buffer: the core would have to read all
+   of it. */
 static bool
 fill_long_udp_checksum (job_t *j)
 {
@@ -206,7 +209,7 @@ fill_long_udp_checksum (job_t *j)
   if (!(j->b->flags & VLIB_BUFFER_NEXT_PRESENT) || j->tenant->conf.udp_zero_drop || ip->protocol != IP_PROTOCOL_UDP ||
       ip4_is_fragment (ip) || j->buf.contig < header + sizeof (*udp) || udp->checksum != 0)
     return false;
-  /* It covers the datagram, behind which the packet may go on. The core has found the length to be possible. */
+  /* The datagram may be shorter than the packet. The core has checked its length. */
   u32 length = clib_net_to_host_u16 (udp->length);
   ip_csum_t sum = clib_host_to_net_u32 (length + (IP_PROTOCOL_UDP << 16));
   sum = ip_csum_with_carry (sum, clib_mem_unaligned (&ip->src_address, u64)); /* and dst_address */
@@ -216,7 +219,7 @@ fill_long_udp_checksum (job_t *j)
   return true;
 }
 
-/* Who is who. */
+/* Look-ups of the hosts. */
 
 static void
 known_client6 (job_t *j, int which, const u8 *v6)
@@ -225,8 +228,8 @@ known_client6 (job_t *j, int which, const u8 *v6)
     j->hosts[which].v4 = 0;
 }
 
-/* Nobody outside has a floating IP, or an address of VPP's own: who says so means our answers to go astray. What our VMs
-   send to each other's floating IPs, and what VPP itself sends, is not from outside. */
+/* Whether a packet from outside has a floating IP, or an address of VPP's own, as its source: such a source is
+   forged. Packets that VMs send to floating IPs of each other, and packets of VPP itself, are not from outside. */
 static bool
 is_own_source (job_t *j, const fip64_mapping_t *m, const u8 *src)
 {
@@ -261,7 +264,7 @@ find_hosts6 (job_t *j, const fip64_mapping_t *m)
 	{
 	  if (fip64_martian6 (src))
 	    return drop (j, FIP64_R_MARTIAN);
-	  /* Some router: it gets no binding, the tenant's own address speaks for it. */
+	  /* A router on the way gets no binding; the tenant's own address is the source. */
 	  fip64_endpoint_init (&j->hosts[SRC], src, j->tenant->address4);
 	}
       return;
@@ -322,7 +325,7 @@ find_hosts4 (job_t *j)
 	return drop (j, FIP64_ERROR_INNER_UNKNOWN);
       if (!f)
 	{
-	  /* Some router; an illegal source is translated too, for the purpose of troubleshooting (section 4.1). */
+	  /* A router on the way. An illegal source is translated too, to help in troubleshooting (section 4.1). */
 	  fip64_endpoint_init (&j->hosts[SRC], j->tenant->address6.as_u8, src);
 	  f = inner;
 	}
@@ -341,7 +344,7 @@ find_hosts4 (job_t *j)
 
 /* Fragments. */
 
-/* Where in a chain of buffers the next byte is copied from. */
+/* The place in a chain of buffers from which the next byte is copied. */
 typedef struct
 {
   vlib_buffer_t *b;
@@ -365,7 +368,7 @@ copy_from (vlib_main_t *vm, cursor_t *c, u8 *to, u32 n)
     }
 }
 
-/* A fragment in buffers of its own, or ~0. */
+/* Makes a fragment in new buffers. Returns the first buffer, or ~0 when there are none. */
 static u32
 make_fragment (vlib_main_t *vm, const vlib_buffer_t *of, const struct fip64_fragment *f, cursor_t *from)
 {
@@ -416,7 +419,8 @@ make_fragment (vlib_main_t *vm, const vlib_buffer_t *of, const struct fip64_frag
   return bi[0];
 }
 
-/* Makes the worker's list of fragments and frees the packet. False, and the packet is as it was, without buffers. */
+/* Makes the worker's list of fragments and frees the packet. Without buffers it returns false and leaves the packet
+   as it is. */
 static bool
 fragment (job_t *j, fip64_next_t next)
 {
@@ -445,7 +449,7 @@ fragment (job_t *j, fip64_next_t next)
   return true;
 }
 
-/* ICMP errors of our own. */
+/* ICMP errors that we send. */
 
 static bool
 may_send_error (job_t *j)
@@ -462,7 +466,7 @@ may_send_error (job_t *j)
   return true;
 }
 
-/* True: the packet has become the error. */
+/* Returns whether the packet was turned into the error. */
 static bool
 become_error (job_t *j)
 {
@@ -476,7 +480,7 @@ become_error (job_t *j)
   if (!fip64_build_error (&j->buf, &j->info, from))
     return false;
   give_back (j, j->fib_in);
-  j->b->flags |= VNET_BUFFER_F_LOCALLY_ORIGINATED; /* its hop limit is as it should leave */
+  j->b->flags |= VNET_BUFFER_F_LOCALLY_ORIGINATED; /* so that its hop limit is not decremented */
   count (j, j->code, 1);
   count (j, FIP64_ERROR_ERRORS_SENT, 1);
   return true;
@@ -488,7 +492,7 @@ static void
 tell (job_t *j)
 {
   static const u8 kinds[FIP64_N_ERRORS] = {
-    /* One more than the kind, 0: nothing to tell. */
+    /* The kind + 1; 0: nothing is logged. */
     [FIP64_R_UDP_ZERO] = FIP64_NOTICE_UDP_ZERO + 1,
     [FIP64_R_UDP_ZERO_FRAGMENT] = FIP64_NOTICE_UDP_ZERO_FRAGMENT + 1,
     [FIP64_R_FRAG_EXT_HDR] = FIP64_NOTICE_FRAGMENT_EXTENSION + 1,
@@ -660,7 +664,7 @@ finish (job_t *j, bool is_ip4, trace_t *trace)
     next = is_ip4 ? FIP64_NEXT_IP4_LOOKUP : FIP64_NEXT_IP6_LOOKUP;
 
   if (next == FIP64_NEXT_DROP)
-    j->b->error = j->node->errors[j->code]; /* error-drop counts it */
+    j->b->error = j->node->errors[j->code]; /* error-drop increments the counter */
   if (PREDICT_FALSE (trace != NULL))
     {
       trace_result (j, trace);
@@ -728,7 +732,7 @@ fip64_node4_slow (vlib_main_t *vm, vlib_node_runtime_t *node, vlib_buffer_t *b, 
   return finish (&j, true, trace);
 }
 
-/* Only now it is known how many threads there are. */
+/* Called when the number of threads is known. */
 static clib_error_t *
 fip64_nodes_main_loop_enter (vlib_main_t *vm)
 {

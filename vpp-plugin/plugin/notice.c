@@ -81,7 +81,7 @@ fip64_notices_log (f64 now)
       }
 }
 
-/* Only now it is known how many threads there are. */
+/* Called when the number of threads is known. */
 static clib_error_t *
 fip64_notices_main_loop_enter (vlib_main_t *vm)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the log tells of packets that were dropped, with their addresses: RFC 7915 asks for it in sections 4.5 (UDP without
- * checksum) and 5.1.1 (a header behind the fragment header). Workers note a packet, the main thread writes it down: of each
- * kind and worker the first at once, then one in FIP64_NOTICE_INTERVAL, and how many there were in between.
+ * Log messages about dropped packets, with their addresses. RFC 7915 asks for them in sections 4.5 (UDP without
+ * checksum) and 5.1.1 (a header behind the fragment header). Workers record a packet, and the main thread logs it:
+ * for each kind and worker the first one at once, then one in FIP64_NOTICE_INTERVAL, with the number of packets in
+ * between.
  */
 #ifndef FIP64_NOTICE_H
 #define FIP64_NOTICE_H
@@ -30,9 +31,9 @@ typedef struct
   u32 table_id; /* of the tenant */
 } fip64_notice_t;
 
-/* Any thread. */
+/* For any thread. */
 void fip64_notice (u32 thread, fip64_notice_kind_t kind, const fip64_notice_t *notice);
-/* Main thread, about once a second. */
+/* For the main thread, about once a second. */
 void fip64_notices_log (f64 now);
 
 #endif

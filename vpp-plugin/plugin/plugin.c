@@ -5,7 +5,7 @@
 
 fip64_main_t fip64_main;
 
-/* A plugin that was built for another VPP does not get loaded: VPP's structures differ between versions. */
+/* VPP does not load a plugin that was built for another version, as VPP's structures differ. */
 VLIB_PLUGIN_REGISTER () = {
   .version = FIP64_VERSION,
   .version_required = FIP64_VPP_VERSION,
@@ -77,7 +77,7 @@ static const char *const ip4_nodes[] = { "ip4-fip64", NULL };
 static const char *const *const mapping_nodes[DPO_PROTO_NUM] = { [DPO_PROTO_IP6] = ip6_nodes };
 static const char *const *const pool_nodes[DPO_PROTO_NUM] = { [DPO_PROTO_IP4] = ip4_nodes };
 
-/* Small things that all parts need. */
+/* Functions that all parts need. */
 
 clib_error_t *
 fip64_error (int code, char *fmt, ...)
@@ -107,7 +107,7 @@ fip64_unicast6 (const ip6_address_t *a)
 	 !ip6_address_is_link_local_unicast (a);
 }
 
-/* Counters that are there before the first mapping or tenant is: readers need not cope with missing names. */
+/* The counters exist before the first mapping or tenant does, so that readers always find their names. */
 static void
 make_counters (fip64_main_t *fm)
 {
@@ -150,7 +150,7 @@ fip64_init (vlib_main_t *vm)
   fm->log_class = vlib_log_register_class ("fip64", 0);
   fm->mapping_dpo_type = dpo_register_new_type (&mapping_vft, mapping_nodes);
   fm->pool_dpo_type = dpo_register_new_type (&pool_vft, pool_nodes);
-  /* Before routes of API and CLI, after addresses of interfaces. */
+  /* Higher than routes of API and CLI, lower than addresses of interfaces. */
   fm->fib_source = fib_source_allocate ("fip64", FIB_SOURCE_PRIORITY_HI, FIB_SOURCE_BH_SIMPLE);
   fm->tenant_by_table = hash_create (0, sizeof (uword));
   return NULL;
@@ -158,7 +158,7 @@ fip64_init (vlib_main_t *vm)
 
 VLIB_INIT_FUNCTION (fip64_init);
 
-/* Only now it is known how many threads there are. */
+/* Called when the number of threads is known. */
 static clib_error_t *
 fip64_main_loop_enter (vlib_main_t *vm)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * All that the plugin knows, and what the nodes may do with it.
+ * The plugin's state, and the functions with which the nodes read it.
  *
- * Tenants, mappings, the table of fixed addresses and the index by floating address change only while the workers stand
- * still (API handlers and CLI commands here are not mp-safe), so nodes read them without locks. Bindings change at any
- * time, in struct fip64_pool.
+ * Tenants, mappings, the table of fixed addresses and the index by floating address change only while the workers are
+ * stopped (the API handlers and CLI commands are not mp-safe), so nodes read them without locks. Client bindings change
+ * at any time, in struct fip64_pool.
  */
 #ifndef FIP64_STATE_H
 #define FIP64_STATE_H
@@ -40,7 +40,7 @@ typedef enum
     FIP64_N_TENANT_COUNTERS,
 } fip64_tenant_counter_t;
 
-/* What a tenant should be, as its API message says. */
+/* A tenant as its API message says. */
 typedef struct
 {
   u32 table_id;
@@ -64,7 +64,7 @@ typedef struct
   struct fip64_conf conf;
   u16 index;	     /* its own, in fip64_main.tenants */
   u32 ip4_fib_index; /* ip6-fip64 sends to ip4-lookup with it */
-  u32 address4;	     /* network order: source of our ICMP errors, and stands for an IPv6 router without binding */
+  u32 address4;	     /* network order: source of our ICMP errors and those of IPv6 routers without binding */
   ip6_address_t address6;
   u32 unused[4];
 
@@ -72,7 +72,7 @@ typedef struct
   fip64_tenant_wanted_t is;
   u32 n_mappings;
   u32 dpo_locks;
-  fib_prefix_t *prefixes; /* that the pool was cut into: our entries in the IPv4 table */
+  fib_prefix_t *prefixes; /* of our entries in the IPv4 table, which together are the pool */
 } fip64_tenant_t;
 
 STATIC_ASSERT (STRUCT_OFFSET_OF (fip64_tenant_t, cold) == CLIB_CACHE_LINE_BYTES, "a look-up costs one cache line");
@@ -85,17 +85,18 @@ typedef enum
   FIP64_N_EVENT_COUNTERS,
 } fip64_event_counter_t;
 
-/* A mapping, as ip6-fip64 needs it. Its index is that of its DPO, and of its counters. */
+/* A mapping, with what ip6-fip64 needs of it. Its index is that of its DPO, and of its counters. */
 typedef struct
 {
   struct fip64_endpoint endpoint; /* floating and fixed address */
-  u32 tenant;			  /* index */
-  u32 ip6_fib_index;
+  u16 tenant;			  /* index */
+  u16 ip6_fib_index;
+  u32 next; /* index of another mapping of the floating address, in another IPv6 table; ~0: none */
 } fip64_mapping_t;
 
 STATIC_ASSERT_SIZEOF (fip64_mapping_t, 32);
 
-/* The same mapping, as ip4-fip64 finds it by (tenant, fixed address). */
+/* A mapping, with what ip4-fip64 needs of it: found by tenant and fixed address. */
 typedef struct
 {
   struct fip64_endpoint endpoint; /* endpoint.v4 == 0: free */
@@ -106,7 +107,9 @@ typedef struct
 
 STATIC_ASSERT_SIZEOF (fip64_fixed_t, 32);
 
-/* Open addressing with linear probing, at most half full, never shorter than FIP64_FIXED_MIN. */
+/* A hash table with open addressing and linear probing, at most half full, never shorter than FIP64_FIXED_MIN. A
+   look-up reads one cache line, with all that the data path needs; a hash of vppinfra's would lead to that by one or
+   two more. */
 #define FIP64_FIXED_MIN 64
 typedef struct
 {
@@ -115,7 +118,7 @@ typedef struct
   u32 count;
 } fip64_fixed_table_t;
 
-/* What a worker tells the main thread. One producer, one consumer. */
+/* An event that a worker reports to the main thread: a queue has one producer and one consumer. */
 typedef struct
 {
   u8 v6[16];
@@ -150,13 +153,12 @@ typedef struct
   vlib_simple_counter_main_t tenant_counters[FIP64_N_TENANT_COUNTERS]; /* /fip64/tenant/..., by tenant */
   vlib_simple_counter_main_t count_events;			       /* /fip64/events, fip64_event_counter_t */
 
-  u32 *by_floating; /* open addressing: index of a mapping, or ~0 */
-  u32 by_floating_count;
+  uword *by_floating; /* hash: floating address -> index of its first mapping; NULL while there is none */
 
   fip64_event_queue_t *queues; /* by thread */
-  u32 n_event_clients;	       /* nobody wants events: none are queued */
+  u32 n_event_clients;	       /* without any, no events are queued */
 
-  /* From here on the main thread only. */
+  /* All below is for the main thread only. */
   u32 *mapping_locks;	 /* of DPOs, by mapping */
   uword *tenant_by_table; /* table id -> index of a tenant */
   dpo_type_t mapping_dpo_type, pool_dpo_type;
@@ -220,11 +222,11 @@ fip64_fixed_find (u32 tenant, u32 v4)
     }
 }
 
-/* The mapping of a floating address, in whatever IPv6 table, or NULL. Any thread, but not the fast path. */
+/* A mapping of a floating address, in any IPv6 table, or NULL. For any thread, but not for the fast path. */
 const fip64_mapping_t *fip64_mapping_of (const u8 v6[16]);
 
-/* The slow path of ip6-fip64: the client has no binding yet. Makes one, counts it, tells those who want events.
-   Returns the slot, and fills *e, or FIP64_NO_SLOT. Any thread. */
+/* For the slow path of ip6-fip64, when a client has no binding yet: makes one, counts it, and queues an event for
+   those who want events. Returns the slot and fills *e, or returns FIP64_NO_SLOT. For any thread. */
 u32 fip64_client_bind (vlib_main_t *vm, fip64_tenant_t *t, const u8 v6[16], u32 now, struct fip64_endpoint *e);
 
 #endif

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tenants: add, change, remove. A tenant keeps its index, and with it DPO and counters, as long as it lives.
+ * Tenants: add, change, remove. A tenant keeps its index, and with it its DPO and counters, until it is removed.
  */
 #include "control.h"
 
-/* Seconds. More than what a pool can tell counts as that: 12 days. */
+/* Seconds. A longer timeout than a pool supports, 12 days, counts as that. */
 #define MAX_IDLE_TIMEOUT 2000000
 #define MAX_IDLE_TIMEOUT_OF_POOL (1u << 30) /* milliseconds */
 
@@ -53,7 +53,7 @@ check (const fip64_tenant_wanted_t *w)
     return fip64_error (VNET_API_ERROR_TABLE_TOO_BIG,
 			"tenant of table %u: the pool %U - %U has more than %u addresses, a /10", w->table_id,
 			format_ip4_address, &first, format_ip4_address, &last, FIP64_POOL_MAX);
-  /* Less than a /8, so what is illegal in between shows at one of the ends; but for 169.254/16. */
+  /* As the range is less than a /8, one of its ends is illegal if any address is, except for 169.254/16. */
   if (!fip64_unicast4 (first) || !fip64_unicast4 (last) ||
       (w->pool_first < LINK_LOCAL_FIRST && w->pool_last > LINK_LOCAL_LAST))
     return fip64_error (VNET_API_ERROR_INVALID_VALUE_2,
@@ -105,7 +105,7 @@ make_pool (const fip64_tenant_wanted_t *w, clib_error_t **error)
   return pool;
 }
 
-/* The range as the fewest prefixes. */
+/* The smallest number of prefixes that together are the range. */
 static fib_prefix_t *
 cut (u32 first, u32 last)
 {
@@ -137,7 +137,7 @@ has_prefix (const fib_prefix_t *prefixes, const fib_prefix_t *wanted)
   return false;
 }
 
-/* Make the tenant's entries in its IPv4 table those of `wanted` (which it takes over). */
+/* Makes `wanted` (a vector that the tenant keeps) the tenant's entries in its IPv4 table. */
 static void
 install_prefixes (fip64_tenant_t *t, fib_prefix_t *wanted)
 {
@@ -157,7 +157,7 @@ install_prefixes (fip64_tenant_t *t, fib_prefix_t *wanted)
   t->prefixes = wanted;
 }
 
-/* Static bindings move over if their address is in the new pool. */
+/* Copies static bindings to a new pool, those whose address it has. */
 static void
 move_static_bindings (const fip64_tenant_t *t, struct fip64_pool *from, struct fip64_pool *to, u32 now)
 {
@@ -181,7 +181,7 @@ apply (fip64_tenant_t *t, const fip64_tenant_wanted_t *w)
   t->conf.mtu4 = w->mtu4;
   t->conf.mtu6 = w->mtu6;
   t->conf.lowest_ipv6_mtu = w->lowest_ipv6_mtu;
-  t->conf.ttl_dec = 0; /* VPP's rewrite nodes do */
+  t->conf.ttl_dec = 0; /* VPP's rewrite nodes decrement it */
   t->conf.tos_mask_4to6 = t->conf.tos_mask_6to4 = w->zero_traffic_class ? 0 : 0xff;
   t->conf.udp_zero_drop = w->drop_udp_zero_checksum;
   t->address4 = w->address4;
@@ -264,7 +264,7 @@ fip64_tenant_set (const fip64_tenant_wanted_t *wanted)
 
   if (error)
     return error;
-  /* What follows the tag's end is of no meaning, and must not look like a change. */
+  /* Bytes behind the end of the tag have no meaning, and must not count as a change. */
   u32 length = strlen (w.tag);
   clib_memset (w.tag + length, 0, sizeof (w.tag) - length);
 
@@ -297,7 +297,7 @@ fip64_tenant_remove (u32 table_id)
   fib_table_unlock (t->ip4_fib_index, FIB_PROTOCOL_IP4, fm->fib_source);
   if (t->dpo_locks)
     {
-      /* Never seen. The data path may still come here, so it stays what it is, for ever. */
+      /* Never observed. Packets may still reach the tenant, so it is kept as it is. */
       fip64_log_warn ("tenant of table %u: %u references to it are left, its memory is kept", table_id, t->dpo_locks);
       return;
     }

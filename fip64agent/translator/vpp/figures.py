@@ -10,8 +10,8 @@ from ipaddress import IPv6Address
 
 from fip64agent.translator.base import Count, Traffic
 from fip64agent.translator.vpp import tags
-from fip64agent.translator.vpp.client import VppClient
-from fip64agent.translator.vpp.errors import VppUnavailable
+from fip64agent.translator.vpp.api.client import VppClient
+from fip64agent.translator.vpp.api.errors import VppUnavailable
 from fip64agent.translator.vpp.stats import Counters, StatsReader
 
 ALL = 0xFFFFFFFF

@@ -1,118 +1,121 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes and removes items in VPP, many at a time: each kind of item is one pipeline of requests.
 
-All of it is idempotent: what an agent that was killed half-way has left is taken over or made anew.
+Everything can be repeated: what an agent left half done, because it was killed, is completed or made again.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from ipaddress import ip_interface, ip_network
 from typing import Any
 
-from fip64agent.translator.vpp import requests, tags
-from fip64agent.translator.vpp.client import VppClient
-from fip64agent.translator.vpp.interfaces import Interfaces
+from fip64agent.translator.vpp import readback, requests, tags
+from fip64agent.translator.vpp.api import errors
+from fip64agent.translator.vpp.api.client import VppClient
+from fip64agent.translator.vpp.api.pipeline import Request
 from fip64agent.translator.vpp.items import (
     Address,
     Binding,
     HostInterface,
     Item,
     Mapping,
-    Neighbour,
-    NeighbourAge,
+    Neighbor,
+    NeighborAge,
     Route,
     SubInterface,
     Table,
     Tenant64,
 )
-from fip64agent.translator.vpp.plugin import Plugin
-from fip64agent.translator.vpp.readback import ALL, ELSEWHERE, State, api_routes, tables
-from fip64agent.translator.vpp.sender import Failures, Pairs, Sender
+from fip64agent.translator.vpp.sender import Failures, Sender, reasons
+from fip64agent.translator.vpp.state import UNKNOWN, State
 
-LENGTH_MISMATCH, DUPLICATE_ADDRESS = -59, -127
-SYSCALL_ERRORS = frozenset({-11, -13})
-"""Answers to the removal of a host-interface that is not there."""
-_NOTHING_TO_REMOVE = frozenset({-2, -3, -6, -60, -98, -106, -123})
-"""Answers to the removal of what is not there."""
+Pairs = Sequence[tuple[Item | None, Item]]
+"""(the item as it is installed, or None; the item as it should be)"""
+
+_ADDRESS_CONFLICTS = (errors.number("ADDRESS_LENGTH_MISMATCH"), errors.number("DUPLICATE_IF_ADDRESS"))
+_INTERFACE_EXISTS = errors.number("IF_ALREADY_EXISTS")
+_VLAN_EXISTS = errors.number("VLAN_ALREADY_EXISTS")
+_NO_LINK = errors.number("INVALID_INTERFACE")
+_MAPPED_ALREADY = errors.number("ENTRY_ALREADY_EXISTS")
+_NOT_THERE = frozenset(map(errors.number, (
+    "INVALID_SW_IF_INDEX", "NO_SUCH_FIB", "NO_SUCH_ENTRY", "ADDRESS_NOT_FOUND_FOR_INTERFACE",
+    "INVALID_SUB_SW_IF_INDEX", "ADDRESS_NOT_IN_USE", "SUBIF_DOESNT_EXIST")))
+"""VPP's answers when something is removed that does not exist."""
+_LINK_NOT_THERE = _NOT_THERE | {errors.number("SYSCALL_ERROR_1"), errors.number("SYSCALL_ERROR_3")}
+"""The same for a host-interface, whose link may not exist any more."""
 
 
 class Installer:
-    """Works on one VPP. `state` is as it was read back last, and kept up here."""
+    """Works on one VPP. `state` is what was read back last; the installer keeps it up to date."""
 
     def __init__(self, client: VppClient, state: State) -> None:
-        self._sender = Sender(client, state)
-        self._interfaces = Interfaces(self._sender)
-        self._plugin = Plugin(self._sender)
-        self._install = {NeighbourAge: self._neighbour_ages, Table: self._tables,
-                         HostInterface: self._interfaces.make_host_interfaces,
-                         SubInterface: self._interfaces.make_sub_interfaces, Address: self._addresses,
-                         Neighbour: self._neighbours, Route: self._routes, Tenant64: self._tenants,
-                         Mapping: self._plugin.make_mappings, Binding: self._plugin.make_bindings}
-
-    @property
-    def state(self) -> State:
-        return self._sender.state
-
-    @property
-    def collateral(self) -> bool:
-        """Something was made anew, and what was on it went with it: a read-back finds out."""
-        return self._sender.collateral
+        self.state = state
+        self.needs_readback = False
+        """Whether something was made again and took other items with it: only a read-back finds out which."""
+        self._client = client
+        self._sender = Sender(client)
+        self._send = self._sender.send
+        self._install = {
+            NeighborAge: self._neighbor_ages, Table: self._tables, HostInterface: self._host_interfaces,
+            SubInterface: self._sub_interfaces, Address: self._addresses, Neighbor: self._neighbors,
+            Route: self._routes, Tenant64: self._tenants, Mapping: self._mappings, Binding: self._bindings}
 
     def install(self, kind: type, pairs: Pairs) -> Failures:
         """Make items of one kind. Returns why some could not be made. Raises: NotReady."""
         failed: Failures = {}
         possible = []
         for was, item in pairs:
-            if reason := self._lacking(item):
+            if reason := self.state.missing_for(item):
                 failed[item.key] = reason
             else:
                 possible.append((was, item))
         return failed | (self._install[kind](possible) if possible else {})
 
-    def _lacking(self, item: Item) -> str:
-        """Say what an item stands on and is not there, or not ours."""
+    def remove(self, kind: type, items: Sequence[Item]) -> Failures:
+        """Remove items of one kind; one that does not exist any more counts as removed. Raises: NotReady."""
+        if kind is Mapping:
+            return reasons(self._sender.send_batches(items, requests.remove_mappings))
+        if kind is Binding:
+            return reasons(self._sender.send_batches(items, requests.remove_bindings))
+        work = [(item, self._removal(item)) for item in items]
+        if kind is HostInterface:
+            return self._sender.send_each(work, _LINK_NOT_THERE, one_by_one=True)
+        return self._sender.send_each(work, _NOT_THERE)
+
+    def _removal(self, item: Item) -> list[Request]:
+        """Take an item out of the state, and return the requests that remove it from VPP."""
         state = self.state
         match item:
-            case Mapping():
-                if not state.has_tenant(item.table):
-                    return f"VPP has no tenant with table {item.table}"
-                return self._lacking_table(6, item.ip6_table)
-            case Binding():
-                return "" if state.has_tenant(item.table) else f"VPP has no tenant with table {item.table}"
-            case Route():
-                if item.interface and item.interface not in state.interfaces:
-                    return f"VPP has no interface {item.interface}"
-                return self._lacking_table(item.destination.version, item.table)
-            case Address() | Neighbour():
-                return "" if item.interface in state.interfaces else f"VPP has no interface {item.interface}"
             case HostInterface():
-                return self._lacking_table(6, item.table) if item.table else ""
+                link = state.links.pop(item.tag, item.link)
+                state.interfaces.pop(item.tag, None)
+                return [requests.remove_host_interface(link)] if link != UNKNOWN else []
             case SubInterface():
-                if item.parent not in state.interfaces:
-                    return f"VPP has no interface {item.parent}"
-                return self._lacking_table(4, item.table)
+                index = state.interfaces.pop(item.tag, None)
+                return [requests.remove_sub_interface(index)] if index is not None else []
+            case Address():
+                return [requests.remove_address(item, state.interfaces)] if self._has_address(item) else []
+            case Neighbor():
+                known = item.interface in state.interfaces
+                return [requests.remove_neighbor(item, state.interfaces)] if known else []
+            case Route():
+                return [requests.remove_route(item)]
+            case NeighborAge():
+                return [requests.reset_neighbor_age(item.version)]
             case Tenant64():
-                tag = state.tenants.get(item.table)
-                if tag is not None and not tags.is_ours(tag):
-                    return f"tenant {item.table} of VPP is not this agent's: its tag is {tag!r}"
-                return self._lacking_table(4, item.table)
-        return ""
-
-    def _lacking_table(self, version: int, number: int) -> str:
-        if self.state.has_table(version, number):
-            return ""
-        name = self.state.tables.get((version, number))
-        if name is None:
-            return f"VPP has no IPv{version} table {number}"
-        return f"IPv{version} table {number} of VPP is not this agent's: its name is {name!r}"
+                state.tenants.pop(item.table, None)
+                return [requests.remove_tenant(item.table)]
+            case Table():
+                state.tables.pop((item.version, item.number), None)
+                return [requests.remove_table(item.version, item.number)]
+        raise TypeError(f"{item} cannot be removed here")
 
     # -- tables -----------------------------------------------------------------------------------
 
     def _tables(self, pairs: Pairs) -> Failures:
-        # Adding a table that is there, whosever it is, would seem to succeed.
-        self.state.tables = tables(self._sender.client).tables
+        # VPP would accept to add a table that exists already, also one that somebody else has made.
+        self.state.tables = readback.tables(self._client).tables
         failed: Failures = {}
         due = []
         for _, item in pairs:
@@ -120,86 +123,198 @@ class Installer:
             if name == item.name:
                 continue
             if name is not None and not tags.is_ours(name):
-                failed[item.key] = self._lacking_table(item.version, item.number)
+                failed[item.key] = self.state.missing_table(item.version, item.number)
                 continue
-            if name is not None:  # of a tenant or an uplink that is given up
-                self._clear(item.version, item.number)
-            due.append((item, [requests.table(item)]))
-        failed |= self._sender.run(due)
+            if name is not None:  # it was a tenant's or an uplink's that is not wanted any more
+                self._clear_table(item.version, item.number)
+            due.append((item, [requests.add_table(item)]))
+        failed |= self._sender.send_each(due)
         for item, _ in due:
             if item.key not in failed:
                 self.state.tables[item.version, item.number] = item.name
         return failed
 
-    def _clear(self, version: int, number: int) -> None:
-        """Remove a table of ours with all that is in it: its name cannot be changed."""
-        self._sender.collateral = True
+    def _clear_table(self, version: int, number: int) -> None:
+        """Remove a table of this agent's with all that is in it: its name cannot be changed."""
+        self.needs_readback = True
         state, wanted = self.state, []
         if version == 4:
-            wanted.append(requests.no_tenant(number))
+            wanted.append(requests.remove_tenant(number))
             state.tenants.pop(number, None)
         else:
-            wanted += [request for part in requests.batches(
-                [detail.mapping for detail in self._sender.client.dump("fip64_mapping_dump", table_id=ALL)
-                 if detail.mapping.ip6_table_id == number]) for request in [requests.mappings(part, False)]]
+            found = [mapping for mapping in readback.mappings(self._client) if mapping.ip6_table_id == number]
+            wanted += [requests.remove_found_mappings(part) for part in requests.batches(found)]
         name = state.tables.pop((version, number))
         if name in state.interfaces or name in state.links:  # an interface's tag is the name of its table
-            self._sender.send([requests.flush(version, number)])
-            self._interfaces.drop(name, state.interfaces.get(name, 0))
-        self._sender.send([*wanted, requests.flush(version, number), requests.no_table(version, number)])
+            self._send([requests.flush_table(version, number)])
+            self._delete_interface(name, state.interfaces.get(name, 0))
+        self._send([*wanted, requests.flush_table(version, number), requests.remove_table(version, number)])
+
+    # -- interfaces -------------------------------------------------------------------------------
+
+    def _host_interfaces(self, pairs: Pairs) -> Failures:
+        failed: Failures = {}
+        due, made = [], []
+        for was, item in pairs:
+            index = self.state.interfaces.get(item.tag)
+            if index is not None and was is not None and \
+                    (was.link, was.mac, was.table) == (item.link, item.mac, item.table) and \
+                    requests.frame_size(was.mtu) >= requests.frame_size(item.mtu):
+                made.append((item, requests.set_mtu_and_flags(item, index)))
+                continue
+            if item.tag in self.state.links:
+                self._delete_host_interface(item.tag)
+            due.append(item)
+        answers = self._send([requests.add_host_interface(item) for item in due], one_by_one=True)
+        for item, answer in zip(due, answers, strict=True):
+            if getattr(answer, "retval", None) == _INTERFACE_EXISTS:
+                answer = self._take_over_link(item, answer.reply.sw_if_index)
+            if getattr(answer, "retval", None) == _NO_LINK:
+                answer = f"there is no link {item.link} where VPP runs yet"
+            if isinstance(answer, Exception | str):
+                failed[item.key] = str(answer)
+            else:
+                made.append((item, requests.configure_host_interface(item, answer.sw_if_index)))
+                self.state.interfaces[item.tag] = answer.sw_if_index
+                self.state.links[item.tag] = item.link
+        return failed | self._configure(made)
+
+    def _sub_interfaces(self, pairs: Pairs) -> Failures:
+        failed: Failures = {}
+        due, made = [], []
+        for was, item in pairs:
+            index = self.state.interfaces.get(item.tag)
+            if index is not None:
+                if was is not None and \
+                        (was.parent, was.vlan, was.table) == (item.parent, item.vlan, item.table):
+                    made.append((item, requests.set_mtu_and_flags(item, index)))
+                    continue
+                self._send([requests.flush_table(4, was.table if was is not None else item.table)])
+                self._delete_interface(item.tag, index)
+            due.append(item)
+        answers = self._send([requests.add_sub_interface(item, self.state.interfaces) for item in due])
+        for item, answer in zip(due, answers, strict=True):
+            if getattr(answer, "retval", None) == _VLAN_EXISTS:
+                answer = self._take_over_vlan(item)
+            if isinstance(answer, Exception | str):
+                failed[item.key] = str(answer)
+            else:
+                made.append((item, requests.configure_sub_interface(item, answer.sw_if_index)))
+                self.state.interfaces[item.tag] = answer.sw_if_index
+        return failed | self._configure(made)
+
+    def _configure(self, made: Sequence[tuple[Item, list[Request]]]) -> Failures:
+        failed = self._sender.send_each(made)
+        for item, _ in made:
+            if item.key in failed:  # so that no other item is put on it
+                self.state.interfaces.pop(item.tag, None)
+        return failed
+
+    def _delete_interface(self, tag: str, index: int) -> None:
+        """Delete an interface; what is on it goes with it."""
+        self.needs_readback = True
+        link = self.state.links.pop(tag, None)
+        self._send([requests.remove_host_interface(link) if link is not None
+                    else requests.remove_sub_interface(index)])
+        self.state.interfaces.pop(tag, None)
+
+    def _delete_host_interface(self, tag: str) -> None:
+        """Delete a host-interface of this agent's, but first its routes, which would stay unusable."""
+        state, is_downlink = self.state, tag == tags.DOWNLINK
+        self._send([requests.flush_table(*key) for key, name in state.tables.items()
+                    if name == tag or (is_downlink and tags.tenant_of(name) is not None)])
+        if is_downlink:  # the sub-interfaces of the tenants go with it
+            state.interfaces = {tag: index for tag, index in state.interfaces.items()
+                                if tags.tenant_of(tag) is None}
+        self._delete_interface(tag, 0)
+
+    def _take_over_link(self, item: HostInterface, index: int) -> Any:
+        """Make a host-interface again whose link has one already, if that is this agent's or has no tag.
+
+        Returns VPP's answer, or why it is left alone.
+        """
+        details = readback.interfaces(self._client, index)
+        tag = next((detail.tag for detail in details if detail.sw_if_index == index), "")
+        if tag and not tags.is_ours(tag):
+            return f"VPP has an interface on {item.link} already that is not this agent's: its tag is {tag!r}"
+        if tag:
+            self.state.links[tag] = item.link
+            self._delete_host_interface(tag)
+        else:  # the agent was killed before it set the tag
+            self._send([requests.remove_host_interface(item.link)])
+        return self._send([requests.add_host_interface(item)])[0]
+
+    def _take_over_vlan(self, item: SubInterface) -> Any:
+        """Make a sub-interface again whose VLAN has one already, if that is this agent's or has no tag.
+
+        Returns VPP's answer, or why it is left alone.
+        """
+        parent = self.state.interfaces[item.parent]
+        for detail in readback.interfaces(self._client):
+            if detail.sup_sw_if_index == parent != detail.sw_if_index and detail.sub_id == item.vlan:
+                if detail.tag and not tags.is_ours(detail.tag):
+                    return (f"VPP has a sub-interface with VLAN {item.vlan} already that is not this "
+                            f"agent's: its tag is {detail.tag!r}")
+                self._send([requests.flush_table(4, item.table)])
+                self._delete_interface(detail.tag, detail.sw_if_index)
+        return self._send([requests.add_sub_interface(item, self.state.interfaces)])[0]
 
     # -- layer 3 ----------------------------------------------------------------------------------
 
     def _addresses(self, pairs: Pairs) -> Failures:
         failed: Failures = {}
-        add = functools.partial(requests.address, interfaces=self.state.interfaces)
-        answers = self._sender.send([add(item) for _, item in pairs])
+        answers = self._send([requests.add_address(item, self.state.interfaces) for _, item in pairs])
         for (_, item), answer in zip(pairs, answers, strict=True):
-            if getattr(answer, "retval", None) in (LENGTH_MISMATCH, DUPLICATE_ADDRESS):
+            if getattr(answer, "retval", None) in _ADDRESS_CONFLICTS:
                 answer = self._settle_address(item, answer)
             if isinstance(answer, Exception):
                 failed[item.key] = str(answer)
         return failed
 
     def _settle_address(self, item: Address, refusal: Exception) -> Any:
-        """It is there, which is success, or there with another prefix length."""
-        index, version = self.state.interfaces[item.interface], item.address.version
-        for detail in self._sender.client.dump("ip_address_dump", sw_if_index=index, is_ipv6=version == 6):
-            found = ip_interface(str(detail.prefix))
+        """VPP refuses an address: replace it when the interface has it with another prefix length.
+
+        Returns None when the interface has it already, VPP's answer, or the refusal when neither is the case.
+        """
+        for found in self._addresses_like(item):
             if found == item.address:
                 return None
             if found.ip == item.address.ip:
                 old = Address(item.interface, found)
-                return self._sender.send([requests.address(old, self.state.interfaces, False),
-                                   requests.address(item, self.state.interfaces)])[1]
+                return self._send([requests.remove_address(old, self.state.interfaces),
+                                   requests.add_address(item, self.state.interfaces)])[1]
         return refusal
 
-    def _there(self, item: Address) -> bool:
-        """Whether it is there with this prefix length, which VPP does not look at when it removes one."""
-        index = self.state.interfaces.get(item.interface)
-        return index is not None and any(
-            ip_interface(str(detail.prefix)) == item.address for detail in self._sender.client.dump(
-                "ip_address_dump", sw_if_index=index, is_ipv6=item.address.version == 6))
+    def _has_address(self, item: Address) -> bool:
+        """Return whether the address exists with its prefix length, which VPP ignores when it removes one."""
+        return item.interface in self.state.interfaces and item.address in self._addresses_like(item)
 
-    def _neighbours(self, pairs: Pairs) -> Failures:
-        indexes = self.state.interfaces
-        return self._sender.run((item, [requests.neighbour(item, indexes)]) for _, item in pairs)
+    def _addresses_like(self, item: Address) -> list:
+        """Return the addresses of the item's interface and IP version, with their prefix lengths."""
+        return [ip_interface(str(detail.prefix)) for detail in self._client.dump(
+            "ip_address_dump", sw_if_index=self.state.interfaces[item.interface],
+            is_ipv6=item.address.version == 6)]
 
-    def _neighbour_ages(self, pairs: Pairs) -> Failures:
-        return self._sender.run((item, [requests.neighbour_age(item)]) for _, item in pairs)
+    def _neighbors(self, pairs: Pairs) -> Failures:
+        return self._sender.send_each((item, [requests.add_neighbor(item, self.state.interfaces)])
+                                      for _, item in pairs)
+
+    def _neighbor_ages(self, pairs: Pairs) -> Failures:
+        return self._sender.send_each((item, [requests.set_neighbor_age(item)]) for _, item in pairs)
 
     def _routes(self, pairs: Pairs) -> Failures:
-        # Routes share what VPP knows of their next hop. Of an interface that is gone that stays unusable,
-        # even when another one has its index now, until the last such route has gone.
-        self._sender.send([requests.no_route(was) for was, _ in pairs
-                    if isinstance(was, Route) and was.interface == ELSEWHERE])
-        indexes = self.state.interfaces
-        failed = self._sender.run((item, [requests.route(item, indexes)]) for _, item in pairs)
+        # Routes with the same next hop share an object of VPP's. If its interface was deleted, the object
+        # stays unusable until the last of its routes is removed, even when a new interface has its index.
+        self._send([requests.remove_route(was) for was, _ in pairs
+                    if isinstance(was, Route) and was.interface == UNKNOWN])
+        failed = self._sender.send_each((item, [requests.add_route(item, self.state.interfaces)])
+                                        for _, item in pairs)
         touched = sorted({(item.destination.version, item.table) for _, item in pairs})
-        there = {(route.table_id, ip_network(str(route.prefix)))
-                 for route in api_routes(self._sender.client, touched)}
-        for _, item in pairs:  # else it would be made again and again, as if that helped
-            if (item.table, item.destination) not in there:
+        found = {(route.table_id, ip_network(str(route.prefix)))
+                 for route in readback.api_routes(self._client, touched)}
+        for _, item in pairs:
+            # Without an error the route would be added again with each audit, and never be in force.
+            if (item.table, item.destination) not in found:
                 show = f"show ip{'6' if item.destination.version == 6 else ''} fib table {item.table}"
                 failed.setdefault(item.key, "VPP has another route to it, which counts more than ours: "
                                             f"{show} {item.destination} tells which")
@@ -208,46 +323,39 @@ class Installer:
     # -- the plugin -------------------------------------------------------------------------------
 
     def _tenants(self, pairs: Pairs) -> Failures:
-        failed = self._sender.run((item, [requests.tenant(item)]) for _, item in pairs)
+        failed = self._sender.send_each((item, [requests.add_tenant(item)]) for _, item in pairs)
         for was, item in pairs:
             if item.key not in failed:
                 self.state.tenants[item.table] = item.tag
                 if was is not None and (was.pool_first, was.pool_last) != (item.pool_first, item.pool_last):
-                    self._sender.collateral = True  # bindings
+                    self.needs_readback = True  # client bindings outside of the new pool have gone
         return failed
 
-    # -- removing ---------------------------------------------------------------------------------
+    def _mappings(self, pairs: Pairs) -> Failures:
+        items = [item for _, item in pairs]
+        refused = self._sender.send_batches(items, requests.add_mappings)
+        # A fixed address can have one floating IP only. The mapping that has it now is going to be removed or
+        # moved too, but later: so it is removed here.
+        contested = [item for item in items if refused.get(item.key) == _MAPPED_ALREADY]
+        if contested:
+            wanted = {(item.table, item.fixed) for item in contested}
+            holders = [mapping for mapping in readback.mappings(self._client)
+                       if (mapping.table_id, mapping.fixed) in wanted]
+            self._send([requests.remove_found_mappings(part) for part in requests.batches(holders)])
+            refused = {key: why for key, why in refused.items() if why != _MAPPED_ALREADY}
+            refused |= self._sender.send_batches(contested, requests.add_mappings)
+        return reasons(refused)
 
-    def remove(self, kind: type, items: Sequence[Item]) -> Failures:
-        """Remove items of one kind. Gone already is success. Raises: NotReady."""
-        state = self.state
-        if kind in (Mapping, Binding):
-            return self._plugin.remove(kind, items)
-        work = []
-        for item in items:
-            if isinstance(item, HostInterface):
-                link = state.links.pop(item.tag, item.link)
-                state.interfaces.pop(item.tag, None)
-                work.append((item, [requests.no_host_interface(link)] if link != ELSEWHERE else []))
-            elif isinstance(item, SubInterface):
-                index = state.interfaces.pop(item.tag, None)
-                work.append((item, [requests.no_sub_interface(index)] if index is not None else []))
-            elif isinstance(item, Address):
-                gone = not self._there(item)
-                work.append((item, [] if gone else [requests.address(item, state.interfaces, False)]))
-            elif isinstance(item, Neighbour):
-                there = item.interface in state.interfaces
-                work.append((item, [requests.neighbour(item, state.interfaces, False)] if there else []))
-            elif isinstance(item, Route):
-                work.append((item, [requests.no_route(item)]))
-            elif isinstance(item, NeighbourAge):
-                work.append((item, [requests.no_neighbour_age(item.version)]))
-            elif isinstance(item, Tenant64):
-                state.tenants.pop(item.table, None)
-                work.append((item, [requests.no_tenant(item.table)]))
-            else:
-                state.tables.pop((item.version, item.number), None)
-                work.append((item, [requests.no_table(item.version, item.number)]))
-        if kind is HostInterface:
-            return self._sender.run(work, _NOTHING_TO_REMOVE | SYSCALL_ERRORS, one_by_one=True)
-        return self._sender.run(work, _NOTHING_TO_REMOVE)
+    def _bindings(self, pairs: Pairs) -> Failures:
+        items = [item for _, item in pairs]
+        moved = [was for was, _ in pairs if was is not None]
+        self._sender.send_batches(moved, requests.remove_bindings)
+        refused = self._sender.send_batches(items, requests.add_bindings)
+        contested = [item for item in items if refused.get(item.key)]
+        if contested:
+            wanted = {(item.table, item.address) for item in contested}
+            holders = [detail.binding for detail in readback.static_bindings(self._client)
+                       if (detail.binding.table_id, detail.binding.pool_address) in wanted]
+            self._send([requests.remove_found_bindings(part) for part in requests.batches(holders)])
+            refused = self._sender.send_batches(contested, requests.add_bindings) if holders else refused
+        return reasons(refused)

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 from fip64agent.exceptions import EnvironmentMissing
+from fip64agent.translator.vpp.api.messages import PLUGIN
 
-PLUGIN = "fip64_plugin.so"
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _UNSURE = 0.5
 """Seconds by which the age of a process may be wrong, at most."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Items of the vpp driver: what VPP should have, as values. Interfaces are known by their tags."""
+"""Items of the driver vpp: the objects that VPP should have. They name interfaces by their tags. Pure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,22 @@ from fip64agent.plan.desired import ObjectKey
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Daemon:
+class Item:
+    """What all items have in common. Two items of one key are the same object of VPP, perhaps changed."""
+
+    owner: ObjectKey = dataclasses.field(default=(), compare=False, kw_only=True)
+    """Key of the plan's object that the item is for; () when it was read back from VPP."""
+
+    @property
+    def key(self) -> Hashable:
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Daemon(Item):
     """The managed VPP itself."""
 
     run_path: str
-    owner: ObjectKey = dataclasses.field(default=(), compare=False)
 
     @property
     def key(self) -> Hashable:
@@ -26,37 +37,35 @@ class Daemon:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class NeighbourAge:
-    """How VPP keeps the neighbours of all its interfaces."""
+class NeighborAge(Item):
+    """How long VPP keeps the neighbors of one IP version, on all its interfaces."""
 
     version: int
     """4 or 6."""
     limit: int
-    """How many at most."""
+    """How many neighbors VPP keeps at most."""
     age: int
-    """Seconds after which one that was not heard of is solicited, each second; after three it is forgotten.
-    0: never."""
+    """Seconds without a sign of a neighbor after which VPP solicits it, once a second; after three attempts
+    VPP removes it. 0: never."""
     recycle: bool
-    """One more than the limit takes the place of the one that was not heard of for longest."""
-    owner: ObjectKey = dataclasses.field(default=(), compare=False)
+    """Whether a neighbor beyond the limit replaces the one that VPP has not heard of for the longest time."""
 
     @property
     def key(self) -> Hashable:
-        return ("neighbour age", self.version)
+        return ("neighbor age", self.version)
 
     def __str__(self) -> str:
-        return f"age of IPv{self.version} neighbours"
+        return f"age of IPv{self.version} neighbors"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Table:
+class Table(Item):
     """An IP table (VRF)."""
 
     version: int
     """4 or 6."""
     number: int
     name: str
-    owner: ObjectKey = dataclasses.field(default=(), compare=False)
 
     @property
     def key(self) -> Hashable:
@@ -67,19 +76,21 @@ class Table:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class HostInterface:
-    """VPP's end of a veth, with a MAC of its own: the kernel, which has another, leaves the packets alone."""
+class HostInterface(Item):
+    """VPP's end of a veth pair.
+
+    Its MAC is not that of the kernel's interface, so the kernel ignores the packets for it.
+    """
 
     tag: str
     link: str
-    """Name in Linux."""
+    """Name of the interface in Linux."""
     mac: str
     mtu: int
-    """Of IP packets, in bytes."""
+    """Bytes of the longest IP packet."""
     table: int
-    """IPv6 table of its packets; 0: it has no IPv6 (the downlink)."""
+    """Number of the IPv6 table for its packets; 0: it has no IPv6 (the downlink)."""
     up: bool = True
-    owner: ObjectKey = dataclasses.field(default=(), compare=False)
 
     @property
     def key(self) -> Hashable:
@@ -90,18 +101,17 @@ class HostInterface:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class SubInterface:
-    """The packets with one 802.1Q VLAN ID on the downlink."""
+class SubInterface(Item):
+    """The interface for the packets of one 802.1Q VLAN on the downlink."""
 
     tag: str
     parent: str
-    """Tag of the interface it is on."""
+    """Tag of the interface that it belongs to."""
     vlan: int
     mtu: int
     table: int
-    """IPv4 table of its packets."""
+    """Number of the IPv4 table for its packets."""
     up: bool = True
-    owner: ObjectKey = dataclasses.field(default=(), compare=False)
 
     @property
     def key(self) -> Hashable:
@@ -112,11 +122,12 @@ class SubInterface:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Address:
+class Address(Item):
+    """An address of an interface."""
+
     interface: str
     """Tag."""
     address: IPv4Interface | IPv6Interface
-    owner: ObjectKey = dataclasses.field(default=(), compare=False)
 
     @property
     def key(self) -> Hashable:
@@ -127,31 +138,32 @@ class Address:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Neighbour:
-    """A static one."""
+class Neighbor(Item):
+    """A static neighbor."""
 
     interface: str
+    """Tag."""
     address: IPv4Address
     mac: str
-    owner: ObjectKey = dataclasses.field(default=(), compare=False)
 
     @property
     def key(self) -> Hashable:
-        return ("neighbour", self.interface, self.address)
+        return ("neighbor", self.interface, self.address)
 
     def __str__(self) -> str:
-        return f"neighbour {self.address} of {self.interface}"
+        return f"neighbor {self.address} of {self.interface}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Route:
+class Route(Item):
+    """A route to one next hop."""
+
     table: int
     destination: IPv4Network | IPv6Network
     interface: str
-    """Tag; "" drops what goes there."""
+    """Tag; "": packets to the destination are dropped."""
     via: IPv4Address | IPv6Address | None = None
-    """None: the destination is on the interface's link."""
-    owner: ObjectKey = dataclasses.field(default=(), compare=False)
+    """Address of the next hop; None: the destination is on the interface's link."""
 
     @property
     def key(self) -> Hashable:
@@ -162,8 +174,8 @@ class Route:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Tenant64:
-    """What the fip64 plugin knows of a tenant."""
+class Tenant64(Item):
+    """A tenant of the fip64 plugin."""
 
     table: int
     tag: str
@@ -179,7 +191,6 @@ class Tenant64:
     hash_seed: int
     idle_timeout: int
     max_per_64: int
-    owner: ObjectKey = dataclasses.field(default=(), compare=False)
 
     @property
     def key(self) -> Hashable:
@@ -190,15 +201,14 @@ class Tenant64:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Mapping:
-    """One of the fip64 plugin."""
+class Mapping(Item):
+    """A mapping of the fip64 plugin: a floating IP and the fixed address of its VM."""
 
     floating: IPv6Address
     fixed: IPv4Address
     ip6_table: int
     table: int
-    """Of the tenant."""
-    owner: ObjectKey = dataclasses.field(default=(), compare=False)
+    """Number of the tenant's IPv4 table."""
 
     @property
     def key(self) -> Hashable:
@@ -209,13 +219,12 @@ class Mapping:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(Item):
     """A static client binding of the fip64 plugin."""
 
     table: int
     client: IPv6Address
     address: IPv4Address
-    owner: ObjectKey = dataclasses.field(default=(), compare=False)
 
     @property
     def key(self) -> Hashable:
@@ -225,10 +234,7 @@ class Binding:
         return f"binding of client {self.client} to {self.address} in table {self.table}"
 
 
-Item = (Daemon | NeighbourAge | Table | HostInterface | SubInterface | Address | Neighbour | Route | Tenant64
-        | Mapping | Binding)
-
-ORDER = (Daemon, NeighbourAge, Table, HostInterface, SubInterface, Address, Neighbour, Route, Tenant64,
+ORDER = (Daemon, NeighborAge, Table, HostInterface, SubInterface, Address, Neighbor, Route, Tenant64,
          Mapping, Binding)
-"""What is made later may stand on what was made before."""
+"""The order in which items are made: each may need items of the kinds before its own."""
 RANK = {kind: rank for rank, kind in enumerate(ORDER)}

@@ -21,8 +21,8 @@ from fip64agent.translator.vpp.items import (
     HostInterface,
     Item,
     Mapping,
-    Neighbour,
-    NeighbourAge,
+    Neighbor,
+    NeighborAge,
     Route,
     SubInterface,
     Table,
@@ -63,13 +63,14 @@ def expand(site: Site, obj: PlanObject) -> Iterator[Item]:
     match obj:
         case Mapping64():
             # The tenant's table has the number of its VLAN.
-            yield Mapping(obj.floating_ip, obj.fixed_ip, obj.table, obj.downlink_vlan or 0, obj.key)
+            yield Mapping(obj.floating_ip, obj.fixed_ip, obj.table, obj.downlink_vlan or 0,
+                          owner=obj.key)
         case Host():
             if site.run_path:
-                yield Daemon(site.run_path, obj.key)
+                yield Daemon(site.run_path, owner=obj.key)
             if site.neighbour_age:
                 for version in (4, 6):
-                    yield NeighbourAge(version, NEIGHBOURS, site.neighbour_age, True, obj.key)
+                    yield NeighborAge(version, NEIGHBOURS, site.neighbour_age, True, owner=obj.key)
             yield HostInterface(tags.DOWNLINK, obj.downlink_peer, obj.downlink_mac, DOWNLINK_MTU, 0,
                                 owner=obj.key)
         case Uplink():
@@ -80,13 +81,14 @@ def expand(site: Site, obj: PlanObject) -> Iterator[Item]:
 
 def _uplink(uplink: Uplink) -> Iterator[Item]:
     key, tag, table = uplink.key, tags.uplink(uplink.port_id), uplink.table
-    yield Table(6, table, tag, key)
+    yield Table(6, table, tag, owner=key)
     yield HostInterface(tag, uplink.peer, uplink.mac, uplink.mtu, table, owner=key)
     for address in uplink.addresses:
-        yield Address(tag, address, key)
+        yield Address(tag, address, owner=key)
     connected = {network for address in uplink.addresses
                  for network in (address.network, IPv6Network(address.ip))}
-    routes = {destination: Route(table, destination, tag, via, key) for destination, via in uplink.routes}
+    routes = {destination: Route(table, destination, tag, via, owner=key)
+              for destination, via in uplink.routes}
     routes |= {prefix: Route(table, prefix, tag, owner=key) for prefix in uplink.onlink}
     # An address of these that nobody has must not bounce between upstream and us.
     # Where a prefix is but one address, the floating IP has it.
@@ -97,18 +99,18 @@ def _uplink(uplink: Uplink) -> Iterator[Item]:
 
 def _tenant(site: Site, tenant: Tenant) -> Iterator[Item]:
     key, tag, table = tenant.key, tags.tenant(tenant.router_id), tenant.vlan
-    yield Table(4, table, tag, key)
+    yield Table(4, table, tag, owner=key)
     yield SubInterface(tag, tags.DOWNLINK, tenant.vlan, DOWNLINK_MTU, table, owner=key)
-    yield Address(tag, IPv4Interface((ADDRESS4, 32)), key)
-    yield Neighbour(tag, TO_VMS, TO_VMS_MAC, key)
-    yield Route(table, DEFAULT4, tag, TO_VMS, key)
+    yield Address(tag, IPv4Interface((ADDRESS4, 32)), owner=key)
+    yield Neighbor(tag, TO_VMS, TO_VMS_MAC, owner=key)
+    yield Route(table, DEFAULT4, tag, TO_VMS, owner=key)
     first, last = tenant.pool_first or tenant.pool[1], tenant.pool_last or tenant.pool[-2]
     yield Tenant64(table, tag, first, last, ADDRESS4, tenant.address6, tenant.mtu4,
                    max(tenant.mtu, SMALLEST_MTU6), tenant.lowest_ipv6_mtu, tenant.zero_traffic_class,
                    tenant.drop_udp_zero_checksum, hash_seed(site.seed, tenant.router_id),
-                   tenant.idle_timeout, tenant.max_per_64, key)
+                   tenant.idle_timeout, tenant.max_per_64, owner=key)
     for client, address in tenant.bindings:
-        yield Binding(table, client, address, key)
+        yield Binding(table, client, address, owner=key)
 
 
 def hash_seed(seed: bytes, router_id: str) -> int:

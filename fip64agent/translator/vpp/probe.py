@@ -1,38 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The health probe: does VPP answer, or was it not let?"""
+"""The health probe: it finds out whether VPP hangs, or only cannot run."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
+from collections.abc import Callable
+from pathlib import Path
 
-from fip64agent.translator.vpp.client import VppClient
-from fip64agent.translator.vpp.errors import VppError, VppGone, VppTimeout
-from fip64agent.translator.vpp.hindrance import Hindrance
+from fip64agent import hub
+from fip64agent.translator.vpp import process
+from fip64agent.translator.vpp.api.client import VppClient
+from fip64agent.translator.vpp.api.errors import VppError, VppGone, VppTimeout
 
 LOG = logging.getLogger(__name__)
 
 _LONGEST_SILENCE = 60.0
-"""Seconds after which a VPP that does not answer has hung, whatever hinders it."""
+"""Seconds without any message after which VPP counts as hung, even if it could not run."""
+_STATE_INTERVAL = 0.1
+"""Seconds between two looks at the state of VPP's main thread."""
 
 
 class Probe:
-    """`timeout`: seconds that VPP has for its answer, while nothing hinders it."""
+    """Asks one VPP after the other. `timeout`: seconds that VPP has for an answer while it can run."""
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self.seconds: float | None = None
         """How long the last answer took."""
         self.slow: str | None = None
-        """What an operator should know of a VPP that is waited for; or None."""
+        """Why a VPP that has not answered yet is still waited for, for the operator; None when it answers."""
 
     def answered(self, client: VppClient, pid: int | None) -> bool:
-        """Ask; False: VPP has hung. One that is busy with others' requests answers something, so it has not.
+        """Send a request, wait for its answer, and return False when VPP hangs.
 
-        pid: of VPP, to see what hinders it; None: that is not known.
+        A VPP that answers other requests meanwhile is busy, and does not hang. When the connection ends this
+        returns True: the client reports it.
+
+        pid: VPP's process id, to see whether it can run; None: that is not known.
         """
         silent_since = asked = time.monotonic()
-        with Hindrance(pid) as hindrance:
+        with BlockedTime(pid) as blocked:
             while True:
                 try:
                     client.call("control_ping", _timeout=self._timeout)
@@ -42,23 +51,74 @@ class Probe:
                     now = time.monotonic()
                     if client.last_heard >= asked:
                         silent_since, self.slow = now, None
-                        hindrance.reset()
-                    elif not self.excused(now - silent_since, hindrance.seconds):
+                        blocked.reset()
+                    elif not self.is_blocked(now - silent_since, blocked.seconds):
                         return False
                     asked = now
                 except (VppGone, VppError):
-                    return True  # the connection tells
+                    return True
 
-    def excused(self, silent: float, hindered: float) -> bool:
-        """Whether VPP could not answer, for so many seconds, as it was not let: then it has not hung.
+    def is_blocked(self, silent: float, blocked: float) -> bool:
+        """Return whether VPP's silence of `silent` seconds is excused: it could not run for `blocked`.
 
-        Hindered for most of the time, it is slow in what it does between, too.
+        When VPP could not run for most of the time, it needs the rest to catch up: that is excused too.
         """
-        let = silent - hindered >= self._timeout and hindered < silent / 2
-        if let or silent > _LONGEST_SILENCE:
+        could_answer = silent - blocked >= self._timeout and blocked < silent / 2
+        if could_answer or silent > _LONGEST_SILENCE:
             self.slow = None
             return False
         if self.slow is None:
             LOG.warning("VPP does not answer for %.0f s: it waits for a processor or for the kernel", silent)
         self.slow = f"VPP does not answer for {silent:.0f} s: it waits for a processor or for the kernel"
         return True
+
+
+class BlockedTime:
+    """A context manager that measures how long VPP's main thread could not run through no fault of its own.
+
+    On a busy machine it waits for a processor. And for each packet socket that it opens it waits in the
+    kernel for all processors (synchronize_net), the longer the busier they are. A VPP that is killed and
+    started again has to do all of that again.
+    """
+
+    def __init__(self, pid: int | None,
+                 state: Callable[[int], str] = lambda pid: process.status(pid)[0]) -> None:
+        """pid: VPP's process id; None: nothing can be measured. state: returns a process's state (ps(1))."""
+        self._pid = pid
+        self._state = state
+        self._thread = None
+        self.reset()
+
+    def __enter__(self) -> BlockedTime:
+        if self._pid is not None:
+            self._thread = hub.spawn(self._measure)
+        return self
+
+    def __exit__(self, *_exc) -> None:
+        if self._thread is not None:
+            self._thread.kill()
+
+    def reset(self) -> None:
+        """Count from now on."""
+        self._in_kernel, self._waited_before = 0.0, waited_for_processor(self._pid)
+
+    @property
+    def seconds(self) -> float:
+        return self._in_kernel + max(0.0, waited_for_processor(self._pid) - self._waited_before)
+
+    def _measure(self) -> None:
+        before = time.monotonic()
+        with contextlib.suppress(OSError):  # it has ended
+            while True:
+                hub.sleep(_STATE_INTERVAL)
+                now = time.monotonic()
+                if self._state(self._pid) == "D":
+                    self._in_kernel += now - before
+                before = now
+
+
+def waited_for_processor(pid: int | None) -> float:
+    """Return for how many seconds a process's main thread waited for a processor; 0 when it is not known."""
+    with contextlib.suppress(OSError, IndexError, ValueError):  # it has ended, or the kernel does not count
+        return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[1]) / 1e9
+    return 0.0

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads back from VPP what is ours: interfaces with our tags, tables with our names, and what is in them."""
+"""Reads back from VPP this agent's interfaces and tables, known by their marks, and all that is in them."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import re
 import socket
@@ -14,22 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from fip64agent import hub
-from fip64agent.plan.inputs import Allocations
 from fip64agent.translator.vpp import tags
-from fip64agent.translator.vpp.client import VppClient
+from fip64agent.translator.vpp.api.client import VppClient
 from fip64agent.translator.vpp.items import (
     Address,
     Binding,
     HostInterface,
     Item,
     Mapping,
-    Neighbour,
-    NeighbourAge,
+    Neighbor,
+    NeighborAge,
     Route,
     SubInterface,
     Table,
     Tenant64,
 )
+from fip64agent.translator.vpp.state import UNKNOWN, State
 
 UP = 1
 """IF_STATUS_API_FLAG_ADMIN_UP"""
@@ -38,64 +37,34 @@ NORMAL, DROP = 0, 2
 STATIC = 1
 """IP_API_NEIGHBOR_FLAG_STATIC"""
 ALL = 0xFFFFFFFF
-ELSEWHERE = "?"
-"""Tag of an interface that is not ours, or is gone."""
+"""All interfaces, or all tables, in a request."""
 _AT_ONCE = 16
-"""Dumps under way at a time."""
-
-
-@dataclasses.dataclass(slots=True)
-class State:
-    """What a change must know of VPP: filled by read(), kept up by install.py."""
-
-    tables: dict[tuple[int, int], str] = dataclasses.field(default_factory=dict)
-    """(4 or 6, number) -> name; those of others too."""
-    interfaces: dict[str, int] = dataclasses.field(default_factory=dict)
-    """Tag -> sw_if_index, of interfaces that work."""
-    links: dict[str, str] = dataclasses.field(default_factory=dict)
-    """Tag -> name in Linux, of host-interfaces; of those that lost their link too."""
-    tenants: dict[int, str] = dataclasses.field(default_factory=dict)
-    """Number of the IPv4 table -> tag; those of others too."""
-
-    def has_table(self, version: int, number: int) -> bool:
-        return tags.is_ours(self.tables.get((version, number), ""))
-
-    def has_tenant(self, number: int) -> bool:
-        return tags.is_ours(self.tenants.get(number, ""))
-
-    def allocations(self) -> Allocations:
-        """Return the numbers in force: they are those of the tables."""
-        uplinks, tenants = {}, {}
-        for (version, number), name in self.tables.items():
-            if version == 6 and (port_id := tags.uplink_of(name)):
-                uplinks[port_id] = number
-            elif version == 4 and (router_id := tags.tenant_of(name)):
-                tenants[router_id] = number
-        return Allocations(vlans=tenants, tables=uplinks)
+"""Dumps that are requested at the same time."""
 
 
 def read(client: VppClient, ages: bool = True) -> tuple[dict, State]:
-    """Return the items by key, and the state. Raises: VppGone, VppTimeout, VppError.
+    """Return {key: item} and the state. Raises: VppGone, VppTimeout, VppError.
 
-    `ages`: with the age of neighbours, which has no mark: whose VPP it is says whether it is ours.
+    ages: with the NeighborAge items. They have no mark: they belong to the agent only in a VPP that it may
+    configure.
     """
     reader = _Reader(client)
     items = {item.key: item for item in reader.items()}
     if ages:
-        items |= {item.key: item for item in neighbour_ages(client)}
+        items |= {item.key: item for item in neighbor_ages(client)}
     return items, reader.state
 
 
-def neighbour_ages(client: VppClient) -> Iterator[NeighbourAge]:
-    """Yield how VPP keeps neighbours, where that is not its own choice, which is to keep them for ever."""
+def neighbor_ages(client: VppClient) -> Iterator[NeighborAge]:
+    """Yield how long VPP keeps neighbors, for the IP versions where it removes them. Its default is never."""
     for version in (4, 6):
         answer = client.call("ip_neighbor_config_get", af=int(version == 6))
         if answer.max_age:
-            yield NeighbourAge(version, answer.max_number, answer.max_age, bool(answer.recycle))
+            yield NeighborAge(version, answer.max_number, answer.max_age, bool(answer.recycle))
 
 
 def tables(client: VppClient) -> State:
-    """Return a state with the tables only."""
+    """Return a state that has nothing but the tables."""
     state = State()
     for detail in client.dump("ip_table_dump"):
         table = detail.table
@@ -108,15 +77,20 @@ def interfaces(client: VppClient, index: int = ALL) -> list[Any]:
     return client.dump("sw_interface_dump", sw_if_index=index, name_filter_valid=False, name_filter="")
 
 
+def mappings(client: VppClient) -> list[Any]:
+    """Return the plugin's mappings as VPP has them."""
+    return [detail.mapping for detail in client.dump("fip64_mapping_dump", table_id=ALL)]
+
+
 def static_bindings(client: VppClient) -> list[Any]:
     """Return VPP's details of all static client bindings."""
     return client.get("fip64_binding_get", cursor_table_id=0, table_id=ALL, only_static=True)
 
 
 def api_routes(client: VppClient, wanted: Iterable[tuple[int, int]]) -> list[Any]:
-    """Return VPP's details of the API's routes in tables (4 or 6, number).
+    """Return, as VPP has them, the routes that the API added to the tables `wanted`, (4 or 6, number).
 
-    Without those that a route of another source overrides: VPP does not tell of them.
+    Those that a route of another source overrides are missing: VPP does not return them.
     """
     source = next(detail.src.id for detail in client.dump("fib_source_dump") if detail.src.name == "API")
     found = at_once([lambda version=version, number=number: client.dump(
@@ -126,7 +100,7 @@ def api_routes(client: VppClient, wanted: Iterable[tuple[int, int]]) -> list[Any
 
 
 def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Make many calls, some at a time, and return their results. Raises: what one of them raised."""
+    """Make calls, up to _AT_ONCE at the same time, and return their results. Raises: what a call raised."""
     if len(calls) < 3:
         return [call() for call in calls]
     results: list[Any] = [None] * len(calls)
@@ -137,7 +111,7 @@ def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
         for number in numbers:
             try:
                 results[number] = calls[number]()
-            except Exception as error:  # not raised here: eventlet would print it, once for each greenthread
+            except Exception as error:  # raised below: eventlet would print it for each greenthread
                 failed.append(error)
             if failed:
                 return
@@ -155,7 +129,7 @@ class _Reader:
         self._client = client
         self.state = State()
         self._tag_of: dict[int, str] = {}
-        """sw_if_index -> tag, of interfaces of ours that work."""
+        """{sw_if_index: tag} of this agent's interfaces that work."""
 
     def items(self) -> Iterator[Item]:
         self.state = tables(self._client)
@@ -163,7 +137,7 @@ class _Reader:
         yield from (Table(version, number, name) for (version, number), name in ours.items())
         yield from self._interfaces()
         yield from self._addresses()
-        yield from self._neighbours()
+        yield from self._neighbors()
         yield from self._routes(sorted(ours))
         yield from self._tenants()
         yield from self._mappings()
@@ -174,7 +148,7 @@ class _Reader:
     def _interfaces(self) -> list[Item]:
         details = [detail for detail in interfaces(self._client) if tags.is_ours(detail.tag)]
         links = {detail.sw_if_index: detail.host_if_name for detail in self._client.dump("af_packet_dump")}
-        works = alive(self._client.local_pid, links.values())
+        works = attached(self._client.local_pid, links.values())
         parents, items = {}, []
         for detail in details:
             link = links.get(detail.sw_if_index)
@@ -182,8 +156,8 @@ class _Reader:
                 self.state.links[detail.tag] = link
                 if works.get(link, False):
                     parents[detail.sw_if_index] = detail.tag
-                else:  # so it differs from any that is wanted, and what is on it is not there
-                    items.append(HostInterface(detail.tag, ELSEWHERE, "", 0, 0, False))
+                else:  # it differs from each that is wanted, and nothing that is on it counts
+                    items.append(HostInterface(detail.tag, UNKNOWN, "", 0, 0, False))
         details = [detail for detail in details if detail.sup_sw_if_index in parents]
         tables = self._table_numbers(details)
         for detail, table in zip(details, tables, strict=True):
@@ -219,13 +193,13 @@ class _Reader:
             for detail in details:
                 yield Address(self._tag_of[detail.sw_if_index], ip_interface(str(detail.prefix)))
 
-    def _neighbours(self) -> Iterator[Item]:
+    def _neighbors(self) -> Iterator[Item]:
         for detail in self._client.dump("ip_neighbor_dump", af=0):
-            neighbour = detail.neighbor
-            tag = self._tag_of.get(neighbour.sw_if_index)
-            if tag is not None and int(neighbour.flags) & STATIC:
-                yield Neighbour(tag, IPv4Address(str(neighbour.ip_address)),
-                                str(neighbour.mac_address).lower())
+            neighbor = detail.neighbor
+            tag = self._tag_of.get(neighbor.sw_if_index)
+            if tag is not None and int(neighbor.flags) & STATIC:
+                yield Neighbor(tag, IPv4Address(str(neighbor.ip_address)),
+                                str(neighbor.mac_address).lower())
 
     # -- routes -----------------------------------------------------------------------------------
 
@@ -235,15 +209,15 @@ class _Reader:
     def _route(self, route) -> Route:
         prefix: IPv4Network | IPv6Network = ip_network(str(route.prefix))
         if len(route.paths) != 1:
-            return Route(route.table_id, prefix, ELSEWHERE)
+            return Route(route.table_id, prefix, UNKNOWN)
         path = route.paths[0]
         if int(path.type) == DROP:
             return Route(route.table_id, prefix, "")
         if int(path.type) != NORMAL:
-            return Route(route.table_id, prefix, ELSEWHERE)
+            return Route(route.table_id, prefix, UNKNOWN)
         address = path.nh.address
         via = IPv4Address(str(address.ip4)) if prefix.version == 4 else IPv6Address(str(address.ip6))
-        return Route(route.table_id, prefix, self._tag_of.get(path.sw_if_index, ELSEWHERE),
+        return Route(route.table_id, prefix, self._tag_of.get(path.sw_if_index, UNKNOWN),
                      None if via.is_unspecified else via)
 
     # -- the plugin -------------------------------------------------------------------------------
@@ -260,9 +234,8 @@ class _Reader:
                                tenant.max_per_64)
 
     def _mappings(self) -> Iterator[Item]:
-        ours = {number for number in self.state.tenants if self.state.has_tenant(number)}
-        for detail in self._client.dump("fip64_mapping_dump", table_id=ALL) if ours else ():
-            floating, fixed, ip6_table, table = detail.mapping
+        ours = {number for number in self.state.tenants if self.state.owns_tenant(number)}
+        for floating, fixed, ip6_table, table in mappings(self._client) if ours else ():
             if table in ours:
                 yield Mapping(floating, fixed, ip6_table, table)
 
@@ -271,30 +244,30 @@ class _Reader:
             return
         for detail in static_bindings(self._client):
             binding = detail.binding
-            if detail.is_static and self.state.has_tenant(binding.table_id):
+            if detail.is_static and self.state.owns_tenant(binding.table_id):
                 yield Binding(binding.table_id, binding.client, binding.pool_address)
 
 
-def alive(pid: int | None, links: Iterable[str]) -> dict[str, bool]:
-    """Return which links VPP's host-interfaces are still bound to.
+def attached(pid: int | None, links: Iterable[str]) -> dict[str, bool]:
+    """Return for each of the links that exist whether VPP has a packet socket on it.
 
-    One that was deleted, and made again under the same name, is another link: VPP's socket is bound to none
-    then, and VPP does not notice. Where VPP's sockets cannot be told (its process cannot be seen), a link
-    that is there counts.
+    pid: VPP's process id. A link that was deleted and made again under the same name is another link: VPP's
+    socket is on none then, and VPP does not notice. When VPP's process cannot be seen, its sockets cannot
+    either, and every link that exists counts as attached.
     """
     names = {}
     for name in links:
         with contextlib.suppress(OSError):
             names[name] = socket.if_nametoindex(name)
-    bound = _bound(pid)
-    return {name: bound is None or index in bound for name, index in names.items()}
+    indexes = _packet_sockets(pid)
+    return {name: indexes is None or index in indexes for name, index in names.items()}
 
 
 _PACKET_SOCKET = re.compile(r"^\w+ +\d+ +\d+ +\w+ +(-?\d+) .* (\d+)$")
 
 
-def _bound(pid: int | None) -> set[int] | None:
-    """Return the indexes of the links that packet sockets of a process are bound to."""
+def _packet_sockets(pid: int | None) -> set[int] | None:
+    """Return the indexes of the links that a process has packet sockets on; None when that cannot be seen."""
     if not pid:
         return None
     try:

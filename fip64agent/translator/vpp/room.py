@@ -26,17 +26,15 @@ from fip64agent.plan.inputs import Allocations
 from fip64agent.reconcile.explain import Explanation, Journey
 from fip64agent.translator.base import About, ClientBinding, Sighting, Traffic
 from fip64agent.translator.explain import installed
-from fip64agent.translator.vpp import layout, process, readback, tags
-from fip64agent.translator.vpp.client import VppClient
-from fip64agent.translator.vpp.errors import VppError
-from fip64agent.translator.vpp.explain import explain
+from fip64agent.translator.vpp import layout, process, readback, tags, trace_packets, trace_tables
+from fip64agent.translator.vpp.api.client import VppClient
+from fip64agent.translator.vpp.api.errors import VppError
 from fip64agent.translator.vpp.figures import Figures
 from fip64agent.translator.vpp.install import Installer
 from fip64agent.translator.vpp.items import RANK, Daemon, Item
-from fip64agent.translator.vpp.readback import State
 from fip64agent.translator.vpp.startup import StartupOptions, options_from
+from fip64agent.translator.vpp.state import State
 from fip64agent.translator.vpp.supervisor import STARTING, Supervisor
-from fip64agent.translator.vpp.watch import watch
 
 LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -256,7 +254,7 @@ class VppRoom:
             finally:
                 self._working = False
                 self._state = installer.state
-        if installer.collateral:
+        if installer.needs_readback:
             self._on_change()
         return failed
 
@@ -306,13 +304,13 @@ class VppRoom:
     def explain(self, journey: Journey) -> Explanation:
         if (client := self.supervisor.client) is None:
             return Explanation(there=(installed(self, journey),))  # which says why
-        return explain(self, client, self._state.interfaces, journey)
+        return trace_tables.checks(self, client, self._state.interfaces, journey)
 
     def watch(self, journey: Journey, seconds: float) -> list[Sighting]:
         if not self._watching.acquire(blocking=False):
             raise NotReady("somebody else watches packets just now: try again when that has ended")
         try:
-            return watch(self._client(0), journey, seconds)
+            return trace_packets.watch(self._client(0), journey, seconds)
         finally:
             self._watching.release()
 

@@ -1,40 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sends requests about items to VPP, all in one pipeline."""
+"""Sends requests about items to VPP, and says which items VPP refused."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 from fip64agent.exceptions import NotReady
-from fip64agent.translator.vpp.client import VppClient
-from fip64agent.translator.vpp.errors import VppError
+from fip64agent.translator.vpp import requests
+from fip64agent.translator.vpp.api.client import VppClient
+from fip64agent.translator.vpp.api.errors import VppError, explain
+from fip64agent.translator.vpp.api.pipeline import Request
 from fip64agent.translator.vpp.items import Item
-from fip64agent.translator.vpp.readback import State
-from fip64agent.translator.vpp.requests import Request
 
 WINDOW = 512
 """Requests that are sent ahead of VPP's answers."""
 Failures = dict[Hashable, str]
-"""Key of an item -> why it could not be made or removed."""
-Pairs = Sequence[tuple[Item | None, Item]]
-"""(what is installed or None, what should be)"""
+"""{key of an item: why it could not be made or removed}"""
 
 
 class Sender:
-    """One VPP, with what is known of it: as it was read back last, and changed since."""
+    """Sends to one VPP, many requests at a time."""
 
-    def __init__(self, client: VppClient, state: State) -> None:
+    def __init__(self, client: VppClient) -> None:
         self.client = client
-        self.state = state
-        self.collateral = False
-        """Something was made anew, and what was on it went with it: a read-back finds out."""
 
     def send(self, wanted: Sequence[Request], one_by_one: bool = False) -> list[Any]:
-        """Return the reply to each request, or the VppError or ValueError. Raises: NotReady.
+        """Return for each request the reply, or a VppError or ValueError. Raises: NotReady.
 
-        one_by_one: for what takes VPP long, some 40 ms for a host-interface made or removed. It forwards
-        nothing meanwhile, but between two.
+        one_by_one: send a request when the one before is answered. For requests that take VPP long, such as
+        the 40 ms for a host-interface, in which it forwards no packets: between two of them it does.
         """
         answers = self.client.pipeline(wanted, window=1 if one_by_one else WINDOW) if wanted else []
         for answer in answers:
@@ -44,9 +39,12 @@ class Sender:
                 raise answer
         return answers
 
-    def run(self, work: Iterable[tuple[Item, Sequence[Request]]],
-            accept: frozenset[int] = frozenset(), one_by_one: bool = False) -> Failures:
-        """Send each item's requests. Returns why items failed; return values in `accept` are success."""
+    def send_each(self, work: Iterable[tuple[Item, Sequence[Request]]],
+                  accept: frozenset[int] = frozenset(), one_by_one: bool = False) -> Failures:
+        """Send the requests of each item, and return why items failed. Raises: NotReady.
+
+        accept: return values that count as success. one_by_one: as for send().
+        """
         work = list(work)
         answers = iter(self.send([request for _, several in work for request in several], one_by_one))
         failed: Failures = {}
@@ -55,3 +53,28 @@ class Sender:
                 if isinstance(answer, Exception) and getattr(answer, "retval", None) not in accept:
                     failed.setdefault(item.key, str(answer))
         return failed
+
+    def send_batches(self, items: Sequence[Item],
+                     make: Callable[[Sequence], Request]) -> dict[Hashable, int | str]:
+        """Send requests that are about many items each. Raises: NotReady.
+
+        make: returns the request for a part of the items. Returns for the key of each item that VPP refused
+        its return value, or a reason in words.
+        """
+        parts = list(requests.batches(items))
+        refused: dict[Hashable, int | str] = {}
+        for part, answer in zip(parts, self.send([make(part) for part in parts]), strict=True):
+            if not isinstance(answer, Exception):
+                continue
+            values = getattr(getattr(answer, "reply", None), "retvals", None)
+            if values is None or len(values) != len(part):
+                refused.update((item.key, str(answer)) for item in part)
+            else:
+                refused.update((item.key, value) for item, value in zip(part, values, strict=True) if value)
+        return refused
+
+
+def reasons(refused: dict[Hashable, int | str]) -> Failures:
+    """Return what send_batches() returned in words."""
+    return {key: why if isinstance(why, str) else f"VPP refused it: {explain(why)}"
+            for key, why in refused.items()}

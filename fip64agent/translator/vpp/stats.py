@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """VPP's stats segment: counters of the fip64 plugin, summed over VPP's threads.
 
-The segment is shared memory that VPP changes while it is read. vpp_papi's reader waits for VPP for ever,
-without sleeping; here it gives up, since a VPP that is stopped or dead in the middle of a change never
-finishes it. The memory of a VPP that died stays readable: whoever knows of its death calls close().
+The segment is shared memory that VPP may change while it is read. vpp_papi's reader waits without a limit,
+and without sleeping, until VPP has finished a change. This one gives up, since a VPP that was stopped or
+killed during a change never finishes it. The memory of a dead VPP stays readable, so the driver calls close()
+when VPP has died.
 """
 
 from __future__ import annotations
@@ -19,28 +20,26 @@ from typing import Any
 
 from fip64agent import hub
 from fip64agent.translator.base import Count
-from fip64agent.translator.vpp.errors import VppUnavailable
+from fip64agent.translator.vpp.api.errors import VppUnavailable
 
 MAPPING = "/fip64/mapping/"
 TENANT = "/fip64/tenant/"
-EVENTS = "/fip64/events"
 _ERROR = re.compile(r"/err/(ip[46]-fip64[\w-]*)/(.+)")
-_PATIENCE = 1.0
-"""Seconds that VPP may take for one change of the segment."""
+_LONGEST_CHANGE = 1.0
+"""Seconds that VPP may take to change the segment."""
 _SIMPLE, _COMBINED, _SYMLINK = 2, 3, 6
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Counters:
-    """All counters of the plugin at one time, since VPP's start. Only a tenant's "bindings" may go back."""
+    """All counters of the plugin at one time, since VPP's start. Only a tenant's "bindings" can decrease."""
 
     mappings: Mapping[str, tuple[array.array, array.array]]
     """{"6to4" or "4to6": (packets, octets)}, each by mapping_index."""
     tenants: Mapping[str, array.array]
     """{name, "bindings-made" for instance: counts by tenant_index}."""
     errors: Mapping[str, Mapping[str, int]]
-    """{node: {reason: packets}}; reasons that never happened are left out."""
-    events: tuple[int, ...]
+    """{node: {reason: packets}}; reasons with 0 packets are left out."""
 
     def mapping(self, index: int) -> dict[str, Count]:
         """Return the traffic of one mapping, {"6to4": ..., "4to6": ...}; zeros when it had none."""
@@ -66,34 +65,34 @@ class StatsReader:
         self._socket_seen: tuple[int, int] | None = None
 
     def read(self) -> Counters:
-        """Return the counters as they are now. Green.
+        """Return the counters as they are now. Reads in a native thread; the calling greenthread waits.
 
         Raises: VppUnavailable naming the socket and the reason.
         """
         return hub.offload(self._read, lock=self._lock)
 
     def close(self) -> None:
-        """Forget this VPP's segment: it has died, or goes on without us."""
+        """Disconnect: VPP has died, or the agent ends."""
         stats, self._stats = self._stats, None
         if stats is not None:
-            with contextlib.suppress(Exception):  # a view of it may be in use just now
+            with contextlib.suppress(Exception):  # the native thread may be reading
                 stats.disconnect()
 
     # -- in a native thread -----------------------------------------------------------------------
 
     def _read(self) -> Counters:
-        deadline = time.monotonic() + 3 * _PATIENCE
+        deadline = time.monotonic() + 3 * _LONGEST_CHANGE
         while True:
             try:
                 return _counters(self._connected())
             except (OSError, IndexError, ValueError, KeyError) as error:
-                # It changed while it was read; or VPP has gone, or restarted.
+                # The segment changed while it was read, or VPP has ended or started again.
                 self.close()
                 if time.monotonic() > deadline or isinstance(error, (ConnectionError, FileNotFoundError)):
                     raise VppUnavailable(f"VPP's stats socket {self.socket_path}: "
                                          f"{getattr(error, 'strerror', None) or error}") from error
                 time.sleep(0.01)
-            except Exception as error:  # of any kind: vpp_papi raises bare ones too
+            except Exception as error:  # vpp_papi raises exceptions of any kind
                 self.close()
                 raise VppUnavailable(f"VPP's stats socket {self.socket_path}: {error}") from error
 
@@ -101,7 +100,7 @@ class StatsReader:
         there = os.stat(self.socket_path)
         seen = (there.st_ino, there.st_ctime_ns)
         if self._stats is not None and seen != self._socket_seen:
-            self.close()  # another VPP's
+            self.close()  # the segment is another VPP's
         if self._stats is None:
             stats = _reader(self.socket_path)
             stats.connect()
@@ -110,13 +109,13 @@ class StatsReader:
 
 
 def _reader(path: str) -> Any:
-    """Return vpp_papi's reader, made patient only for a while."""
-    from vpp_papi import vpp_stats  # here: it imports a lot
+    """Return a reader of vpp_papi's that gives up when VPP does not finish a change."""
+    from vpp_papi import vpp_stats  # imported only when needed, as it imports a lot
 
     class Lock(vpp_stats.StatsLock):
         def acquire(self, blocking=True, timeout=-1):
             self.epoch = self.stats.epoch
-            deadline = time.monotonic() + _PATIENCE
+            deadline = time.monotonic() + _LONGEST_CHANGE
             while self.stats.in_progress:
                 if time.monotonic() > deadline:
                     raise BlockingIOError("VPP does not finish a change of its counters")
@@ -135,11 +134,10 @@ def _reader(path: str) -> Any:
 
 
 def _counters(stats: Any) -> Counters:
-    """Raises: OSError, IndexError, ValueError when the segment changed meanwhile."""
+    """Read all counters. Raises: OSError, IndexError, ValueError when the segment changed meanwhile."""
     if stats.last_epoch != stats.epoch:
         stats.refresh()
     mappings, tenants, errors = {}, {}, {}
-    events: tuple[int, ...] = ()
     sums: dict[int, array.array] = {}
     with stats.lock:
         for name, entry in stats.directory.items():
@@ -148,15 +146,16 @@ def _counters(stats: Any) -> Counters:
                 mappings[name.removeprefix(MAPPING)] = (pairs[::2], pairs[1::2])
             elif name.startswith(TENANT) and entry.type == _SIMPLE:
                 tenants[name.removeprefix(TENANT)] = _sum(stats, entry, "Q")
-            elif name == EVENTS and entry.type == _SIMPLE:
-                events = tuple(_sum(stats, entry, "Q"))
             elif (error := _ERROR.fullmatch(name)) is not None and (count := _error(stats, entry, sums)):
                 errors.setdefault(error[1], {})[error[2]] = count
-    return Counters(mappings, tenants, errors, events)
+    return Counters(mappings, tenants, errors)
 
 
 def _error(stats: Any, entry: Any, sums: dict[int, array.array]) -> int:
-    """Errors are links to a place in a vector of all errors; `sums` keeps that vector's sum."""
+    """Return how often an error happened.
+
+    Errors are links to elements of one vector; `sums` keeps the sum of that vector over VPP's threads.
+    """
     if entry.type == _SIMPLE:
         return sum(_sum(stats, entry, "Q"))
     if entry.type != _SYMLINK:
@@ -168,7 +167,10 @@ def _error(stats: Any, entry: Any, sums: dict[int, array.array]) -> int:
 
 
 def _sum(stats: Any, entry: Any, fmt: str) -> array.array:
-    """Return a counter's vector, added up over threads; of combined ones packets and bytes in turn."""
+    """Return a counter's vector, summed over VPP's threads.
+
+    fmt: "Q"; "QQ" for a combined counter, whose result has packets and bytes alternately.
+    """
     from vpp_papi.vpp_stats import StatsVector
 
     total = array.array("Q")

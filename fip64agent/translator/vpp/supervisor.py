@@ -19,8 +19,8 @@ from collections.abc import Callable
 from fip64agent import hub
 from fip64agent.exceptions import EnvironmentMissing, Fip64Error
 from fip64agent.translator.vpp import installation, process, startup
-from fip64agent.translator.vpp.client import VppClient
-from fip64agent.translator.vpp.errors import VppIncompatible, VppUnavailable
+from fip64agent.translator.vpp.api.client import VppClient
+from fip64agent.translator.vpp.api.errors import VppIncompatible, VppUnavailable
 from fip64agent.translator.vpp.probe import Probe
 from fip64agent.translator.vpp.process import Process
 from fip64agent.translator.vpp.startup import StartupOptions

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Marks on VPP's objects: the tags of interfaces and of tenants, the names of tables. Pure.
+"""Marks on VPP's objects: the tags of interfaces and tenants, and the names of tables. Pure.
 
-What carries no such mark is not ours. Ids have 48 characters at most (topology.values), so a mark fits into
-the 63 that VPP keeps.
+An object without such a mark is not this agent's. Ids have at most 48 characters (topology.values), so a mark
+fits into the 63 characters that VPP keeps.
 """
 
 from __future__ import annotations
@@ -23,20 +23,24 @@ _PLAIN = re.compile(r"[\x21-\x7e]+")
 def _mark(begin: str, name: str) -> str:
     if _PLAIN.fullmatch(name) and len(begin) + len(name) <= LONGEST:
         return begin + name
-    # Not from a topology that was checked. It gets a mark all the same, but may lose its number in a restart.
+    # Only an id that the topology's rules have not checked. It gets a mark too, but after a restart of the
+    # agent its number may be another one, as the mark does not tell the id.
     digest = hashlib.sha1(name.encode("utf-8", "backslashreplace"), usedforsecurity=False)
     return f"{begin}+{digest.hexdigest()}"
 
 
 def uplink(port_id: str) -> str:
+    """Return the mark of an uplink's interface and table."""
     return _mark(UPLINK, port_id)
 
 
 def tenant(router_id: str) -> str:
+    """Return the mark of a tenant, its interface and its table."""
     return _mark(TENANT, router_id)
 
 
 def is_ours(mark: str) -> bool:
+    """Return whether a tag or name is a mark of this agent's."""
     return mark.startswith(OURS)
 
 

@@ -18,9 +18,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fip64agent import hub
-from fip64agent.translator.vpp import compatibility, messages
-from fip64agent.translator.vpp.client import VppClient
-from fip64agent.translator.vpp.errors import VppError, VppGone, VppIncompatible, VppTimeout, VppUnavailable
+from fip64agent.translator.vpp.api import compatibility, messages
+from fip64agent.translator.vpp.api.client import VppClient
+from fip64agent.translator.vpp.api.errors import (
+    VppError,
+    VppGone,
+    VppIncompatible,
+    VppTimeout,
+    VppUnavailable,
+)
 from lab.vpp import Vpp
 from tests.fakes.vpp import require_vpp
 

@@ -10,8 +10,8 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from fip64agent import hub
-from fip64agent.translator.vpp.client import VppClient
-from fip64agent.translator.vpp.errors import VppUnavailable
+from fip64agent.translator.vpp.api.client import VppClient
+from fip64agent.translator.vpp.api.errors import VppUnavailable
 from fip64agent.translator.vpp.stats import StatsReader
 from lab.vpp import Vpp
 from tests.fakes.vpp import require_vpp

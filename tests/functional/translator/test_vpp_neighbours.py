@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from fip64agent.translator.vpp.items import NeighbourAge
+from fip64agent.translator.vpp.items import NeighborAge
 from lab.vpp import Vpp
 from tests.conftest import require_programs, require_root
 from tests.fakes.kernel import agents_namespace, until
@@ -76,7 +76,7 @@ def test_what_somebody_changes_by_hand_is_set_again_after_an_adoption_too(short_
             bench.cli(command)
             bench.again()
             work = bench.work(bench.host, bench.uplink)
-            assert [type(item) for _, item in work.apply] == [NeighbourAge] and not work.prune
+            assert [type(item) for _, item in work.apply] == [NeighborAge] and not work.prune
             bench.settle(bench.host, bench.uplink)
             assert config(bench.cli) == [OURS, OURS]
 

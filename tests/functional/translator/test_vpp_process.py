@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from fip64agent import hub
-from fip64agent.translator.vpp import compatibility, process
-from fip64agent.translator.vpp.errors import VppGone
+from fip64agent.translator.vpp import process
+from fip64agent.translator.vpp.api import compatibility
+from fip64agent.translator.vpp.api.errors import VppGone
 from fip64agent.translator.vpp.startup import StartupOptions
 from fip64agent.translator.vpp.supervisor import Supervisor
 from lab import vpp as lab_vpp
@@ -222,7 +223,8 @@ def test_vpp_outlives_the_agent_and_is_adopted(supervise):
 
 def test_vpp_outlives_an_agent_that_is_killed(supervise, options):
     """The agent's process is killed, with its whole process group, right after VPP came up."""
-    script = ("import sys; from fip64agent import hub; from fip64agent.translator.vpp import compatibility;"
+    script = ("import sys; from fip64agent import hub;"
+              "from fip64agent.translator.vpp.api import compatibility;"
               "compatibility.faults = lambda *args: [];"
               "from fip64agent.translator.vpp.supervisor import Supervisor;"
               "from fip64agent.translator.vpp.startup import StartupOptions;"

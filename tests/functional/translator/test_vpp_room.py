@@ -298,7 +298,7 @@ def test_what_somebody_changed_in_vpp_is_put_right(bench, commands, most):
 def test_a_route_that_another_program_changed_is_put_right(bench, route, is_add):
     objects = bench.standard()
     bench.settle(*objects)
-    name, fields = requests.route(route, {"local0": 0}) if is_add else requests.no_route(route)
+    name, fields = requests.add_route(route, {"local0": 0}) if is_add else requests.remove_route(route)
     bench.room.supervisor.client.call(name, **fields)
     assert bench.install(*objects) == ({}, 1)
     bench.settle(*objects)

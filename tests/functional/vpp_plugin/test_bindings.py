@@ -242,11 +242,11 @@ def test_a_client_that_does_not_read_costs_no_memory(one_tenant):
     """Its events are dropped and counted; VPP answers others as before."""
     control = one_tenant
     assert control.set_tenant(pool_first="100.64.0.0", pool_last="100.65.255.255") == 0
-    with control.vpp.papi("deaf") as deaf:
+    with control.vpp.papi("unread") as reader:
         # Its reader thread is kept busy, so that nothing is read from the socket.
         wait = threading.Event()
-        deaf.client.register_event_callback(lambda *_: wait.wait(60))
-        assert deaf.want_fip64_binding_events(enable=True, pid=1).retval == 0
+        reader.client.register_event_callback(lambda *_: wait.wait(60))
+        assert reader.want_fip64_binding_events(enable=True, pid=1).retval == 0
         before = control.heap_used()
         for n in range(20):
             send(control, f"2001:db8:c:{n + 1:x}::1", 3000)

@@ -63,7 +63,7 @@ class Thing:
         return self
 
     def ping(self, *destinations, count=1):
-        return [Ping(count, count, [], 0, None, 1.0, 1.0, 1.0, 1.0) for _ in destinations]
+        return [Ping(count, count, [], 0, None, 1.0, 1.0) for _ in destinations]
 
     def run(self, *argv):
         return subprocess.run(argv, capture_output=True, text=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fip64agent.translator.vpp import compatibility, messages
-from fip64agent.translator.vpp.definitions import Definitions
+from fip64agent.translator.vpp.api import compatibility, messages
+from fip64agent.translator.vpp.api.definitions import Definitions
 
-SOURCE = Path(compatibility.__file__).parent
+SOURCE = Path(compatibility.__file__).parents[1]
 BUILT = Path(__file__).parents[3] / "vpp-plugin" / "build" / "plugin" / "fip64.api.json"
 HEADER = [["u16", "_vl_msg_id"], ["u32", "client_index"], ["u32", "context"]]
 
@@ -105,7 +105,7 @@ def test_every_message_that_the_driver_sends_is_in_the_tables():
         "control_ping", "get_api_json", "sockclnt_create", "sockclnt_delete"}  # vpp_papi brings these
     verbs = (r"(?:call|dump|get|subscribe|pack)\(\s*\"([a-z0-9]+_[a-z0-9_]+)\""
              r"|\"([a-z0-9]+_[a-z0-9_]+)\", (?:\{|dict\()")
-    for path in SOURCE.glob("*.py"):
+    for path in SOURCE.rglob("*.py"):
         for groups in re.findall(verbs, path.read_text()):
             name = groups[0] or groups[1]
             assert name in known, f"{path.name} uses {name}, which messages.py does not have"

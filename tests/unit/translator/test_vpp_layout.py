@@ -14,8 +14,8 @@ from fip64agent.translator.vpp.items import (
     Daemon,
     HostInterface,
     Mapping,
-    Neighbour,
-    NeighbourAge,
+    Neighbor,
+    NeighborAge,
     Route,
     SubInterface,
     Table,
@@ -47,13 +47,13 @@ def test_host_is_the_daemon_and_the_downlink():
     assert expand(host, layout.Site(b"", "")) == [downlink], "an external VPP is somebody else's"
 
 
-def test_neighbours_age_where_a_time_is_given():
+def test_neighbors_age_where_a_time_is_given():
     host = planned.host("p-", "vpp")
-    ages = [item for item in expand(host, layout.Site(b"", "", 30)) if isinstance(item, NeighbourAge)]
-    assert ages == [NeighbourAge(version, 16384, 30, True) for version in (4, 6)]
-    assert requests.neighbour_age(ages[1]) == (
+    ages = [item for item in expand(host, layout.Site(b"", "", 30)) if isinstance(item, NeighborAge)]
+    assert ages == [NeighborAge(version, 16384, 30, True) for version in (4, 6)]
+    assert requests.set_neighbor_age(ages[1]) == (
         "ip_neighbor_config", {"af": 1, "max_number": 16384, "max_age": 30, "recycle": True})
-    assert requests.no_neighbour_age(4) == (
+    assert requests.reset_neighbor_age(4) == (
         "ip_neighbor_config", {"af": 0, "max_number": 50000, "max_age": 0, "recycle": False})
 
 
@@ -85,7 +85,7 @@ def test_tenant():
     assert items == [
         Table(4, 7, RED), SubInterface(RED, "fip64:downlink:", 7, 9216, 7),
         Address(RED, IPv4Interface("192.0.0.8/32")),
-        Neighbour(RED, IPv4Address("169.254.0.1"), "02:f6:40:00:00:01"),
+        Neighbor(RED, IPv4Address("169.254.0.1"), "02:f6:40:00:00:01"),
         Route(7, IPv4Network("0.0.0.0/0"), RED, IPv4Address("169.254.0.1")), pool,
         Binding(7, IPv6Address("2001:db8:9::1"), IPv4Address("100.64.0.9"))]
 
@@ -128,9 +128,9 @@ def test_marks_fit_into_vpps_fields(name):
 
 @pytest.mark.parametrize(("mtu", "frame"), [
     (1280, 2048), (1500, 2048), (1920, 2048), (1921, 4096), (9216, 10240)])
-def test_a_slot_of_the_ring_holds_a_packet(mtu, frame):
+def test_a_frame_of_the_ring_holds_a_packet(mtu, frame):
     item = HostInterface("fip64:downlink:", "vpp-dl", "02:f6:40:ff:ff:ff", mtu, 0)
-    assert requests.host_interface(item)[1]["tx_frame_size"] == frame
+    assert requests.add_host_interface(item)[1]["tx_frame_size"] == frame
 
 
 def test_many_mappings_go_into_few_messages():

@@ -10,8 +10,9 @@ import time
 import pytest
 
 from fip64agent import hub
-from fip64agent.translator.vpp import compatibility, hindrance
-from fip64agent.translator.vpp.client import VppClient
+from fip64agent.translator.vpp import probe
+from fip64agent.translator.vpp.api import compatibility
+from fip64agent.translator.vpp.api.client import VppClient
 from fip64agent.translator.vpp.startup import StartupOptions
 from fip64agent.translator.vpp.supervisor import Supervisor
 from tests.fakes.vppapi import FakeVpp
@@ -106,31 +107,31 @@ def test_a_lost_connection_does_not_make_an_old_vpp_young(tmp_path):
     assert one._not_before == now[0]
 
 
-@pytest.mark.parametrize(("silent", "hindered", "excused"), [
+@pytest.mark.parametrize(("silent", "blocked", "is_blocked"), [
     (3.0, 0.0, False), (3.1, 0.5, True), (9.0, 5.0, True), (9.0, 4.0, False), (59.0, 58.0, True),
     (61.0, 61.0, False)])
-def test_a_vpp_that_is_not_let_has_not_hung(silent, hindered, excused):
+def test_a_vpp_that_cannot_run_has_not_hung(silent, blocked, is_blocked):
     one = Supervisor(StartupOptions("/nonexistent"), probe_timeout=3.0)
-    assert one.probe.excused(silent, hindered) == excused
-    assert ("waits for a processor" in (one.problem or "")) == excused
+    assert one.probe.is_blocked(silent, blocked) == is_blocked
+    assert ("waits for a processor" in (one.problem or "")) == is_blocked
 
 
-def test_what_hinders_a_process_is_seen():
+def test_the_time_that_a_process_cannot_run_is_measured():
     """A real one that shares one processor with another: half of the time it waits."""
     cpu = min(os.sched_getaffinity(0))
     spin = ["taskset", "-c", str(cpu), sys.executable, "-c", "while True: pass"]
     with subprocess.Popen(spin) as one, subprocess.Popen(spin) as other:
         try:
-            in_kernel = hindrance.Hindrance(other.pid, lambda pid: "D")
-            with hindrance.Hindrance(one.pid) as busy, in_kernel as kernel:
+            in_kernel = probe.BlockedTime(other.pid, lambda pid: "D")
+            with probe.BlockedTime(one.pid) as busy, in_kernel as kernel:
                 begun = time.monotonic()
                 assert until(lambda: busy.seconds > 0.5)
                 assert kernel.seconds > 0.8 * (time.monotonic() - begun) - 0.5
             os.kill(one.pid, signal.SIGSTOP)
-            with hindrance.Hindrance(one.pid) as stopped:
+            with probe.BlockedTime(one.pid) as stopped:
                 hub.sleep(0.5)
-                assert stopped.seconds < 0.3, "who is stopped is not hindered"
+                assert stopped.seconds < 0.3, "a stopped process does not wait for a processor"
         finally:
             one.kill()
             other.kill()
-    assert hindrance.Hindrance(None).seconds == 0
+    assert probe.BlockedTime(None).seconds == 0

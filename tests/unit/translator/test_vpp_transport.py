@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fip64agent import hub
-from fip64agent.translator.vpp.transport import FrameReader, FramingError, Transport, frame
+from fip64agent.translator.vpp.api.transport import FrameReader, FramingError, Transport, frame
 
 MESSAGES = st.lists(st.binary(min_size=2, max_size=300), max_size=20)
 

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Interface, IPv6
 
 import pytest
 
-from fip64agent.translator.vpp.validate import Request
+from fip64agent.translator.vpp.api.validation import RequestPacker
 from tests.fakes import vppapi
 
 DEFINITIONS = vppapi.definitions()
@@ -21,7 +21,7 @@ ROUTE = {"route": {"prefix": IPv6Network("2001:db8::/64"), "paths": [PATH]}}
 
 def unpacked(name, fields):
     """Return what VPP would read."""
-    data = Request(DEFINITIONS, name).pack(fields, 1, 2, 3)
+    data = RequestPacker(DEFINITIONS, name).pack(fields, 1, 2, 3)
     value, size = DEFINITIONS.message(name).unpack(data)
     assert size == len(data) and value.client_index == 2 and value.context == 3
     return value
@@ -29,7 +29,7 @@ def unpacked(name, fields):
 
 def refused(name, fields):
     with pytest.raises(ValueError) as caught:
-        Request(DEFINITIONS, name).pack(fields, 1, 2, 3)
+        RequestPacker(DEFINITIONS, name).pack(fields, 1, 2, 3)
     return str(caught.value)
 
 
@@ -119,13 +119,13 @@ def test_types_of_two_vpps_do_not_mix():
     """vpp_papi alone would pack the second VPP's message with the first one's type."""
     import json
 
-    from fip64agent.translator.vpp.definitions import Definitions
+    from fip64agent.translator.vpp.api.definitions import Definitions
 
     def packed(number_type):
         module = {"types": [["changing", [number_type, "number"]]], "messages": [
             ["changed", ["u16", "_vl_msg_id"], ["u32", "client_index"], ["u32", "context"],
              ["vl_api_changing_t", "changing"], {"crc": "0x1"}]]}
         definitions = Definitions.bootstrap().extended(json.dumps([module]))
-        return Request(definitions, "changed").pack({"changing": {"number": 1}}, 1, 2, 3)
+        return RequestPacker(definitions, "changed").pack({"changing": {"number": 1}}, 1, 2, 3)
 
     assert len(packed("u16")) + 6 == len(packed("u64")) and len(packed("u16")) == 12

@@ -17,7 +17,8 @@ enum
   V6_ECHO_REPLY = 129,
 };
 
-/* RFC 7915 figures 3 and 6: where the field that an offset belongs to begins in the other header. -1: n/a. */
+/* RFC 7915 figures 3 and 6: the field at an offset of one family's header begins at this offset of the other's; -1:
+   there is none. */
 static int
 pointer_4to6 (uint32_t p)
 {
@@ -32,8 +33,8 @@ pointer_6to4 (uint32_t p)
   return p < sizeof map ? map[p] : p < 24 ? 12 : p < 40 ? 16 : -1;
 }
 
-/* RFC 1191 section 7.1: the likely MTU of a router that dropped so large a packet without naming one. RFC 7915:
-   the greatest plateau below the packet's length that is at least 1280. */
+/* The likely MTU of a router that dropped a packet of this length and named no MTU (RFC 1191 section 7.1). RFC 7915
+   takes the greatest plateau below the packet's length that is at least 1280. */
 static uint32_t
 plateau (uint32_t total_len)
 {
@@ -41,12 +42,13 @@ plateau (uint32_t total_len)
   for (size_t n = 0; n < sizeof plateaus / sizeof plateaus[0]; n++)
     if (plateaus[n] < total_len)
       return plateaus[n];
-  return FIP64_MIN_MTU6 - 20; /* of which the caller makes 1280 */
+  return FIP64_MIN_MTU6 - 20; /* the caller adds 20 */
 }
 
 /*
- * The quoted packet has been parsed: checks its transport header, and lays out the new message. unit: what RFC 4884
- * counts lengths in, in the outgoing family; 0 if the outgoing type cannot carry an extension.
+ * Checks the transport header of the quoted packet, which has been parsed, and computes the lengths in the new message.
+ * ext: bytes of an extension (RFC 4884) behind it. unit: bytes in which the outgoing family counts the length of the
+ * quoted packet (RFC 4884); 0 if the outgoing type cannot carry an extension.
  */
 static enum fip64_reason
 lay_out (const struct fip64_buf *b, struct fip64_info *i, uint32_t ext, uint32_t unit)
@@ -88,7 +90,7 @@ lay_out (const struct fip64_buf *b, struct fip64_info *i, uint32_t ext, uint32_t
     }
   if (i->icmp_len == 0)
     {
-      /* An extension that finds no place goes as a whole: half of one has no valid checksum. */
+      /* An extension that does not fit is removed as a whole: a part of it would have no valid checksum. */
       i->cut = ext;
       if (dgram > limit)
 	{
@@ -103,7 +105,7 @@ lay_out (const struct fip64_buf *b, struct fip64_info *i, uint32_t ext, uint32_t
   return FIP64_R_OK;
 }
 
-/* Length of the quoted packet when an RFC 4884 extension follows it, else everything. */
+/* Length of the quoted packet: as claimed when an extension (RFC 4884) follows it, otherwise all that is there. */
 static uint32_t
 quoted_len (const struct fip64_info *i, uint32_t claimed)
 {
@@ -127,25 +129,34 @@ inner_reason (enum fip64_reason r)
     }
 }
 
-enum fip64_reason
-fip64_icmp_parse6 (const struct fip64_buf *b, const struct fip64_conf *c, struct fip64_info *i)
+/* What the type of an ICMP message says about the rest of it. */
+struct kind
 {
-  const uint8_t *icmp = b->data + i->ip.hdr_len;
-  uint8_t type = icmp[0], code = icmp[1];
-  uint32_t word = fip64_be32 (icmp + 4);
-  uint32_t claimed = 0;
-  bool too_big = false;
+  bool error;	    /* it quotes a packet */
+  bool too_big;	    /* it carries an MTU */
+  uint32_t claimed; /* bytes of the quoted packet, as RFC 4884 states them; 0: no statement */
+  uint32_t unit;    /* for lay_out() */
+};
+
+/* Type, code and second word of an ICMPv6 message in ICMPv4, into i->icmp_*. */
+static enum fip64_reason
+map_6to4 (const uint8_t *icmp, struct fip64_info *i, struct kind *k)
+{
+  uint8_t code = icmp[1];
   int ptr;
 
+  *k = (struct kind){ .error = true, .unit = 4 };
   i->icmp_code = code;
-  switch (type)
+  switch (icmp[0])
     {
     case V6_ECHO:
       i->icmp_type = V4_ECHO;
-      return FIP64_R_OK;
+      k->error = false;
+      break;
     case V6_ECHO_REPLY:
       i->icmp_type = V4_ECHO_REPLY;
-      return FIP64_R_OK;
+      k->error = false;
+      break;
     case V6_UNREACH:
       {
 	static const uint8_t map[] = { 1, 10, 1, 1, 3 };
@@ -153,17 +164,17 @@ fip64_icmp_parse6 (const struct fip64_buf *b, const struct fip64_conf *c, struct
 	  return FIP64_R_ICMP_CODE;
 	i->icmp_type = V4_UNREACH;
 	i->icmp_code = map[code];
-	claimed = 8u * icmp[4];
+	k->claimed = 8u * icmp[4];
 	break;
       }
     case V6_TOO_BIG:
       i->icmp_type = V4_UNREACH;
       i->icmp_code = 4;
-      too_big = true;
+      k->too_big = true;
       break;
     case V6_TIME:
       i->icmp_type = V4_TIME;
-      claimed = 8u * icmp[4];
+      k->claimed = 8u * icmp[4];
       break;
     case V6_PARAM:
       if (code == 1)
@@ -174,7 +185,7 @@ fip64_icmp_parse6 (const struct fip64_buf *b, const struct fip64_conf *c, struct
 	}
       if (code != 0)
 	return FIP64_R_ICMP_CODE;
-      ptr = pointer_6to4 (word);
+      ptr = pointer_6to4 (fip64_be32 (icmp + 4));
       if (ptr < 0)
 	return FIP64_R_ICMP_POINTER;
       i->icmp_type = V4_PARAM;
@@ -183,49 +194,31 @@ fip64_icmp_parse6 (const struct fip64_buf *b, const struct fip64_conf *c, struct
     default:
       return FIP64_R_ICMP_TYPE;
     }
-
-  uint32_t route;
-  i->inner_off = (uint16_t) (i->ip.hdr_len + 8);
-  i->inner_avail = quoted_len (i, claimed);
-  enum fip64_reason r = inner_reason (
-    fip64_parse_ip6 (b->data + i->inner_off, fip64_min (b->contig - i->inner_off, i->inner_avail), i->inner_avail,
-		     true, &i->inner, &route));
-  if (r)
-    return r;
-  if (route || i->inner.proto == FIP64_PROTO_ICMP || i->inner.proto == FIP64_PROTO_IGMP)
-    return FIP64_R_INNER_PROTO;
-  if (too_big)
-    {
-      /* Below 1280 is no IPv6 MTU (RFC 8201); taken literally it would let a forger shrink IPv4 packets to
-	 nothing. */
-      uint32_t mtu = fip64_max (word, FIP64_MIN_MTU6) - (i->inner.flags & FIP64_FRAG ? 28 : 20);
-      i->icmp_arg = fip64_min (mtu, fip64_min (c->mtu4, c->mtu6 - 20u));
-    }
-  return lay_out (b, i, i->ip.payload_len - 8 - i->inner_avail, 4);
+  return FIP64_R_OK;
 }
 
-enum fip64_reason
-fip64_icmp_parse4 (const struct fip64_buf *b, const struct fip64_conf *c, struct fip64_info *i)
+/* Type, code and second word of an ICMPv4 message in ICMPv6, into i->icmp_*. */
+static enum fip64_reason
+map_4to6 (const uint8_t *icmp, struct fip64_info *i, struct kind *k)
 {
-  const uint8_t *icmp = b->data + i->ip.hdr_len;
-  uint8_t type = icmp[0], code = icmp[1];
-  uint32_t claimed = 4u * icmp[5];
-  uint32_t unit = 0;
-  bool too_big = false;
+  uint8_t code = icmp[1];
   int ptr;
 
+  *k = (struct kind){ .error = true, .claimed = 4u * icmp[5] };
   i->icmp_code = code;
-  switch (type)
+  switch (icmp[0])
     {
     case V4_ECHO:
       i->icmp_type = V6_ECHO;
-      return FIP64_R_OK;
+      k->error = false;
+      break;
     case V4_ECHO_REPLY:
       i->icmp_type = V6_ECHO_REPLY;
-      return FIP64_R_OK;
+      k->error = false;
+      break;
     case V4_UNREACH:
       i->icmp_type = V6_UNREACH;
-      unit = 8;
+      k->unit = 8;
       switch (code)
 	{
 	case 0:
@@ -242,7 +235,7 @@ fip64_icmp_parse4 (const struct fip64_buf *b, const struct fip64_conf *c, struct
 	  i->icmp_type = V6_PARAM;
 	  i->icmp_code = 1;
 	  i->icmp_arg = 6; /* the Next Header field */
-	  unit = 0;
+	  k->unit = 0;
 	  break;
 	case 3:
 	  i->icmp_code = 4;
@@ -250,8 +243,8 @@ fip64_icmp_parse4 (const struct fip64_buf *b, const struct fip64_conf *c, struct
 	case 4:
 	  i->icmp_type = V6_TOO_BIG;
 	  i->icmp_code = 0;
-	  too_big = true;
-	  unit = 0;
+	  k->too_big = true;
+	  k->unit = 0;
 	  break;
 	case 9:
 	case 10:
@@ -265,7 +258,7 @@ fip64_icmp_parse4 (const struct fip64_buf *b, const struct fip64_conf *c, struct
       break;
     case V4_TIME:
       i->icmp_type = V6_TIME;
-      unit = 8;
+      k->unit = 8;
       break;
     case V4_PARAM:
       if (code != 0 && code != 2)
@@ -280,39 +273,65 @@ fip64_icmp_parse4 (const struct fip64_buf *b, const struct fip64_conf *c, struct
     default:
       return FIP64_R_ICMP_TYPE;
     }
+  return FIP64_R_OK;
+}
 
+/* Headers of the quoted packet, which has the family of the packet around it. */
+static enum fip64_reason
+parse_quoted (const struct fip64_buf *b, struct fip64_info *i, uint32_t claimed)
+{
   uint32_t route;
   i->inner_off = (uint16_t) (i->ip.hdr_len + 8);
   i->inner_avail = quoted_len (i, claimed);
-  enum fip64_reason r = inner_reason (
-    fip64_parse_ip4 (b->data + i->inner_off, fip64_min (b->contig - i->inner_off, i->inner_avail), i->inner_avail,
-		     true, &i->inner, &route));
+  const uint8_t *p = b->data + i->inner_off;
+  uint32_t contig = fip64_min (b->contig - i->inner_off, i->inner_avail);
+  bool v6 = i->version == 6;
+  enum fip64_reason r = inner_reason (v6 ? fip64_parse_ip6 (p, contig, i->inner_avail, true, &i->inner, &route)
+					 : fip64_parse_ip4 (p, contig, i->inner_avail, true, &i->inner, &route));
   if (r)
     return r;
-  switch (i->inner.proto)
-    {
-    case FIP64_PROTO_HOPOPTS:
-    case FIP64_PROTO_IGMP:
-    case FIP64_PROTO_ROUTING:
-    case FIP64_PROTO_FRAGMENT:
-    case FIP64_PROTO_ICMP6:
-    case FIP64_PROTO_DSTOPTS:
-      return FIP64_R_INNER_PROTO;
-    default:
-      break;
-    }
-  if (too_big)
-    {
-      uint32_t mtu = fip64_be16 (icmp + 6);
-      if (mtu == 0)
-	mtu = plateau (i->inner.hdr_len + i->inner.payload_len);
-      mtu = fip64_min (mtu + 20, fip64_min (c->mtu6, c->mtu4 + 20u));
-      i->icmp_arg = fip64_max (FIP64_MIN_MTU6, mtu);
-    }
-  return lay_out (b, i, i->ip.payload_len - 8 - i->inner_avail, unit);
+  bool refused = v6 ? route || fip64_untranslatable6 (i->inner.proto) : fip64_untranslatable4 (i->inner.proto);
+  return refused ? FIP64_R_INNER_PROTO : FIP64_R_OK;
 }
 
-/* Pseudo-header of an IPv6 packet whose addresses are at a (source, then destination). */
+/* The MTU of a message that carries one, for the other family. The quoted packet has been parsed. */
+static uint32_t
+mtu_6to4 (uint32_t mtu, const struct fip64_conf *c, const struct fip64_info *i)
+{
+  /* Less than 1280 is no IPv6 MTU (RFC 8201). Taken literally, a forged message could shrink IPv4 packets to
+     nothing. */
+  mtu = fip64_max (mtu, FIP64_MIN_MTU6) - (i->inner.flags & FIP64_FRAG ? 28 : 20);
+  return fip64_min (mtu, fip64_min (c->mtu4, c->mtu6 - 20u));
+}
+
+static uint32_t
+mtu_4to6 (uint32_t mtu, const struct fip64_conf *c, const struct fip64_info *i)
+{
+  if (mtu == 0)
+    mtu = plateau (i->inner.hdr_len + i->inner.payload_len);
+  mtu = fip64_min (mtu + 20, fip64_min (c->mtu6, c->mtu4 + 20u));
+  return fip64_max (FIP64_MIN_MTU6, mtu);
+}
+
+enum fip64_reason
+fip64_icmp_parse (const struct fip64_buf *b, const struct fip64_conf *c, struct fip64_info *i)
+{
+  const uint8_t *icmp = b->data + i->ip.hdr_len;
+  bool to4 = i->version == 6;
+  struct kind k;
+
+  enum fip64_reason r = to4 ? map_6to4 (icmp, i, &k) : map_4to6 (icmp, i, &k);
+  if (r || !k.error)
+    return r;
+  r = parse_quoted (b, i, k.claimed);
+  if (r)
+    return r;
+  if (k.too_big)
+    i->icmp_arg = to4 ? mtu_6to4 (fip64_be32 (icmp + 4), c, i) : mtu_4to6 (fip64_be16 (icmp + 6), c, i);
+  return lay_out (b, i, i->ip.payload_len - 8 - i->inner_avail, k.unit);
+}
+
+/* Sum over the pseudo-header of an ICMPv6 message whose addresses are at a (source, then destination). */
 static uint64_t
 pseudo6_at (const uint8_t *a, uint32_t len)
 {
@@ -331,7 +350,7 @@ neg (uint64_t s)
   return fip64_neg (fip64_fold (s));
 }
 
-/* Type of an echo message and its checksum, with what the pseudo-header contributes already in `change`. */
+/* Sets type and checksum of an echo message. change: what the pseudo-header adds to the sum. */
 static void
 rewrite_echo (uint8_t *icmp, uint8_t type, uint64_t change)
 {
@@ -339,15 +358,15 @@ rewrite_echo (uint8_t *icmp, uint8_t type, uint64_t change)
   icmp[0] = type;
   s += fip64_load16 (icmp);
   uint16_t csum = (uint16_t) ~fip64_fold (s);
-  /* A message of zeros (echo reply, identifier and sequence number 0): its checksum is all ones, which is right
-     for every other message that sums up to zero as well (RFC 1624 section 3). */
+  /* The checksum of an echo reply in which all else is zero is all ones. All ones is also right for every other
+     message whose sum is zero (RFC 1624 section 3). */
   if (type == V4_ECHO_REPLY && csum == 0)
     csum = 0xffff;
   fip64_store16 (icmp + 2, csum);
 }
 
-/* The transport header of the quoted packet, as far as it is there. Returns what its change adds to a sum over the
-   message. */
+/* Rewrites the transport header of the quoted packet, as far as it was quoted. Returns what the change adds to a sum
+   over the message. */
 static uint64_t
 rewrite_inner_l4 (uint8_t *l4, const struct fip64_info *i, const struct fip64_addrs *a)
 {
@@ -360,7 +379,7 @@ rewrite_inner_l4 (uint8_t *l4, const struct fip64_info *i, const struct fip64_ad
     return 0;
   if (in->proto == (to4 ? FIP64_PROTO_ICMP6 : FIP64_PROTO_ICMP))
     {
-      /* Of a fragmented message the length is not known, and nobody will verify the sum. */
+      /* The length of a fragmented message is not known; nobody can verify its checksum. */
       uint64_t pseudo = pseudo6_of (a->inner_src, a->inner_dst, fip64_is_part (in) ? 0 : in->payload_len);
       uint64_t old = neg (fip64_load32 (l4));
       uint8_t type;
@@ -395,8 +414,8 @@ rewrite_error (struct fip64_buf *b, const struct fip64_conf *c, const struct fip
   uint8_t hdr[48];
   uint32_t hdr_len;
 
-  /* The sum over the message, from its checksum; then take off and add what changes. A message that was damaged
-     stays visibly damaged. */
+  /* The checksum gives the sum over the message; from that what changes is subtracted, and added as it is after the
+     change. So the checksum of a damaged message stays wrong. */
   uint64_t s = (uint64_t) (uint16_t) ~fip64_load16 (icmp + 2);
   s += neg ((uint64_t) fip64_load16 (icmp) + fip64_load32 (icmp + 4));
   s += neg (fip64_sum (inner, i->inner.hdr_len));

@@ -13,20 +13,19 @@ enum
   FIP64_MIN_EXT_DGRAM = 128, /* RFC 4884 section 4: the quoted packet is at least so long */
 };
 
-/* parse.c: one IP header of either family with everything up to the transport header. Reads at most contig
-   bytes. avail: bytes on the wire; the header's length may exceed it only for an inner packet. route is set to the
-   offset of what makes a packet source routed, or 0. */
+/* parse.c: reads one IP header and the headers behind it, up to the transport header. contig: bytes that can be
+   read; avail: bytes on the wire, which only an inner packet (quoted in an ICMP error) may exceed. *route becomes
+   the offset of what makes a packet source routed, or 0. */
 enum fip64_reason fip64_parse_ip6 (const uint8_t *p, uint32_t contig, uint32_t avail, bool inner,
 				   struct fip64_ip *ip, uint32_t *route);
 enum fip64_reason fip64_parse_ip4 (const uint8_t *p, uint32_t contig, uint32_t avail, bool inner,
 				   struct fip64_ip *ip, uint32_t *route);
 
-/* icmp.c: type, code, second word and inner packet of an unfragmented ICMP message at ip.hdr_len: fills
-   info.icmp_* and info.inner*. */
-enum fip64_reason fip64_icmp_parse6 (const struct fip64_buf *b, const struct fip64_conf *c, struct fip64_info *i);
-enum fip64_reason fip64_icmp_parse4 (const struct fip64_buf *b, const struct fip64_conf *c, struct fip64_info *i);
-/* Rewrites the message; returns where the ICMP header begins now. Adjusts b->contig and b->total for everything
-   that happened behind that point, and returns the payload length in i->icmp_len. */
+/* icmp.c: reads type, code, second word and inner packet of the unfragmented ICMP message of either family at
+   i->ip.hdr_len. Fills i->icmp_* and i->inner*. */
+enum fip64_reason fip64_icmp_parse (const struct fip64_buf *b, const struct fip64_conf *c, struct fip64_info *i);
+/* Rewrites the message, and returns where its ICMP header begins now. b->contig and b->total are adjusted to what has
+   changed behind that place. */
 uint8_t *fip64_icmp_rewrite (struct fip64_buf *b, const struct fip64_conf *c, const struct fip64_info *i,
 			     const struct fip64_addrs *a);
 
@@ -36,11 +35,26 @@ fip64_has_l4 (const struct fip64_ip *ip)
   return (ip->frag & 0xfff8) == 0;
 }
 
-/* A part of something: an atomic fragment is not. */
+/* Whether a packet is a fragment of a longer one; an atomic fragment (RFC 6946) is not. */
 FIP64_INLINE bool
 fip64_is_part (const struct fip64_ip *ip)
 {
   return ip->frag != 0;
+}
+
+/* Whether packets of a protocol exist in one IP version only. */
+FIP64_INLINE bool
+fip64_untranslatable6 (uint8_t proto)
+{
+  return proto == FIP64_PROTO_ICMP || proto == FIP64_PROTO_IGMP;
+}
+
+/* IPv4 packets with the number of an IPv6 extension header would become IPv6 packets with that header. */
+FIP64_INLINE bool
+fip64_untranslatable4 (uint8_t proto)
+{
+  return proto == FIP64_PROTO_HOPOPTS || proto == FIP64_PROTO_IGMP || proto == FIP64_PROTO_ROUTING
+	 || proto == FIP64_PROTO_FRAGMENT || proto == FIP64_PROTO_ICMP6 || proto == FIP64_PROTO_DSTOPTS;
 }
 
 /* Offset of the checksum that covers the addresses, or -1. DCCP and UDP-Lite: see doc/rfc7915.rst. */

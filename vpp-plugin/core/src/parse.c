@@ -1,28 +1,76 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Step 1: everything that can be found out, and refused, without knowing addresses. */
+/* Step 1: reads the headers, and refuses what can be refused without a look-up of the addresses. */
 #include "internal.h"
 
-static bool
-is_ext_hdr (uint8_t proto)
+/* Whether the first `need` bytes of a packet exist on the wire and can be read. */
+static inline enum fip64_reason
+readable (uint32_t need, uint32_t contig, uint32_t avail)
 {
-  switch (proto)
-    {
-    case FIP64_PROTO_HOPOPTS:
-    case FIP64_PROTO_ROUTING:
-    case FIP64_PROTO_FRAGMENT:
-    case FIP64_PROTO_AH:
-    case FIP64_PROTO_DSTOPTS:
-    case FIP64_PROTO_MOBILITY:
-    case FIP64_PROTO_HIP:
-    case FIP64_PROTO_SHIM6:
-      return true;
-    default: /* RFC 7915 section 5.1.1 excepts ESP */
-      return false;
-    }
+  return need > avail ? FIP64_R_TRUNCATED : need > contig ? FIP64_R_NOT_LINEAR : FIP64_R_OK;
 }
 
-/* What the later fragment belongs to would be longer, reassembled in IPv4, than a total length can say. hdr_len: of the
-   IPv4 header; that of the whole packet is no shorter, since a later fragment has no option that the first has not. */
+/* The extension headers that RFC 7915 section 5.1.1 tells us to skip, and the fragment header. */
+static inline bool
+is_skipped (uint8_t proto)
+{
+  return proto == FIP64_PROTO_HOPOPTS || proto == FIP64_PROTO_ROUTING || proto == FIP64_PROTO_DSTOPTS
+	 || proto == FIP64_PROTO_FRAGMENT;
+}
+
+/* All extension headers, but ESP: RFC 7915 section 5.1.1 excepts it. */
+static inline bool
+is_ext_hdr (uint8_t proto)
+{
+  return is_skipped (proto) || proto == FIP64_PROTO_AH || proto == FIP64_PROTO_MOBILITY || proto == FIP64_PROTO_HIP
+	 || proto == FIP64_PROTO_SHIM6;
+}
+
+/* Where a chain of extension headers has led to. */
+struct chain
+{
+  uint32_t off;	     /* of the header behind it */
+  uint8_t proto;     /* of that header */
+  uint32_t fragment; /* offset of the fragment header that ended it, or 0 */
+  uint32_t route;    /* offset of "segments left" in the first routing header that has some, or 0 */
+};
+
+/* Follows extension headers from c->off on, where a header of type c->proto begins. In front of a fragment header,
+   which ends the chain, only those that are skipped; behind it all. contig: bytes that can be read; avail: bytes on
+   the wire; end: where the packet ends according to its header. */
+static inline enum fip64_reason
+follow (const uint8_t *p, uint32_t contig, uint32_t avail, uint32_t end, bool behind_fragment, struct chain *c)
+{
+  enum fip64_reason r;
+  for (int n = 0; behind_fragment ? is_ext_hdr (c->proto) : is_skipped (c->proto); n++)
+    {
+      if (n == FIP64_MAX_EXT)
+	return FIP64_R_TOO_MANY_EXT;
+      if (c->off + 8 > end)
+	return FIP64_R_BAD_HEADER;
+      r = readable (c->off + 8, contig, avail);
+      if (r)
+	return r;
+      const uint8_t *e = p + c->off;
+      uint8_t type = c->proto;
+      c->proto = e[0];
+      if (type == FIP64_PROTO_FRAGMENT)
+	{
+	  c->fragment = c->off;
+	  c->off += 8;
+	  if (!behind_fragment)
+	    break;
+	  continue;
+	}
+      if (type == FIP64_PROTO_ROUTING && e[3] != 0 && c->route == 0)
+	c->route = c->off + 3;
+      c->off += type == FIP64_PROTO_AH ? 4u * (e[1] + 2u) : 8u * (e[1] + 1u);
+    }
+  return c->off > end ? FIP64_R_BAD_HEADER : readable (c->off, contig, avail);
+}
+
+/* A later fragment belongs to a packet that, reassembled in IPv4, is longer than a total length can say. hdr_len: of
+   the IPv4 header. The whole packet's header is not shorter, since a later fragment has no option that the first has
+   not. */
 static bool
 beyond_64k (const struct fip64_ip *ip, uint32_t hdr_len)
 {
@@ -33,64 +81,33 @@ enum fip64_reason
 fip64_parse_ip6 (const uint8_t *p, uint32_t contig, uint32_t avail, bool inner, struct fip64_ip *ip, uint32_t *route)
 {
   *route = 0;
-  if (avail < 40)
-    return FIP64_R_TRUNCATED;
-  if (contig < 40)
-    return FIP64_R_NOT_LINEAR;
+  enum fip64_reason r = readable (40, contig, avail);
+  if (r)
+    return r;
   if ((p[0] >> 4) != 6)
     return FIP64_R_BAD_VERSION;
   uint32_t end = 40u + fip64_be16 (p + 4);
   if (end > avail && !inner)
     return FIP64_R_TRUNCATED;
 
-  uint32_t off = 40;
-  uint8_t nh = p[6];
-  ip->flags = 0;
-  ip->frag = 0;
-  ip->ident = 0;
-  for (int n = 0; nh == FIP64_PROTO_HOPOPTS || nh == FIP64_PROTO_ROUTING || nh == FIP64_PROTO_DSTOPTS
-		  || nh == FIP64_PROTO_FRAGMENT;
-       n++)
-    {
-      if (n == FIP64_MAX_EXT)
-	return FIP64_R_TOO_MANY_EXT;
-      if (off + 8 > end)
-	return FIP64_R_BAD_HEADER;
-      if (off + 8 > avail)
-	return FIP64_R_TRUNCATED;
-      if (off + 8 > contig)
-	return FIP64_R_NOT_LINEAR;
-      const uint8_t *e = p + off;
-      if (nh == FIP64_PROTO_FRAGMENT)
-	{
-	  ip->flags |= FIP64_FRAG;
-	  ip->frag = fip64_be16 (e + 2) & 0xfff9;
-	  ip->ident = fip64_be32 (e + 4);
-	  nh = e[0];
-	  off += 8;
-	  break;
-	}
-      if (nh == FIP64_PROTO_ROUTING && e[3] != 0 && *route == 0)
-	*route = off + 3;
-      nh = e[0];
-      off += 8u * (e[1] + 1u);
-    }
-  if (off > end)
-    return FIP64_R_BAD_HEADER;
-  if (off > avail)
-    return FIP64_R_TRUNCATED;
-  if (off > contig)
-    return FIP64_R_NOT_LINEAR;
-  ip->proto = nh;
-  ip->hdr_len = (uint16_t) off;
-  ip->payload_len = end - off;
+  struct chain c = { .off = 40, .proto = p[6] };
+  r = follow (p, contig, avail, end, false, &c);
+  *route = c.route;
+  if (r)
+    return r;
+  ip->flags = c.fragment ? FIP64_FRAG : 0;
+  ip->frag = c.fragment ? fip64_be16 (p + c.fragment + 2) & 0xfff9 : 0;
+  ip->ident = c.fragment ? fip64_be32 (p + c.fragment + 4) : 0;
+  ip->proto = c.proto;
+  ip->hdr_len = (uint16_t) c.off;
+  ip->payload_len = end - c.off;
   if (beyond_64k (ip, 20))
     return FIP64_R_BAD_FRAGMENT;
-  return (ip->flags & FIP64_FRAG) && is_ext_hdr (nh) ? FIP64_R_FRAG_EXT_HDR : FIP64_R_OK;
+  return c.fragment && is_ext_hdr (c.proto) ? FIP64_R_FRAG_EXT_HDR : FIP64_R_OK;
 }
 
-/* Offset of an unexpired loose or strict source route, or 0. A broken list of options ends there: options are
-   ignored anyway. A source route whose own length is broken counts as unexpired. */
+/* Offset of a loose or strict source route that is not used up, or 0. A list of options ends where it is broken,
+   since options are ignored; a source route whose own length is broken counts as not used up. */
 static uint32_t
 source_route4 (const uint8_t *p, uint32_t hdr_len)
 {
@@ -119,20 +136,20 @@ enum fip64_reason
 fip64_parse_ip4 (const uint8_t *p, uint32_t contig, uint32_t avail, bool inner, struct fip64_ip *ip, uint32_t *route)
 {
   *route = 0;
-  if (avail < 20)
-    return FIP64_R_TRUNCATED;
-  if (contig < 20)
-    return FIP64_R_NOT_LINEAR;
+  enum fip64_reason r = readable (20, contig, avail);
+  if (r)
+    return r;
   if ((p[0] >> 4) != 4)
     return FIP64_R_BAD_VERSION;
   uint32_t hdr_len = 4u * (p[0] & 15);
   uint32_t total = fip64_be16 (p + 2);
   if (hdr_len < 20 || total < hdr_len)
     return FIP64_R_BAD_HEADER;
-  if (hdr_len > avail || (total > avail && !inner))
+  if (total > avail && !inner)
     return FIP64_R_TRUNCATED;
-  if (hdr_len > contig)
-    return FIP64_R_NOT_LINEAR;
+  r = readable (hdr_len, contig, avail);
+  if (r)
+    return r;
   uint16_t frag = fip64_be16 (p + 6);
   ip->frag = (uint16_t) ((frag & 0x1fff) << 3 | ((frag >> 13) & 1));
   ip->ident = fip64_be16 (p + 4);
@@ -147,9 +164,9 @@ fip64_parse_ip4 (const uint8_t *p, uint32_t contig, uint32_t avail, bool inner, 
   return FIP64_R_OK;
 }
 
-/* Errors are not sent about ICMP errors, nor about packets from or to more than one host (RFC 1122 section 3.2.2, RFC 4443
-   section 2.4(e)); in IPv4 not about later fragments either. Those of IPv6 are no exception, unless they are of ICMPv6:
-   whether of an error, only the first one tells. */
+/* Whether no ICMP error may be sent about a packet: when it is an ICMP error itself, or when its source or
+   destination is not one host (RFC 1122 section 3.2.2, RFC 4443 section 2.4(e)). Also when it is a later fragment:
+   in IPv4 always, in IPv6 if it is of an ICMPv6 message, as only the first one tells whether that is an error. */
 static bool
 error_forbidden (const struct fip64_buf *b, const struct fip64_info *i)
 {
@@ -234,20 +251,14 @@ is_icmp_error4 (const uint8_t *icmp)
   return icmp[0] == 3 || icmp[0] == 4 || icmp[0] == 5 || icmp[0] == 11 || icmp[0] == 12;
 }
 
-/* Extension headers stand behind the fragment header of a first (or only) fragment: do they lead to an ICMPv6 error? What
-   cannot be seen is none. */
+/* Whether the extension headers behind the fragment header of a first (or only) fragment lead to an ICMPv6 error.
+   One that cannot be read does not count. */
 static bool
 hides_icmp_error6 (const struct fip64_buf *b, const struct fip64_ip *ip)
 {
-  uint32_t off = ip->hdr_len;
-  uint8_t nh = ip->proto;
-  for (int n = 0; n < FIP64_MAX_EXT && is_ext_hdr (nh) && off + 8 <= b->contig; n++)
-    {
-      const uint8_t *e = b->data + off;
-      off += nh == FIP64_PROTO_FRAGMENT ? 8u : nh == FIP64_PROTO_AH ? 4u * (e[1] + 2u) : 8u * (e[1] + 1u);
-      nh = e[0];
-    }
-  return nh == FIP64_PROTO_ICMP6 && off < b->contig && is_icmp_error6 (b->data + off);
+  struct chain c = { .off = ip->hdr_len, .proto = ip->proto };
+  enum fip64_reason r = follow (b->data, b->contig, b->total, b->total, true, &c);
+  return r == FIP64_R_OK && c.proto == FIP64_PROTO_ICMP6 && c.off < b->contig && is_icmp_error6 (b->data + c.off);
 }
 
 static void
@@ -286,41 +297,28 @@ fip64_parse6_slow (struct fip64_buf *b, const struct fip64_conf *c, struct fip64
     return fip64_refuse (b, i, FIP64_R_FRAG_EXT_HDR);
 
   uint32_t len4 = 20 + i->ip.payload_len;
-  switch (i->ip.proto)
+  if (fip64_untranslatable6 (i->ip.proto))
+    return fip64_refuse (b, i, FIP64_R_PROTO);
+  if (i->ip.proto == FIP64_PROTO_ICMP6)
     {
-    case FIP64_PROTO_ICMP:
-    case FIP64_PROTO_IGMP:
-      return fip64_refuse (b, i, FIP64_R_PROTO);
-    case FIP64_PROTO_ICMP6:
       if (fip64_is_part (&i->ip))
 	return fip64_refuse (b, i, FIP64_R_ICMP_FRAGMENT);
-      r = fip64_icmp_parse6 (b, c, i);
+      r = fip64_icmp_parse (b, c, i);
       if (r)
 	return drop (i, r);
       if (i->ip.flags & FIP64_ICMP_ERR)
 	len4 = 20 + i->icmp_len;
-      break;
-    default:
-      break;
     }
 
   if (len4 > c->mtu4)
     {
-      /* A packet that an IPv6 sender may not be asked to make smaller is fragmented (section 5.1.1). */
+      /* No IPv6 sender has to send packets of less than 1280 bytes, so a short one is fragmented (section 5.1.1). */
       if (b->total > FIP64_MIN_MTU6)
 	return send_error (b, i, FIP64_R_TOO_BIG, 2, 0,
 			   fip64_max (FIP64_MIN_MTU6, fip64_min (c->mtu4 + 20u, c->mtu6)));
       i->frag_mtu = c->mtu4;
     }
   return FIP64_PASS;
-}
-
-/* Protocol numbers that would become IPv6 headers of their own, or ICMPv6 that nobody has looked at. */
-static bool
-unsafe_proto4 (uint8_t proto)
-{
-  return proto == FIP64_PROTO_HOPOPTS || proto == FIP64_PROTO_ROUTING || proto == FIP64_PROTO_FRAGMENT
-	 || proto == FIP64_PROTO_ICMP6 || proto == FIP64_PROTO_DSTOPTS;
 }
 
 static enum fip64_reason
@@ -366,7 +364,7 @@ fip64_parse4_slow (struct fip64_buf *b, const struct fip64_conf *c, struct fip64
     return send_error (b, i, FIP64_R_SOURCE_ROUTE, 3, 5, 0);
   if (i->ip.proto == FIP64_PROTO_IGMP)
     return drop (i, FIP64_R_IGMP);
-  if (unsafe_proto4 (i->ip.proto))
+  if (fip64_untranslatable4 (i->ip.proto))
     return fip64_refuse (b, i, FIP64_R_PROTO);
 
   uint32_t overhead = 40 + (i->ip.flags & FIP64_FRAG ? 8u : 0u);
@@ -375,7 +373,7 @@ fip64_parse4_slow (struct fip64_buf *b, const struct fip64_conf *c, struct fip64
     {
       if (fip64_is_part (&i->ip))
 	return fip64_refuse (b, i, FIP64_R_ICMP_FRAGMENT);
-      r = fip64_icmp_parse4 (b, c, i);
+      r = fip64_icmp_parse (b, c, i);
       if (r)
 	return drop (i, r);
       if (i->ip.flags & FIP64_ICMP_ERR)

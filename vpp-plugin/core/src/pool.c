@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bindings are made and removed here, under the lock; fip64/pool_inline.h reads them without.
+ * Makes and removes bindings, with the pool's lock held; fip64/pool_inline.h reads them without the lock.
  *
- * Who goes first: a heap over the last-use times that were seen, which readers move on without telling. What is seen is
- * never later than what is true, so once the heap's first is seen to be true, it is the least recently used of all.
+ * Which binding is evicted: a heap orders the bindings by the time of their last use. Readers write that time into
+ * the slot only, so the time in the heap (the key) may be too early, but is never too late. Therefore the binding at
+ * the top of the heap is the least recently used one if its key equals the time in its slot; if not, its key is
+ * updated, it moves down, and the next one at the top is looked at.
  */
 #define _GNU_SOURCE /* mincore */
 #include <fip64/pool_inline.h>
@@ -15,13 +17,14 @@
 
 #include "bits.h"
 
-/* Last-use times further back than TOO_OLD are moved up to OLDEST, so that comparing modulo 2^32 stays meaningful. */
+/* Times of last use, in milliseconds before now: one further back than TOO_OLD is replaced by OLDEST, since times
+   that are more than 2^31 apart cannot be compared modulo 2^32. */
 #define OLDEST (1u << 30)
 #define TOO_OLD (3u << 29)
-/* Bindings that expire() and walk() look at before they let go of the lock. */
+/* How many bindings fip64_pool_expire() and fip64_pool_walk() look at before they release the lock. */
 #define BATCH 64
-/* And those that an eviction looks at: in a full pool where more than so many were used since they were last seen, the
-   oldest of those goes. */
+/* How many bindings an eviction looks at. If all of these have been used since their keys were updated, the one
+   among them that was used first is evicted. */
 #define MOST_LOOKS 1024
 
 enum
@@ -33,7 +36,7 @@ enum
 
 struct node
 {
-  uint32_t key; /* last-use time as seen */
+  uint32_t key; /* time of last use when it was looked at */
   uint32_t slot;
 };
 
@@ -45,35 +48,35 @@ struct heap
 
 struct group
 {
-  uint64_t prefix; /* as in memory */
+  uint64_t prefix; /* the client /64, as in memory */
   struct heap heap;
-  uint32_t next_free; /* of unused groups */
+  uint32_t next_free; /* the next unused group */
 };
 
-/* What only the slow path knows of a slot. */
-struct note
+/* Of a slot with a dynamic binding: what only functions that hold the lock read. */
+struct slot_info
 {
-  uint32_t at[N_HEAPS]; /* its places in the heaps */
+  uint32_t at[N_HEAPS]; /* its positions in the heaps */
   uint32_t group;
 };
 
-struct fip64_pool_book
+struct fip64_pool_locked
 {
   uint32_t lock;
   uint32_t idle_timeout, max_per_64;
   uint32_t n, n_static;
   struct fip64_bits vacant, fixed; /* addresses without binding; with a static one */
   struct heap lru;
-  uint32_t n_groups, free_groups; /* ever used; first of the unused ones, or ~0 */
+  uint32_t n_groups, free_groups; /* groups that were ever used; the first one that is unused now, or ~0 */
   uint32_t index_mask;
-  size_t group_bytes; /* of their heaps */
-  size_t huge;	      /* so many bytes of the slots are in huge pages; fip64_pool_expire's, without the lock */
+  size_t group_bytes; /* memory of the groups' heaps */
+  size_t huge;	      /* bytes of the slots in huge pages; only fip64_pool_expire() uses it, without the lock */
 
-  /* Reserved for as many as there are addresses, like slots and heads: nothing is ever moved while others wait for the
-     lock. */
+  /* Address space for as many as there are pool addresses, as for slots and heads: so no array has to be moved while
+     others wait for the lock. */
   uint8_t *memory;
   size_t memory_size;
-  struct note *notes;
+  struct slot_info *infos;
   struct group *groups;
   uint32_t *index; /* open addressing, at most half full: group + 1 by prefix */
 };
@@ -94,18 +97,18 @@ static void
 acquire (struct fip64_pool *p)
 {
   uint32_t spins = 0;
-  while (__atomic_exchange_n (&p->book->lock, 1, __ATOMIC_ACQUIRE))
-    while (__atomic_load_n (&p->book->lock, __ATOMIC_RELAXED))
+  while (__atomic_exchange_n (&p->locked->lock, 1, __ATOMIC_ACQUIRE))
+    while (__atomic_load_n (&p->locked->lock, __ATOMIC_RELAXED))
       if (++spins % 1024)
 	relax ();
       else
-	sched_yield (); /* its holder may be waiting for this processor */
+	sched_yield (); /* the thread that holds the lock may need this processor */
 }
 
 static void
 release (struct fip64_pool *p)
 {
-  __atomic_store_n (&p->book->lock, 0, __ATOMIC_RELEASE);
+  __atomic_store_n (&p->locked->lock, 0, __ATOMIC_RELEASE);
 }
 
 /* -- heaps ------------------------------------------------------------------------------------------------------ */
@@ -123,15 +126,15 @@ last_used (const struct fip64_pool *p, uint32_t slot)
 }
 
 static void
-heap_put (struct fip64_pool_book *k, int which, struct heap *h, uint32_t i, struct node x)
+heap_put (struct fip64_pool_locked *k, int which, struct heap *h, uint32_t i, struct node x)
 {
   h->nodes[i] = x;
-  k->notes[x.slot].at[which] = i;
+  k->infos[x.slot].at[which] = i;
 }
 
-/* x goes to place i, or wherever it belongs above or below. */
+/* Puts x at position i, or above or below it where the order demands. */
 static void
-heap_place (struct fip64_pool_book *k, int which, struct heap *h, uint32_t i, struct node x)
+heap_place (struct fip64_pool_locked *k, int which, struct heap *h, uint32_t i, struct node x)
 {
   while (i && before (x.key, h->nodes[(i - 1) / 2].key))
     {
@@ -150,32 +153,32 @@ heap_place (struct fip64_pool_book *k, int which, struct heap *h, uint32_t i, st
 }
 
 static void
-heap_add (struct fip64_pool_book *k, int which, struct heap *h, uint32_t slot, uint32_t key)
+heap_add (struct fip64_pool_locked *k, int which, struct heap *h, uint32_t slot, uint32_t key)
 {
   h->n++;
   heap_place (k, which, h, h->n - 1, (struct node){ key, slot });
 }
 
 static void
-heap_remove (struct fip64_pool_book *k, int which, struct heap *h, uint32_t slot)
+heap_remove (struct fip64_pool_locked *k, int which, struct heap *h, uint32_t slot)
 {
-  uint32_t i = k->notes[slot].at[which];
+  uint32_t i = k->infos[slot].at[which];
   h->n--;
   if (i != h->n)
     heap_place (k, which, h, i, h->nodes[h->n]);
 }
 
-/* When a slot was used, as seen now, in both its heaps: in one of them alone it would get too old to be compared. */
+/* Updates a slot's key in both its heaps: left alone in one of them it would become too old to be compared. */
 static void
-see (struct fip64_pool *p, uint32_t slot, uint32_t used)
+set_key (struct fip64_pool *p, uint32_t slot, uint32_t used)
 {
-  struct fip64_pool_book *k = p->book;
-  const struct note *note = k->notes + slot;
-  heap_place (k, LRU, &k->lru, note->at[LRU], (struct node){ used, slot });
-  heap_place (k, GROUP, &k->groups[note->group].heap, note->at[GROUP], (struct node){ used, slot });
+  struct fip64_pool_locked *k = p->locked;
+  const struct slot_info *info = k->infos + slot;
+  heap_place (k, LRU, &k->lru, info->at[LRU], (struct node){ used, slot });
+  heap_place (k, GROUP, &k->groups[info->group].heap, info->at[GROUP], (struct node){ used, slot });
 }
 
-/* The first, once what is seen of it is true. */
+/* The least recently used slot of a heap: see the beginning of this file. */
 static uint32_t
 heap_oldest (struct fip64_pool *p, const struct heap *h)
 {
@@ -187,7 +190,7 @@ heap_oldest (struct fip64_pool *p, const struct heap *h)
 	return slot;
       if (oldest.slot == FIP64_NO_SLOT || before (used, oldest.key))
 	oldest = (struct node){ used, slot };
-      see (p, slot, used);
+      set_key (p, slot, used);
     }
   return oldest.slot;
 }
@@ -197,14 +200,14 @@ heap_oldest (struct fip64_pool *p, const struct heap *h)
 static uint32_t
 prefix_home (const struct fip64_pool *p, uint64_t prefix)
 {
-  return (uint32_t) fip64_mulfold (prefix ^ p->hash_seed, 0x9e3779b97f4a7c15u) & p->book->index_mask;
+  return (uint32_t) fip64_mulfold (prefix ^ p->hash_seed, 0x9e3779b97f4a7c15u) & p->locked->index_mask;
 }
 
-/* Where the prefix is in the index, or the empty place where it would be. */
+/* The position of a prefix in the index, or the free one where it would be put. */
 static uint32_t
 index_find (const struct fip64_pool *p, uint64_t prefix)
 {
-  const struct fip64_pool_book *k = p->book;
+  const struct fip64_pool_locked *k = p->locked;
   uint32_t i = prefix_home (p, prefix);
   while (k->index[i] && k->groups[k->index[i] - 1].prefix != prefix)
     i = (i + 1) & k->index_mask;
@@ -214,16 +217,16 @@ index_find (const struct fip64_pool *p, uint64_t prefix)
 static struct group *
 group_find (struct fip64_pool *p, uint64_t prefix)
 {
-  struct fip64_pool_book *k = p->book;
+  struct fip64_pool_locked *k = p->locked;
   uint32_t at = k->index[index_find (p, prefix)];
   return at ? k->groups + at - 1 : NULL;
 }
 
-/* Find or make, with room for one more; NULL without memory. */
+/* Finds or makes the group of a prefix, with room for one more binding in its heap. NULL: out of memory. */
 static struct group *
 group_get (struct fip64_pool *p, uint64_t prefix)
 {
-  struct fip64_pool_book *k = p->book;
+  struct fip64_pool_locked *k = p->locked;
   struct group *g = group_find (p, prefix);
   struct heap *h = g ? &g->heap : NULL;
   if (h && h->n < h->room)
@@ -253,10 +256,10 @@ group_get (struct fip64_pool *p, uint64_t prefix)
 static void
 group_drop_if_empty (struct fip64_pool *p, struct group *g)
 {
-  struct fip64_pool_book *k = p->book;
+  struct fip64_pool_locked *k = p->locked;
   if (g->heap.n)
     return;
-  /* Those behind the gap that could not have their own place move up. */
+  /* Entries behind the gap move into it if they may, since searches stop at the first free position. */
   uint32_t gap = index_find (p, g->prefix);
   for (uint32_t i = (gap + 1) & k->index_mask; k->index[i]; i = (i + 1) & k->index_mask)
     {
@@ -280,7 +283,7 @@ group_drop_if_empty (struct fip64_pool *p, struct group *g)
 static void
 slot_address (const struct fip64_pool *p, uint32_t slot, uint8_t v6[16])
 {
-  memcpy (v6, p->slots[slot].v6, 16); /* only we write them */
+  memcpy (v6, p->slots[slot].v6, 16); /* only the thread with the lock writes slots */
 }
 
 static void
@@ -303,7 +306,7 @@ slot_write (struct fip64_pool *p, uint32_t slot, const uint8_t v6[16], uint32_t 
   __atomic_store_n (&s->seq, seq + 2, __ATOMIC_RELEASE);
 }
 
-/* The slot of a client, with the lock held. */
+/* The slot of a client, or FIP64_NO_SLOT. The lock is held. */
 static uint32_t
 slot_of (const struct fip64_pool *p, uint32_t home, const uint8_t v6[16])
 {
@@ -331,11 +334,11 @@ fip64_pool_find6_chain (const struct fip64_pool *p, uint32_t home, const uint8_t
   return FIP64_NO_SLOT;
 }
 
-/* An address without binding: one of the client's home, else the next behind it, else FIP64_NO_SLOT. */
+/* An address without binding: in the client's home bucket, else the next one behind it, else FIP64_NO_SLOT. */
 static uint32_t
 vacant_slot (const struct fip64_pool *p, uint32_t home)
 {
-  const struct fip64_bits *vacant = &p->book->vacant;
+  const struct fip64_bits *vacant = &p->locked->vacant;
   for (uint32_t k = 0; k < 4; k++)
     if ((home ^ k) < p->n_slots && fip64_bits_get (vacant, home ^ k))
       return home ^ k;
@@ -351,33 +354,33 @@ count (uint32_t *counter, int by)
   __atomic_store_n (counter, *counter + (uint32_t) by, __ATOMIC_RELAXED);
 }
 
-/* Into the heaps; g has room for it. */
+/* Adds a slot to the heaps; the group g has room for it. */
 static void
-enlist (struct fip64_pool *p, uint32_t slot, struct group *g)
+heaps_add (struct fip64_pool *p, uint32_t slot, struct group *g)
 {
-  struct fip64_pool_book *k = p->book;
+  struct fip64_pool_locked *k = p->locked;
   uint32_t key = last_used (p, slot);
-  k->notes[slot].group = (uint32_t) (g - k->groups);
+  k->infos[slot].group = (uint32_t) (g - k->groups);
   heap_add (k, LRU, &k->lru, slot, key);
   heap_add (k, GROUP, &g->heap, slot, key);
 }
 
 static void
-delist (struct fip64_pool *p, uint32_t slot)
+heaps_remove (struct fip64_pool *p, uint32_t slot)
 {
-  struct fip64_pool_book *k = p->book;
-  struct group *g = k->groups + k->notes[slot].group;
+  struct fip64_pool_locked *k = p->locked;
+  struct group *g = k->groups + k->infos[slot].group;
   heap_remove (k, LRU, &k->lru, slot);
   heap_remove (k, GROUP, &g->heap, slot);
   group_drop_if_empty (p, g);
 }
 
-/* The slot is vacant. */
+/* Gives a vacant slot to a client. */
 static void
 occupy (struct fip64_pool *p, uint32_t slot, uint32_t home, const uint8_t v6[16], uint32_t now)
 {
-  fip64_bits_clear (&p->book->vacant, slot);
-  count (&p->book->n, 1);
+  fip64_bits_clear (&p->locked->vacant, slot);
+  count (&p->locked->n, 1);
   slot_write (p, slot, v6, now);
   if (slot / 4 != home / 4)
     {
@@ -386,11 +389,11 @@ occupy (struct fip64_pool *p, uint32_t slot, uint32_t home, const uint8_t v6[16]
     }
 }
 
-/* Remove a binding, static or not, and tell of it. */
+/* Removes a binding, static or not, and records it in *change. */
 static void
 vacate (struct fip64_pool *p, uint32_t slot, struct fip64_pool_change *change)
 {
-  struct fip64_pool_book *k = p->book;
+  struct fip64_pool_locked *k = p->locked;
   uint8_t v6[16];
   slot_address (p, slot, v6);
   uint32_t home = fip64_pool_home6 (p, v6);
@@ -408,7 +411,7 @@ vacate (struct fip64_pool *p, uint32_t slot, struct fip64_pool_change *change)
       count (&k->n_static, -1);
     }
   else
-    delist (p, slot);
+    heaps_remove (p, slot);
   slot_write (p, slot, NULL, 0);
   fip64_bits_set (&k->vacant, slot);
   count (&k->n, -1);
@@ -427,7 +430,7 @@ possible_client (const uint8_t v6[16])
 static enum fip64_pool_result
 bind_dynamic (struct fip64_pool *p, const uint8_t v6[16], uint32_t now, struct fip64_pool_change *change)
 {
-  struct fip64_pool_book *k = p->book;
+  struct fip64_pool_locked *k = p->locked;
   uint32_t home = fip64_pool_home6 (p, v6);
   uint32_t slot = slot_of (p, home, v6);
   if (slot != FIP64_NO_SLOT)
@@ -451,7 +454,7 @@ bind_dynamic (struct fip64_pool *p, const uint8_t v6[16], uint32_t now, struct f
   if (!g)
     return FIP64_POOL_NO_MEMORY;
   occupy (p, slot, home, v6, now);
-  enlist (p, slot, g);
+  heaps_add (p, slot, g);
   change->slot = slot;
   change->made = 1;
   return FIP64_POOL_OK;
@@ -460,7 +463,7 @@ bind_dynamic (struct fip64_pool *p, const uint8_t v6[16], uint32_t now, struct f
 static enum fip64_pool_result
 bind_static (struct fip64_pool *p, const uint8_t v6[16], uint32_t slot, uint32_t now, struct fip64_pool_change *change)
 {
-  struct fip64_pool_book *k = p->book;
+  struct fip64_pool_locked *k = p->locked;
   uint32_t home = fip64_pool_home6 (p, v6);
   uint32_t own = slot_of (p, home, v6);
   if (own == slot && fip64_bits_get (&k->fixed, slot))
@@ -473,7 +476,7 @@ bind_static (struct fip64_pool *p, const uint8_t v6[16], uint32_t slot, uint32_t
   if (own != FIP64_NO_SLOT && fip64_bits_get (&k->fixed, own))
     return FIP64_POOL_CLIENT_STATIC;
   if (own == slot)
-    delist (p, slot);
+    heaps_remove (p, slot);
   else
     {
       if (own != FIP64_NO_SLOT)
@@ -538,7 +541,7 @@ fip64_pool_unbind (struct fip64_pool *p, const uint8_t v6[16], struct fip64_pool
   uint32_t slot = slot_of (p, fip64_pool_home6 (p, v6), v6);
   if (slot != FIP64_NO_SLOT)
     {
-      change->was_static = fip64_bits_get (&p->book->fixed, slot);
+      change->was_static = fip64_bits_get (&p->locked->fixed, slot);
       vacate (p, slot, change);
     }
   release (p);
@@ -552,13 +555,13 @@ fip64_pool_unbind (struct fip64_pool *p, const uint8_t v6[16], struct fip64_pool
 #endif
 #define HUGE_PAGE (2u << 20)
 
-/* Look-ups go to random slots; in a large pool these are more pages of 4 KB than a TLB has entries. So once most of those
-   pages are in use anyway (two clients each on the average) they are made huge ones, some in each call: a pool with few
-   clients stays small. Who may not have huge pages goes on without. */
+/* Look-ups read random slots, and a large pool has more pages of 4 KB than a TLB has entries. Once most of these
+   pages are used (two clients in each on average), they are made huge pages, some in each call; so a pool with few
+   clients stays small. Where the kernel refuses huge pages, nothing changes. */
 static void
 use_huge_pages (struct fip64_pool *p)
 {
-  struct fip64_pool_book *k = p->book;
+  struct fip64_pool_locked *k = p->locked;
   size_t size = p->n_slots * sizeof *p->slots, page = (size_t) sysconf (_SC_PAGESIZE);
   if (size < 4 * HUGE_PAGE || k->huge >= size || fip64_pool_count (p) < p->n_slots / 64)
     return;
@@ -578,14 +581,14 @@ struct expiry
 {
   struct fip64_binding out[BATCH];
   uint32_t n;
-  bool done; /* nobody is left who could have been idle for too long */
+  bool done; /* no other binding can have been idle for too long */
 };
 
-/* Look at up to `looks` of those longest not seen. */
+/* Looks at up to `looks` bindings, those with the earliest keys first. */
 static void
 expire_some (struct fip64_pool *p, uint32_t now, uint32_t looks, struct expiry *x)
 {
-  struct fip64_pool_book *k = p->book;
+  struct fip64_pool_locked *k = p->locked;
   uint32_t limit = k->idle_timeout ? k->idle_timeout : TOO_OLD;
   for (x->n = 0; looks--;)
     {
@@ -606,11 +609,12 @@ expire_some (struct fip64_pool *p, uint32_t now, uint32_t looks, struct expiry *
 	}
       else
 	{
-	  /* A reader that uses it this very moment loses one use; it was not used for twelve days. */
+	  /* If a reader uses it at this moment, that use is lost; the binding was not used for more than twelve
+	     days. */
 	  used = now - OLDEST;
 	  __atomic_store_n (&p->slots[first.slot].last_used, used, __ATOMIC_RELAXED);
 	}
-      see (p, first.slot, used);
+      set_key (p, first.slot, used);
     }
 }
 
@@ -646,21 +650,21 @@ void
 fip64_pool_tune (struct fip64_pool *p, uint32_t idle_timeout, uint32_t max_per_64)
 {
   acquire (p);
-  p->book->idle_timeout = allowed_timeout (idle_timeout);
-  p->book->max_per_64 = max_per_64;
+  p->locked->idle_timeout = allowed_timeout (idle_timeout);
+  p->locked->max_per_64 = max_per_64;
   release (p);
 }
 
-/* -- telling ---------------------------------------------------------------------------------------------------- */
+/* -- information ------------------------------------------------------------------------------------------------ */
 
-/* The first bound slot from `slot` on, looking at so many words of the set of vacant ones at most: then, or at the end,
-   it may be a vacant one. */
+/* The first bound slot from `slot` on. Looks at most at `words` words of the set of vacant slots; when none of them
+   has a bound slot, the slot behind them, which may be a vacant one. */
 static uint32_t
 next_bound (const struct fip64_pool *p, uint32_t slot, uint32_t words)
 {
   while (words-- && slot < p->n_slots)
     {
-      uint64_t bound = ~p->book->vacant.words[0][slot / 64] >> (slot % 64);
+      uint64_t bound = ~p->locked->vacant.words[0][slot / 64] >> (slot % 64);
       if (bound)
 	return slot + (uint32_t) __builtin_ctzll (bound);
       slot = (slot | 63) + 1;
@@ -671,7 +675,7 @@ next_bound (const struct fip64_pool *p, uint32_t slot, uint32_t words)
 uint32_t
 fip64_pool_walk (struct fip64_pool *p, uint32_t *cursor, uint32_t max, int only_static, struct fip64_binding *out)
 {
-  struct fip64_pool_book *k = p->book;
+  struct fip64_pool_locked *k = p->locked;
   uint32_t n = 0, slot = *cursor;
   while (n < max && slot < p->n_slots)
     {
@@ -699,13 +703,13 @@ fip64_pool_walk (struct fip64_pool *p, uint32_t *cursor, uint32_t max, int only_
 uint32_t
 fip64_pool_count (const struct fip64_pool *p)
 {
-  return __atomic_load_n (&p->book->n, __ATOMIC_RELAXED);
+  return __atomic_load_n (&p->locked->n, __ATOMIC_RELAXED);
 }
 
 uint32_t
 fip64_pool_count_static (const struct fip64_pool *p)
 {
-  return __atomic_load_n (&p->book->n_static, __ATOMIC_RELAXED);
+  return __atomic_load_n (&p->locked->n_static, __ATOMIC_RELAXED);
 }
 
 const char *
@@ -756,7 +760,7 @@ touched (uint8_t *start, size_t size)
   return bytes;
 }
 
-/* The next part of one piece of memory, at a cache line's beginning; NULL as long as there is none. */
+/* The next part of the reserved memory, at the beginning of a cache line; NULL before memory is reserved. */
 static void *
 part (uint8_t *memory, size_t *used, size_t n, size_t size)
 {
@@ -765,15 +769,15 @@ part (uint8_t *memory, size_t *used, size_t n, size_t size)
   return at;
 }
 
-/* Hands out k->memory; returns how much it takes. */
+/* Sets the arrays within k->memory, and returns how many bytes they need. */
 static size_t
 lay_out (struct fip64_pool *p)
 {
-  struct fip64_pool_book *k = p->book;
+  struct fip64_pool_locked *k = p->locked;
   size_t used = 0, n = p->n_slots;
   p->slots = part (k->memory, &used, (size_t) p->n_buckets * 4, sizeof *p->slots);
   p->heads = part (k->memory, &used, p->n_buckets, sizeof *p->heads);
-  k->notes = part (k->memory, &used, n, sizeof *k->notes);
+  k->infos = part (k->memory, &used, n, sizeof *k->infos);
   k->groups = part (k->memory, &used, n, sizeof *k->groups);
   k->index = part (k->memory, &used, (size_t) k->index_mask + 1, sizeof *k->index);
   k->lru.nodes = part (k->memory, &used, n, sizeof *k->lru.nodes);
@@ -784,7 +788,7 @@ size_t
 fip64_pool_bytes (const struct fip64_pool *pool)
 {
   struct fip64_pool *p = (struct fip64_pool *) pool;
-  struct fip64_pool_book *k = p->book;
+  struct fip64_pool_locked *k = p->locked;
   acquire (p);
   size_t bytes = sizeof *p + sizeof *k + k->group_bytes;
   release (p);
@@ -798,7 +802,7 @@ fip64_pool_free (struct fip64_pool *p)
 {
   if (!p)
     return;
-  struct fip64_pool_book *k = p->book;
+  struct fip64_pool_locked *k = p->locked;
   for (uint32_t i = 0; i < k->n_groups; i++)
     free (k->groups[i].heap.nodes);
   if (k->memory)
@@ -827,7 +831,7 @@ fip64_pool_new (const struct fip64_pool_conf *c, const char **why)
     return NULL;
   *why = "out of memory";
   struct fip64_pool *p = aligned_alloc (64, (sizeof *p + 63) / 64 * 64);
-  struct fip64_pool_book *k = calloc (1, sizeof *k);
+  struct fip64_pool_locked *k = calloc (1, sizeof *k);
   if (!p || !k)
     {
       free (p);
@@ -839,7 +843,7 @@ fip64_pool_new (const struct fip64_pool_conf *c, const char **why)
   p->n_slots = c->last - c->first + 1;
   p->n_buckets = (p->n_slots + 3) / 4;
   p->hash_seed = c->hash_seed;
-  p->book = k;
+  p->locked = k;
   k->idle_timeout = allowed_timeout (c->idle_timeout);
   k->max_per_64 = c->max_per_64;
   k->free_groups = ~0u;

@@ -3,18 +3,18 @@
  * Client bindings of one tenant: which pool address (IPv4) stands for which client (IPv6).
  *
  * The array of pool addresses is itself the hash table. A client's hash names a home bucket of four addresses, two
- * cache lines, and the preferred one among them, so that a look-up mostly costs one cache miss; a client that found its
- * home full lives elsewhere and is reached by a chain from its home bucket. The other way, the address is the array's
- * index. So the same client gets the same address after a restart, as long as its home had room.
+ * cache lines, and the preferred one among them, so that a look-up mostly costs one cache miss; a client that found
+ * its home full lives elsewhere and is reached by a chain from its home bucket. The other way, the address is the
+ * array's index. So the same client gets the same address after a restart, as long as its home had room.
  *
  * Readers take no lock: a slot's sequence number is odd while it is written, and a reader that saw it change looks
  * again. Whatever changes bindings takes the pool's lock, a spin lock that is held for microseconds. Time is in
- * milliseconds, counted from anything, modulo 2^32, and given by the caller. Between two calls of fip64_pool_expire it
- * must not advance by more than 2^28 (three days). It may go back a little, as the clocks of several threads do.
+ * milliseconds, counted from anything, modulo 2^32, and given by the caller. Between two calls of fip64_pool_expire
+ * it must not advance by more than 2^28 (three days). It may go back a little, as the clocks of several threads do.
  *
- * When no address is free the least recently used dynamic binding goes (exactly, unless more than 1,024 were used since
- * the pool last looked at them: then one of the least recently used ones). A client /64 that reached its cap
- * gives up its own least recently used one. Static bindings never go by themselves.
+ * When no address is free, the least recently used dynamic binding is evicted. (One of the least recently used ones,
+ * if more than 1,024 bindings were used since the pool last looked at them.) When a client /64 has reached its cap,
+ * its own least recently used binding is evicted. Static bindings are never evicted.
  */
 #ifndef FIP64_POOL_H
 #define FIP64_POOL_H
@@ -42,7 +42,7 @@ struct fip64_pool_conf
 {
   uint32_t first, last;	  /* IPv4, host byte order, both included */
   uint64_t hash_seed;
-  uint32_t idle_timeout;  /* ms after which a dynamic binding goes; 0: never; more than 2^30 is 2^30 */
+  uint32_t idle_timeout;  /* ms without use after which a dynamic binding expires; 0: never; at most 2^30 */
   uint32_t max_per_64;	  /* dynamic bindings of one client /64; 0: no cap */
 };
 
@@ -56,8 +56,8 @@ struct fip64_pool
   uint32_t first; /* IPv4, host byte order */
   uint32_t spare[7];
 
-  /* Behind the lock: all else, opaque here. */
-  struct fip64_pool_book *book;
+  /* All that is read and written with the lock held; see pool.c. */
+  struct fip64_pool_locked *locked;
 };
 
 enum fip64_pool_result
@@ -76,8 +76,8 @@ struct fip64_pool_change
 {
   uint32_t slot;      /* bound now, or FIP64_NO_SLOT */
   uint8_t made;	      /* 1: this call made the binding, or made a dynamic one static; 0: it was there */
-  uint8_t was_static; /* fip64_pool_unbind: the binding that went was static */
-  uint8_t n_evicted;  /* bindings that went: dynamic ones that had to, or what fip64_pool_unbind removed; at most 2 */
+  uint8_t was_static; /* fip64_pool_unbind: the removed binding was static */
+  uint8_t n_evicted;  /* removed bindings: dynamic ones that were evicted, or that of fip64_pool_unbind; at most 2 */
   struct
   {
     uint8_t v6[16];
@@ -98,24 +98,24 @@ struct fip64_pool_change
 struct fip64_pool *fip64_pool_new (const struct fip64_pool_conf *c, const char **why);
 void fip64_pool_free (struct fip64_pool *p);
 
-/* Change what can change in place: timeout and cap. The range and the seed cannot: make a new pool. A /64 that has more
-   than a new cap allows comes down as its clients make new bindings: each then evicts two. */
+/* Changes timeout and cap. Another range or seed needs a new pool. A client /64 with more bindings than a new cap
+   allows gets down to it as its clients make new bindings: each of these evicts two. */
 void fip64_pool_tune (struct fip64_pool *p, uint32_t idle_timeout, uint32_t max_per_64);
 
-/* Find or make the client's binding. `change` may be NULL, here and below; it is filled whatever the result. */
+/* Finds or makes the client's binding. `change` may be NULL, here and below; it is filled whatever the result is. */
 enum fip64_pool_result fip64_pool_bind (struct fip64_pool *p, const uint8_t v6[16], uint32_t now,
 					struct fip64_pool_change *change);
-/* v4 in network order. Idempotent. Moves the client if it has another address dynamically, evicts a dynamic client from
-   that address; change->evicted tells both. */
+/* Makes a static binding; v4 in network order. Idempotent. A dynamic binding of the client, and a dynamic binding of
+   the address, are removed: change->evicted has them. */
 enum fip64_pool_result fip64_pool_bind_static (struct fip64_pool *p, const uint8_t v6[16], uint32_t v4, uint32_t now,
 					       struct fip64_pool_change *change);
-/* Static or dynamic. */
+/* Removes a binding, static or dynamic. */
 enum fip64_pool_result fip64_pool_unbind (struct fip64_pool *p, const uint8_t v6[16], struct fip64_pool_change *change);
 
-/* Remove up to `max` dynamic bindings that were idle for longer than the timeout, in any order; returns how
-   many, each told to `gone` (may be NULL), outside of the lock. Looks at no more than max + 65536 bindings. Call it every
-   second or so, from one thread, also without a timeout: it keeps old last-use times from coming back as new ones, and
-   brings a pool with many clients into huge pages. */
+/* Removes up to `max` dynamic bindings that were idle for longer than the timeout, in any order, and returns how
+   many. `gone` (may be NULL) is called with each, without the lock. Looks at no more than max + 65536 bindings. Call
+   it about every second from one thread, also when there is no timeout: it also keeps very old times of last use
+   comparable, and puts a pool with many clients into huge pages. */
 typedef void fip64_pool_gone (void *arg, const uint8_t v6[16], uint32_t slot);
 uint32_t fip64_pool_expire (struct fip64_pool *p, uint32_t now, uint32_t max, fip64_pool_gone *gone, void *arg);
 
@@ -126,9 +126,9 @@ struct fip64_binding
   uint32_t last_used;
   uint8_t is_static;
 };
-/* Bindings from slot *cursor on, at most `max`; returns how many, and *cursor becomes where to go on, n_slots at the
-   end. In the order of addresses. Bindings made or removed meanwhile may or may not be seen; others are seen exactly
-   once. `only_static` is quick however many dynamic ones there are. */
+/* Copies at most `max` bindings from slot *cursor on, in the order of addresses, and returns how many. *cursor
+   becomes the slot to continue with, n_slots at the end. Bindings that are made or removed during a walk may be
+   missing; all others are copied exactly once. `only_static` is fast, however many dynamic bindings there are. */
 uint32_t fip64_pool_walk (struct fip64_pool *p, uint32_t *cursor, uint32_t max, int only_static,
 			  struct fip64_binding *out);
 
@@ -136,7 +136,7 @@ uint32_t fip64_pool_count (const struct fip64_pool *p);	       /* bindings, stat
 uint32_t fip64_pool_count_static (const struct fip64_pool *p);
 size_t fip64_pool_bytes (const struct fip64_pool *p);	       /* memory that was allocated or touched */
 
-/* For an operator: what a result means. */
+/* What a result means, for an operator. */
 const char *fip64_pool_result_text (enum fip64_pool_result r);
 
 #ifdef __cplusplus

@@ -11,9 +11,10 @@
 
 #include <fip64/pool.h>
 
-/* Steps along a chain before a reader gives up: chains are shorter, but a reader may be led astray by changes. */
+/* Steps along a chain after which a reader gives up. Chains are shorter, but while one changes a reader may get into
+   another. */
 #define FIP64_POOL_MAX_CHAIN 32
-/* A slot is being written for a few nanoseconds; its writer may have lost its processor meanwhile. */
+/* Attempts to read a slot while it is written. That takes some nanoseconds, unless the writer loses its processor. */
 #define FIP64_POOL_MAX_TRIES 64
 
 FIP64_INLINE uint64_t
@@ -24,7 +25,7 @@ fip64_load64 (const uint8_t *p)
   return v;
 }
 
-/* 64 x 64 bits multiplied, the halves of the product folded together. */
+/* The product of two numbers of 64 bits, its upper half XORed into its lower one. */
 FIP64_INLINE uint64_t
 fip64_mulfold (uint64_t a, uint64_t b)
 {
@@ -33,7 +34,8 @@ fip64_mulfold (uint64_t a, uint64_t b)
   return (uint64_t) m ^ (uint64_t) (m >> 64);
 }
 
-/* Keyed, so that nobody outside can choose addresses that collide. The constants are arbitrary odd numbers. */
+/* Depends on a secret seed, so that nobody can choose addresses that collide. The constants are arbitrary odd
+   numbers. */
 FIP64_INLINE uint64_t
 fip64_pool_hash (uint64_t seed, const uint8_t v6[16])
 {
@@ -42,8 +44,8 @@ fip64_pool_hash (uint64_t seed, const uint8_t v6[16])
   return fip64_mulfold (h ^ seed, 0x9e3779b97f4a7c15u);
 }
 
-/* The preferred slot from a hash: bucket and slot within it from different bits. May lie behind the end if the last
-   bucket is not complete; such slots exist and stay empty. */
+/* The preferred slot of a hash: some bits choose the bucket, others the slot in it. It may be behind the last
+   address if the last bucket is not complete; such slots exist, but always stay empty. */
 FIP64_INLINE uint32_t
 fip64_pool_home (const struct fip64_pool *p, uint64_t hash)
 {
@@ -62,7 +64,7 @@ fip64_pool_prefetch6 (const struct fip64_pool *p, uint32_t home)
   __builtin_prefetch (p->slots + home);
 }
 
-/* v4 in network order, from anywhere. */
+/* v4 in network order; it need not be in the pool. */
 FIP64_INLINE void
 fip64_pool_prefetch4 (const struct fip64_pool *p, uint32_t v4)
 {
@@ -96,13 +98,13 @@ FIP64_INLINE uint32_t
 fip64_slot_used (const struct fip64_pool *p, uint32_t slot, uint32_t now)
 {
   uint32_t *t = &p->slots[slot].last_used;
-  /* Mostly it is the same millisecond: the line need not become dirty. */
+  /* Mostly it was used in this millisecond already: then the cache line is not written. */
   if (__atomic_load_n (t, __ATOMIC_RELAXED) != now)
     __atomic_store_n (t, now, __ATOMIC_RELAXED);
   return slot;
 }
 
-/* Not at home: along the chain. */
+/* Searches the chain of the client's home bucket, when it is not in the bucket itself. */
 uint32_t fip64_pool_find6_chain (const struct fip64_pool *p, uint32_t home, const uint8_t v6[16], uint32_t now,
 				 struct fip64_endpoint *e);
 
@@ -113,15 +115,15 @@ fip64_pool_find6_at (const struct fip64_pool *p, uint32_t home, const uint8_t v6
   uint64_t hi = fip64_load64 (v6), lo = fip64_load64 (v6 + 8);
   if (fip64_unlikely ((hi | lo) == 0))
     return FIP64_NO_SLOT;
-  /* 1 first: the same cache line. */
+  /* With k == 1 second: it is in the same cache line as k == 0. */
   for (uint32_t k = 0; k < 4; k++)
     if (fip64_likely (fip64_slot_read6 (p, home ^ k, hi, lo, e) > 0))
       return fip64_slot_used (p, home ^ k, now);
   return fip64_pool_find6_chain (p, home, v6, now, e);
 }
 
-/* Between prefetch and find: in which of the two slots that were prefetched the client seems to be, or FIP64_NO_SLOT;
-   then what the find reads next is prefetched. */
+/* Between prefetch and find: returns in which of the two prefetched slots the client seems to be. If in none,
+   prefetches what the find reads next and returns FIP64_NO_SLOT. */
 FIP64_INLINE uint32_t
 fip64_pool_peek6 (const struct fip64_pool *p, uint32_t home, const uint8_t v6[16])
 {
@@ -135,7 +137,7 @@ fip64_pool_peek6 (const struct fip64_pool *p, uint32_t home, const uint8_t v6[16
   return FIP64_NO_SLOT;
 }
 
-/* As fip64_pool_find6_at, after fip64_pool_peek6 said `slot`. */
+/* As fip64_pool_find6_at, after fip64_pool_peek6 returned `slot`. */
 FIP64_INLINE uint32_t
 fip64_pool_find6_peeked (const struct fip64_pool *p, uint32_t home, uint32_t slot, const uint8_t v6[16], uint32_t now,
 			 struct fip64_endpoint *e)
@@ -152,7 +154,7 @@ fip64_pool_find6 (const struct fip64_pool *p, const uint8_t v6[16], uint32_t now
   return fip64_pool_find6_at (p, fip64_pool_home6 (p, v6), v6, now, e);
 }
 
-/* v4 in network order, from anywhere. */
+/* v4 in network order; it need not be in the pool. */
 FIP64_INLINE uint32_t
 fip64_pool_find4 (const struct fip64_pool *p, uint32_t v4, uint32_t now, struct fip64_endpoint *e)
 {

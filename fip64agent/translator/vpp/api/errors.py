@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can go wrong with VPP's API, and what its return values mean.
+"""What can go wrong with VPP's API, and what VPP's return values mean.
 
-VPP hands no table of its return values over the API, so the few that an operator may meet are listed here.
+VPP's API does not tell what its return values mean, so those that an operator may meet are listed here.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from typing import Any
 from fip64agent.exceptions import EnvironmentMissing, Fip64Error, NotReady
 
 EAGAIN = -165
-"""A cursor stream has more to give."""
-NO_SUCH_ENTRY = -6
-VALUE_EXIST = -81
+"""The return value of a cursor stream that has more details."""
 
 _MEANINGS: dict[int, tuple[str, str]] = {
     -1: ("UNSPECIFIED", "VPP does not say why"),
@@ -78,23 +76,26 @@ _MEANINGS: dict[int, tuple[str, str]] = {
 }
 
 
-def symbol(retval: int) -> str:
-    """Return VPP's name for a return value, without VNET_API_ERROR_; "OK" for 0, "" when not known."""
-    return "OK" if retval == 0 else _MEANINGS.get(retval, ("", ""))[0]
+_NUMBERS = {name: number for number, (name, _) in _MEANINGS.items()}
+
+
+def number(name: str) -> int:
+    """Return the return value VNET_API_ERROR_`name`. Raises: KeyError when it is not listed here."""
+    return _NUMBERS[name]
 
 
 def explain(retval: int) -> str:
-    """Return "NAME (-6): what it means"."""
+    """Return a return value in words: "NAME (-6): what it means"."""
     name, meaning = _MEANINGS.get(retval, ("VPP's error", "see vnet/error.h of this VPP"))
     return f"{name} ({retval}): {meaning}"
 
 
 class VppUnavailable(EnvironmentMissing, NotReady):
-    """No connection to VPP can be had; names the socket and the reason."""
+    """There is no connection to VPP; the text names the socket and the reason."""
 
 
 class VppIncompatible(VppUnavailable):
-    """VPP answers, but speaks other messages than this agent; names the messages."""
+    """VPP answers, but has other messages than this agent was written for; the text names them."""
 
 
 class VppGone(NotReady):
@@ -102,7 +103,7 @@ class VppGone(NotReady):
 
 
 class VppTimeout(NotReady):
-    """VPP did not answer in time; whether it did what was asked is not known."""
+    """VPP did not answer in time; whether it did what it was asked to is not known."""
 
 
 @dataclasses.dataclass
@@ -113,16 +114,12 @@ class VppError(Fip64Error):
     """Name of the request, ip_route_add_del for instance."""
     retval: int
     about: str
-    """The object, from the request's fields."""
+    """The request's fields in words: which object it was about."""
     reply: Any = None
-    """The whole reply: messages with several items tell of each of them (`retvals`)."""
+    """The whole reply; that to a message with several items has a return value for each (`retvals`)."""
 
     def __post_init__(self) -> None:
         super().__init__(str(self))
-
-    @property
-    def symbol(self) -> str:
-        return symbol(self.retval)
 
     def __str__(self) -> str:
         return f"VPP refused {self.message} {self.about}: {explain(self.retval)}"
@@ -134,7 +131,7 @@ _LONGEST = 200
 
 
 def about(fields: Mapping[str, Any]) -> str:
-    """Return a request's fields for people: those that are not zero, "(table_id=7, is_add)" for instance."""
+    """Return a request's fields in words, those that are not zero: "(table_id=7, is_add)"."""
     text = f"({', '.join(_pieces(fields))})"
     return text if len(text) <= _LONGEST else text[:_LONGEST - 4] + " …)"
 

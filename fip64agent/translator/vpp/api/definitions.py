@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """VPP's own definitions of its API messages, as vpp_papi's packers.
 
-VPP hands them out as JSON (get_api_json), so no files are needed and no versions can differ. vpp_papi keeps
-types by name in one table per process, and a type that is there already is not replaced: an agent that
-outlives an upgrade of VPP would pack messages for the old one. So each set of definitions keeps types of
-its own, and lends them to vpp_papi only while it builds a packer. Packers are built when first needed.
+VPP returns them as JSON (get_api_json), so no files are needed, and they always fit the running VPP. vpp_papi
+keeps all types in one table per process and does not replace a type of the same name: an agent that runs on
+through an upgrade of VPP would pack messages for the old VPP. So each Definitions keeps its own types, and
+puts them into vpp_papi's table only while it builds a packer. Packers are built when they are first needed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ _LOCK = threading.Lock()
 
 
 class _TolerantString(papi.String):
-    """vpp_papi's fails on a byte that is not ASCII: one foreign interface's tag would spoil a whole dump."""
+    """A string with any bytes. vpp_papi's fails on bytes that are not ASCII, and with it the whole dump.
+
+    Such a tag may stand on an interface of somebody else.
+    """
 
     def unpack(self, data, offset=0, result=None, ntc=False):
         if not self.fixed:
@@ -57,12 +60,15 @@ class Definitions:
 
     @classmethod
     def bootstrap(cls) -> Definitions:
-        """Return the messages that are needed to ask VPP for the others; they come with vpp_papi."""
+        """Return the definitions, from vpp_papi's files, of the messages that ask VPP for all others."""
         text = importlib.resources.files("vpp_papi.data").joinpath("memclnt.api.json").read_text()
         return cls([json.loads(text)])
 
     def extended(self, text: str) -> Definitions:
-        """Return these and those in `text`, VPP's answer to get_api_json. Raises: ValueError."""
+        """Return these definitions with those in `text` added, which is VPP's answer to get_api_json.
+
+        Raises: ValueError.
+        """
         own = {"messages": [[name, *fields] for name, fields in self.raw_messages.items()],
                "services": self.services,
                **{kind: [[name[7:-2], *fields] for name, (its_kind, fields) in self.types.items()
@@ -77,10 +83,10 @@ class Definitions:
         """Return the packer of a message. Raises: KeyError when VPP has no such message."""
         if (message := self._messages.get(name)) is None:
             fields = self.raw_messages[name]
-            with self._lent():
+            with self._in_papi():
                 self._build_all(fields)
                 message = papi.VPPMessage(name, fields)
-            _tolerate(message)
+            _tolerate_any_bytes(message)
             self._messages[name] = message
         return message
 
@@ -89,8 +95,8 @@ class Definitions:
         return _BASE.get(name) or self._packers[name]
 
     @contextlib.contextmanager
-    def _lent(self) -> Iterator[None]:
-        """Let vpp_papi know our types, and none of another VPP's, for a moment."""
+    def _in_papi(self) -> Iterator[None]:
+        """Put these types, and no other VPP's, into vpp_papi's table while the context lasts."""
         with _LOCK:
             others = dict(papi.types)
             papi.types.clear()
@@ -122,12 +128,12 @@ class Definitions:
             case _:
                 self._build_all(fields)
                 packer = (papi.VPPUnionType if kind == "unions" else papi.VPPType)(name, fields)
-                _tolerate(packer)
+                _tolerate_any_bytes(packer)
         self._packers[name] = packer
 
 
-def _tolerate(packer: Any) -> None:
-    """Replace a structure's decoders of strings."""
+def _tolerate_any_bytes(packer: Any) -> None:
+    """Replace the decoders of a structure's strings."""
     if isinstance(packer, papi.VPPType):
         for index, one in enumerate(packer.packers):
             if type(one) is papi.String:

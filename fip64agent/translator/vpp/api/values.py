@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of single values for VPP's API.
 
-Each takes a value and returns it as vpp_papi packs it quickest, or raises Invalid. Addresses are taken as
-`ipaddress` objects, as text or as bytes; enumerations by name or by number.
+Each takes a value and returns it in the form that vpp_papi packs fastest, or raises Invalid. An address may
+be an `ipaddress` object, text or bytes; a member of an enumeration its name or its number.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MAC = re.compile(r"([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}")
 
 
 class Invalid(ValueError):
-    """A fault, and the way to it: ["route", "paths", "[0]", "sw_if_index"]."""
+    """What is wrong with a value, and the path to its field: ["route", "paths", "[0]", "sw_if_index"]."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -29,10 +29,12 @@ class Invalid(ValueError):
         self.path: list[str] = []
 
     def inside(self, field: str) -> Invalid:
+        """Put the field that contains the value at the beginning of the path, and return the exception."""
         self.path.insert(0, field)
         return self
 
     def text(self, message: str) -> str:
+        """Return the fault in words. message: name of the request."""
         path = ".".join(self.path).replace(".[", "[")
         return f"{message}: {path + ': ' if path else ''}{self.reason}"
 
@@ -64,7 +66,8 @@ def _float(value: Any) -> float:
 
 
 def string(length: int) -> Check:
-    """length: of the field in bytes, with the NUL at its end; 0: any."""
+    """Return a check of text. length: of the field in bytes, with the NUL at its end; 0: any."""
+
     def check(value: Any) -> str:
         if not isinstance(value, str):
             raise Invalid(f"text is needed, not {value!r}")
@@ -78,6 +81,8 @@ def string(length: int) -> Check:
 
 
 def octets(length: int | None) -> Check:
+    """Return a check of bytes. length: how many; None: any number."""
+
     def check(value: Any) -> bytes:
         if not isinstance(value, (bytes, bytearray)):
             raise Invalid(f"bytes are needed, not {value!r}")
@@ -89,6 +94,8 @@ def octets(length: int | None) -> Check:
 
 
 def list_of(element: Check, length: int | None) -> Check:
+    """Return a check of a list. element: the check of each item; length: how many; None: any number."""
+
     def check(value: Any) -> list:
         if not isinstance(value, (list, tuple)):
             raise Invalid(f"a list is needed, not {value!r}")
@@ -106,6 +113,7 @@ def list_of(element: Check, length: int | None) -> Check:
 
 
 def enumeration(members: Mapping[str, int]) -> Check:
+    """Return a check of one member of an enumeration."""
     values = set(members.values())
 
     def check(value: Any) -> int:
@@ -119,6 +127,7 @@ def enumeration(members: Mapping[str, int]) -> Check:
 
 
 def flags(members: Mapping[str, int]) -> Check:
+    """Return a check of any combination of flags: names in a list, or a number."""
     every = 0
     for bit in members.values():
         every |= bit
@@ -141,6 +150,8 @@ def flags(members: Mapping[str, int]) -> Check:
 
 
 def union(arms: Mapping[str, Check]) -> Check:
+    """Return a check of a union: a mapping with one of its arms, or None for zeros."""
+
     def check(value: Any) -> dict[str, Any] | None:
         if value is None:
             return None  # vpp_papi packs zeros
@@ -160,8 +171,9 @@ def union(arms: Mapping[str, Check]) -> Check:
 # -- addresses ------------------------------------------------------------------------------------
 
 
-def _address(version: int | None, length: int | None = None) -> Callable[[Any], Any]:
-    """Return a check that gives an ipaddress object of one version, or of either."""
+def _address(version: int | None) -> Callable[[Any], Any]:
+    """Return a check that gives an ipaddress object. version: 4 or 6; None: either."""
+
     def check(value: Any):
         try:
             address = value if hasattr(value, "packed") and hasattr(value, "version") else \
@@ -209,7 +221,11 @@ def _any_address(value: Any) -> dict[str, Any]:
 
 
 def _prefix(version: int | None, host_bits: bool) -> Check:
-    """host_bits: the address is that of an interface, so bits behind the prefix length may be set."""
+    """Return a check of a prefix.
+
+    version: 4 or 6; None: either. host_bits: it is an interface's address, so bits behind the prefix length
+    may be set.
+    """
     network = (ipaddress.IPv4Network, ipaddress.IPv6Network)
     interface = (ipaddress.IPv4Interface, ipaddress.IPv6Interface)
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real packets of one floating IP, as VPP's packet tracer saw them. Bounded, and always cleared."""
+"""Real packets of one floating IP, as VPP's packet tracer shows them.
+
+The number of packets and the time are limited, and VPP's tracer is always switched off in the end.
+"""
 
 from __future__ import annotations
 
@@ -12,31 +15,32 @@ from fip64agent import hub
 from fip64agent.exceptions import NotReady
 from fip64agent.reconcile.explain import Journey
 from fip64agent.translator.base import Sighting
-from fip64agent.translator.vpp.client import VppClient
-from fip64agent.translator.vpp.errors import VppError
+from fip64agent.translator.vpp.api.client import VppClient
+from fip64agent.translator.vpp.api.errors import VppError
 
 MOST = 20
-"""Packets that are traced at most, in each of VPP's threads."""
+"""The most packets that each of VPP's threads traces."""
 ENOUGH = 4
-"""Packets that were seen to the end: there is no need to wait for more."""
-_POLL = 0.25
+"""After so many packets the trace ends early."""
+_INTERVAL = 0.25
+"""Seconds between two looks at what was traced."""
 _INPUT = "af-packet-input"
 _PACKET = re.compile(r"^Packet \d+$", re.MULTILINE)
 _NODE = re.compile(r"^(\d+):(\d+):(\d+):(\d+): (\S+)$")
-_SHOWN = re.compile(r"fip64|drop|punt")
-"""Nodes whose lines are told; of others the name does."""
+_SHOWN_WHOLE = re.compile(r"fip64|drop|punt")
+"""Nodes of which all lines are shown; of the others only the name."""
 
 
 def watch(client: VppClient, journey: Journey, seconds: float) -> list[Sighting]:
-    """Trace packets to the floating IP and answers of its VM for up to `seconds`. Raises: NotReady.
+    """Trace packets to the floating IP, and its VM's answers, for up to `seconds`. Raises: NotReady.
 
-    Filters of VPP's keep all other packets out, however many there are.
+    VPP's filters leave all other packets out, however many there are.
     """
     begun, found = time.monotonic(), []
     try:
-        with _armed(client, filters(journey)):
+        with _tracing(client, filters(journey)):
             while len(found) < ENOUGH and (left := seconds - (time.monotonic() - begun)) > 0:
-                hub.sleep(min(_POLL, left))
+                hub.sleep(min(_INTERVAL, left))
                 found = sightings(_cli(client, f"show trace max {MOST}"))
     except VppError as error:
         raise NotReady(f"VPP cannot trace: {error}") from error
@@ -51,20 +55,20 @@ def filters(journey: Journey) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _armed(client: VppClient, matches: Iterable[str]) -> Iterator[None]:
-    """Let VPP trace what matches; in the end nothing is traced, and VPP's memory is as it was."""
+def _tracing(client: VppClient, matches: Iterable[str]) -> Iterator[None]:
+    """Let VPP trace what matches. At the end of the context VPP traces nothing and has freed the memory."""
     try:
-        _disarm(client)  # an agent that was killed meanwhile may have left its filters
+        _stop_tracing(client)  # filters of an agent that was killed may still be there
         for match in matches:
             _cli(client, f"classify filter trace {match}")
         _cli(client, f"trace add {_INPUT} {MOST} filter")
         yield
     finally:
-        with contextlib.suppress(VppError):  # a VPP that has gone traces nothing
-            _disarm(client)
+        with contextlib.suppress(VppError):  # VPP may have died
+            _stop_tracing(client)
 
 
-def _disarm(client: VppClient) -> None:
+def _stop_tracing(client: VppClient) -> None:
     _cli(client, "clear trace")
     _cli(client, "classify filter trace del")
 
@@ -73,11 +77,11 @@ def _cli(client: VppClient, command: str) -> str:
     return client.call("cli_inband", cmd=command).reply
 
 
-# -- reading. Pure --------------------------------------------------------------------------------
+# -- reading what was traced. Pure ----------------------------------------------------------------
 
 
 def sightings(text: str) -> list[Sighting]:
-    """Read `show trace`: for each packet its way, and what the plugin and whoever dropped it say."""
+    """Read what `show trace` prints: each packet's nodes, and the lines of those that decided about it."""
     found = [_sighting(packet.splitlines()) for packet in _PACKET.split(text)[1:]]
     if not found:
         return []
@@ -86,15 +90,15 @@ def sightings(text: str) -> list[Sighting]:
 
 
 def _sighting(lines: list[str]) -> tuple[float, tuple[str, ...]]:
-    begun, way, told = 0.0, [], []
+    begun, nodes, texts = 0.0, [], []
     shown = False
     for line in lines:
         if (node := _NODE.match(line)) is not None:
             hours, minutes, seconds, micros = map(int, node.groups()[:4])
             begun = begun or hours * 3600 + minutes * 60 + seconds + micros / 1e6
-            way.append(node[5])
-            if shown := bool(_SHOWN.search(node[5])):
-                told.append(f"{node[5]}:")
+            nodes.append(node[5])
+            if shown := bool(_SHOWN_WHOLE.search(node[5])):
+                texts.append(f"{node[5]}:")
         elif shown and line.strip() and not line.startswith("---"):
-            told.append(line.rstrip())
-    return begun, (" > ".join(way), *told)
+            texts.append(line.rstrip())
+    return begun, (" > ".join(nodes), *texts)

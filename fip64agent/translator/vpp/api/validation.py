@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests are checked before they are sent: a malformed one can kill VPP.
+"""Checks requests before they are sent, since a malformed one can kill VPP.
 
-From VPP's own definitions, one function per type is put together once; it checks a value and returns it as
-vpp_papi packs it quickest (bytes and dicts). Nothing is left out by accident: a field without a default of
-VPP's must be given, only lists of fixed length, strings and counts of lists may be missing.
+For each type in VPP's own definitions a function is made once. It checks a value and returns it in the form
+(bytes and dicts) that vpp_papi packs fastest. A field that has no default in VPP's definitions must be given;
+only lists of fixed length, strings and the counts of lists may be left out.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any
 
 import vpp_papi.vpp_serializer as papi
 
-from fip64agent.translator.vpp import checks
-from fip64agent.translator.vpp.checks import Check, Invalid
-from fip64agent.translator.vpp.definitions import Definitions
+from fip64agent.translator.vpp.api import values
+from fip64agent.translator.vpp.api.definitions import Definitions
+from fip64agent.translator.vpp.api.values import Check, Invalid
 
 _REQUIRED = object()
 _HEADER = ("_vl_msg_id", "client_index", "context")
 
 
-class Request:
+class RequestPacker:
     """Checks and packs one kind of message."""
 
     def __init__(self, definitions: Definitions, name: str) -> None:
@@ -43,11 +43,13 @@ class Request:
         values["context"] = context
         try:
             return self._message.pack(values)
-        except Exception as error:  # of any kind: vpp_papi lets everything through
+        except Exception as error:  # vpp_papi raises exceptions of any kind
             raise ValueError(f"{self.name}: vpp_papi cannot pack it: {error.__cause__ or error}") from error
 
 
 class _Compiler:
+    """Makes checks from the definitions of one VPP."""
+
     def __init__(self, definitions: Definitions) -> None:
         self._definitions = definitions
 
@@ -63,7 +65,7 @@ class _Compiler:
             steps.append((field[1], self._field(field, options),
                           self._default(field, options), counts.get(field[1])))
         check = _structure(steps)
-        return _SPECIAL[name](check) if name in _SPECIAL else check
+        return _ADDITIONAL[name](check) if name in _ADDITIONAL else check
 
     def _field(self, field: list, options: Mapping[str, Any]) -> Check:
         type_name, length = field[0], field[2] if len(field) > 2 and isinstance(field[2], int) else None
@@ -71,10 +73,10 @@ class _Compiler:
         if length is None:
             return self.type(type_name)
         if type_name == "string":
-            return checks.string(options.get("limit") or length)
+            return values.string(options.get("limit") or length)
         if type_name == "u8":
-            return checks.octets(None if variable or not length else length)
-        return checks.list_of(self.type(type_name), None if variable or not length else length)
+            return values.octets(None if variable or not length else length)
+        return values.list_of(self.type(type_name), None if variable or not length else length)
 
     def _default(self, field: list, options: Mapping[str, Any]) -> Any:
         if "default" in options:
@@ -101,22 +103,22 @@ class _Compiler:
     # -- types ------------------------------------------------------------------------------------
 
     def type(self, name: str) -> Check:
-        if (check := checks.BASE.get(name) or checks.WELL_KNOWN.get(name)) is not None:
+        if (check := values.BASE.get(name) or values.WELL_KNOWN.get(name)) is not None:
             return check
         kind, fields = self._definitions.types[name]
         packer = self._definitions.packer(name)
         match kind:
-            case "enums" if not name.endswith("_flags_t"):  # some that VPP combines are not enumflags
-                return checks.enumeration({key: value for key, value in _members(fields)})
+            case "enums" if not name.endswith("_flags_t"):  # VPP defines some flags as enums
+                return values.enumeration({key: value for key, value in _members(fields)})
             case "enums" | "enumflags":
-                return checks.flags({key: value for key, value in _members(fields)})
+                return values.flags({key: value for key, value in _members(fields)})
             case "aliases":
                 if "length" in fields:
-                    return checks.octets(fields["length"]) if fields["type"] == "u8" else \
-                        checks.list_of(self.type(fields["type"]), fields["length"])
+                    return values.octets(fields["length"]) if fields["type"] == "u8" else \
+                        values.list_of(self.type(fields["type"]), fields["length"])
                 return self.type(fields["type"])
             case "unions":
-                return checks.union({field[1]: self.type(field[0])
+                return values.union({field[1]: self.type(field[0])
                                      for field in fields if isinstance(field, list)})
             case _:
                 return self.structure(name, fields, packer)
@@ -127,7 +129,7 @@ def _members(fields: list):
 
 
 def _constant(type_name: str, text: Any) -> Any:
-    """A default: vpp_papi takes the text "false" for true."""
+    """Return a field's default as a value: VPP's definitions have the text "false", which counts as true."""
     if type_name == "bool":
         return text in (True, 1, "true", "True")
     return text
@@ -174,17 +176,17 @@ def _length(value: Any) -> int:
     return len(value) if isinstance(value, (list, tuple, bytes)) else 0
 
 
-# -- what VPP's definitions do not say ------------------------------------------------------------
+# -- checks beyond VPP's definitions ---------------------------------------------------------------
 
 
 _PATH_TYPES = {0: "normal", 2: "drop", 5: "ICMP unreachable", 6: "ICMP prohibited"}
-"""Measured: paths of the types UDP encapsulation, BIER and DVR, and of protocol MPLS, kill VPP 26.10; so do
-local ones of an interface that is not there."""
+"""The types of paths that are allowed. Measured: paths of the types UDP encapsulation, BIER and DVR, paths of
+protocol MPLS, and local paths of an interface that does not exist kill VPP 26.10."""
 _PROTOCOLS = ("ip4", "ip6")
 
 
 def _path(check: Check) -> Check:
-    """A route's path: its next hop's address carries no family, so it must be of the path's protocol."""
+    """Check a route's path. The next hop's address has no family of its own: the path's protocol says it."""
     def checked(value: Any) -> dict[str, Any]:
         path = check(value)
         if path["type"] not in _PATH_TYPES:
@@ -202,7 +204,7 @@ def _path(check: Check) -> Check:
 
 
 def _route(check: Check) -> Check:
-    """A route: its paths are of its prefix's family."""
+    """Check that a route's paths have the family of its prefix."""
     def checked(value: Any) -> dict[str, Any]:
         route = check(value)
         for index, path in enumerate(route["paths"]):
@@ -213,23 +215,24 @@ def _route(check: Check) -> Check:
     return checked
 
 
-_LONGEST_LINK = 15
+_LONGEST_LINK_NAME = 15
 """Characters of a network interface's name in Linux. Measured: a longer one kills VPP 26.10."""
 
 
-def _link(check: Check) -> Check:
+def _link_name(check: Check) -> Check:
+    """Check the name of the Linux interface that a host-interface is made on."""
     def checked(value: Any) -> dict[str, Any]:
         request = check(value)
-        if not 0 < len(request["host_if_name"]) <= _LONGEST_LINK:
-            raise Invalid(f"{request['host_if_name']!r} is no interface's name: 1 to {_LONGEST_LINK} "
+        if not 0 < len(request["host_if_name"]) <= _LONGEST_LINK_NAME:
+            raise Invalid(f"{request['host_if_name']!r} is no interface's name: 1 to {_LONGEST_LINK_NAME} "
                           "characters").inside("host_if_name")
         return request
 
     return checked
 
 
-def _host(packed: bytes, field: str) -> None:
-    """Raise unless a host can have this address. Others preceded crashes of VPP 26.10 in a fuzz run."""
+def _host_address(packed: bytes, field: str) -> None:
+    """Raise Invalid unless a host can have this address: VPP 26.10 crashed after other ones in a fuzz run."""
     address = ipaddress.ip_address(packed)
     if address.is_unspecified or address.is_multicast or address == _BROADCAST:
         raise Invalid(f"{address} is no host's address").inside(field)
@@ -241,7 +244,7 @@ def _interface_address(check: Check) -> Check:
         if not request["del_all"]:
             prefix = request["prefix"]
             (packed,) = prefix["address"]["un"].values()
-            _host(packed, "prefix")
+            _host_address(packed, "prefix")
             if prefix["len"] == 0:
                 raise Invalid("a prefix length of 0 covers all addresses").inside("prefix")
         return request
@@ -253,15 +256,15 @@ def _neighbor(check: Check) -> Check:
     def checked(value: Any) -> dict[str, Any]:
         request = check(value)
         (packed,) = request["neighbor"]["ip_address"]["un"].values()
-        _host(packed, "neighbor.ip_address")
+        _host_address(packed, "neighbor.ip_address")
         return request
 
     return checked
 
 
 _BROADCAST = ipaddress.IPv4Address("255.255.255.255")
-_SPECIAL: dict[str, Callable[[Check], Check]] = {
+_ADDITIONAL: dict[str, Callable[[Check], Check]] = {
     "sw_interface_add_del_address": _interface_address, "ip_neighbor_add_del": _neighbor,
-    "af_packet_create_v3": _link, "af_packet_delete": _link,
+    "af_packet_create_v3": _link_name, "af_packet_delete": _link_name,
     "vl_api_fib_path_t": _path, "vl_api_ip_route_t": _route, "vl_api_ip_route_v2_t": _route,
 }

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""VPP's API socket (`socksvr`): frames out, frames in, and word when it closes.
+"""VPP's API socket (`socksvr`): sends and receives frames, and reports when the connection ends.
 
-A frame is a header of 16 bytes (8 bytes that mean nothing here, the payload's length, 4 bytes that mean
-nothing here; big endian) and a message. Green: used in the hub's thread only.
+A frame is a header of 16 bytes (big endian: 8 bytes that are not used, the message's length, 4 bytes that are
+not used) and a message. Only the hub's thread may use it.
 """
 
 from __future__ import annotations
@@ -14,38 +14,43 @@ import struct
 from collections.abc import Callable, Iterable
 
 from fip64agent import hub
-from fip64agent.translator.vpp.errors import VppGone, VppTimeout, VppUnavailable
+from fip64agent.translator.vpp.api.errors import VppGone, VppTimeout, VppUnavailable
 
 _HEADER = struct.Struct(">QII")
 _CREDENTIALS = struct.Struct("3i")
-"""Of SO_PEERCRED, see unix(7): process, user, group."""
+"""What SO_PEERCRED gives, see unix(7): process, user, group."""
 _SHORTEST = 2
-"""Bytes of a message that has only its number."""
+"""Bytes of the shortest message, which has only its number."""
 LONGEST_FRAME = 64 << 20
 """Bytes. VPP's longest answer, its API as JSON, has 5 MB with all plugins."""
 _READ = 256 << 10
-_TURN = 200
-"""Messages that are handed on before other greenthreads get their turn."""
+"""Bytes that are read at a time."""
+_MESSAGES_AT_ONCE = 200
+"""Messages that are handed on before other greenthreads run."""
 _RETRY = 0.05
+"""Seconds before a new attempt to connect."""
 
 
 class FramingError(ValueError):
-    """What the socket gave is not VPP's protocol."""
+    """The bytes from the socket do not follow VPP's protocol."""
 
 
-class _Slow(Exception):
-    """Time is up."""
+class _TimeOver(Exception):
+    """VPP took longer than the caller allowed."""
 
 
 class FrameReader:
-    """Cuts a stream of bytes, that arrives in any pieces, into messages. Pure."""
+    """Cuts a stream of bytes, which arrives in pieces of any length, into messages. Pure."""
 
     def __init__(self, longest: int = LONGEST_FRAME) -> None:
         self._longest = longest
         self._pending = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Return the messages that are complete with `data`. Raises: FramingError; use it no more then."""
+        """Take `data` and return the messages that are complete now.
+
+        Raises: FramingError; the reader cannot be used any more then.
+        """
         pending = self._pending
         pending += data
         messages = []
@@ -66,15 +71,15 @@ class FrameReader:
 
 
 def frame(message: bytes) -> bytes:
-    """Return a message as it goes over the socket."""
+    """Return the frame of a message."""
     return _HEADER.pack(0, len(message), 0) + message
 
 
 class Transport:
     """One connection.
 
-    `on_message` is called in the order of arrival, from the reading greenthread, and must not wait;
-    `on_closed`, once, with the reason, when the connection has ended otherwise than by close().
+    `on_message` is called with each message in the order of arrival, in the greenthread that reads, and must
+    not wait. `on_closed` is called once, with the reason, when the connection ends other than by close().
     """
 
     def __init__(self, path: str, on_message: Callable[[bytes], None],
@@ -83,19 +88,19 @@ class Transport:
         self._on_message = on_message
         self._on_closed = on_closed
         self.peer: int | None = None
-        """Process id of who listens, as it is known here; None when its process cannot be seen from here."""
+        """Process id of VPP in the agent's PID namespace; None when VPP's process is not visible there."""
         self._sock = None
-        self._ended = "closed by the agent"
+        self._end_reason = "closed by the agent"
         self._writing = hub.Semaphore(1)
 
     def connect(self, timeout: float) -> None:
-        """Raises: VppUnavailable naming the socket and the reason."""
+        """Connect within `timeout` seconds. Raises: VppUnavailable naming the socket and the reason."""
         try:
             with hub.Timeout(timeout, TimeoutError(f"no connection within {timeout:g} s")):
                 while self._sock is None:
                     try:
                         self._sock = hub.connect_unix(self.path)
-                    except BlockingIOError:  # as many as can wait for VPP do
+                    except BlockingIOError:  # VPP's queue of connections is full
                         hub.sleep(_RETRY)
         except OSError as error:  # TimeoutError is one
             raise VppUnavailable(f"VPP's API socket {self.path}: {_reason(error)}") from error
@@ -105,31 +110,31 @@ class Transport:
         hub.spawn(self._read, self._sock)
 
     def send(self, messages: Iterable[bytes], timeout: float) -> None:
-        """Send messages in one go; waits while VPP does not read, `timeout` seconds at most.
+        """Send messages together. Waits while VPP does not read, `timeout` seconds at most.
 
-        Raises: VppGone; VppTimeout, when nothing of it was sent, or the connection had to be ended.
+        Raises: VppGone; VppTimeout when nothing was sent, or when a part was, which ends the connection.
         """
         data = b"".join(map(frame, messages))
-        slow = _Slow()
+        over = _TimeOver()
         try:
-            with hub.Timeout(timeout, slow):
+            with hub.Timeout(timeout, over):
                 self._writing.acquire()
-        except _Slow:
+        except _TimeOver:
             raise VppTimeout(f"VPP has not read what it was sent for {timeout:g} s") from None
         try:
             if (sock := self._sock) is None:
                 raise VppGone(f"not connected to VPP's API socket {self.path}")
             try:
-                with hub.Timeout(timeout, slow):
+                with hub.Timeout(timeout, over):
                     sock.sendall(data)
-            except _Slow:  # a part of a message may be on its way
+            except _TimeOver:  # a part of a message may have been sent
                 self._closed(sock, f"VPP has not read what it was sent for {timeout:g} s")
-                raise VppTimeout(f"VPP's API socket {self.path}: {self._ended}") from None
+                raise VppTimeout(f"VPP's API socket {self.path}: {self._end_reason}") from None
             except OSError as error:
-                hub.sleep(0.01)  # what was received last says more
+                hub.sleep(0.01)  # what VPP sent last may tell the reason
                 self._closed(sock, f"sending failed: {_reason(error)}")
-                raise VppGone(f"VPP's API socket {self.path}: {self._ended}") from error
-            except BaseException:  # it was ended itself: VPP waits for the rest of its message
+                raise VppGone(f"VPP's API socket {self.path}: {self._end_reason}") from error
+            except BaseException:  # this greenthread was killed, and VPP waits for the rest of the message
                 self._closed(sock, "a sender was ended in the middle of a message")
                 raise
         finally:
@@ -148,7 +153,7 @@ class Transport:
             while (data := sock.recv(_READ)) and self._sock is sock:
                 for count, message in enumerate(frames.feed(data), 1):
                     self._on_message(message)
-                    if count % _TURN == 0:  # thousands of replies come at once when VPP is quicker than we
+                    if count % _MESSAGES_AT_ONCE == 0:  # VPP may send replies faster than they are handled
                         hub.sleep(0)
                         if self._sock is not sock:
                             break
@@ -157,21 +162,21 @@ class Transport:
         except FramingError as error:
             reason = f"this is not VPP's API protocol: {error}"
         self._closed(sock, reason)
-        sock.close()  # here and nowhere else: nobody waits for it any more
+        sock.close()  # only here, where no greenthread waits for it any more
 
     def _closed(self, sock, reason: str) -> None:
-        if self._sock is sock:  # else close(), or the other direction was quicker
-            self._sock, self._ended = None, reason
+        if self._sock is sock:  # otherwise close() or the other direction has ended it already
+            self._sock, self._end_reason = None, reason
             _shut(sock)
             self._on_closed(reason)
 
 
 def _reason(error: OSError) -> str:
-    """In words: eventlet's connect() gives only the name of the number."""
+    """Return the reason in words; the text of eventlet's connect() has only the errno's name."""
     return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _shut(sock) -> None:
-    """Wake whoever waits in recv() or sendall()."""
+    """End a socket, so that who waits in its recv() or sendall() is woken."""
     with contextlib.suppress(OSError):
         sock.shutdown(2)

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The messages that the driver uses, as they were when it was written; compatibility.py compares.
+"""The messages that the driver uses, as VPP 26.06 and 26.10 define them.
 
-`compatibility.describe()` makes such tables from any VPP; what is not used is left out here. Written for VPP
-26.06 and 26.10.
+`compatibility` compares a VPP with them, and its describe() makes such tables from any VPP. What the driver
+does not use is left out here.
 """
+
+PLUGIN = "fip64_plugin.so"
+"""Name of the plugin's file."""
 
 FIP64 = {
     "fip64_plugin_get_version": "51077d14",
@@ -25,11 +28,11 @@ FIP64 = {
     "want_fip64_binding_events": "3ec6d6c2",
     "want_fip64_binding_events_reply": "e8d4e804",
 }
-"""The plugin's messages and their CRCs: ours, so they are compared exactly."""
+"""The plugin's messages and their CRCs, which must be equal: plugin and agent have the same version."""
 
 
 def _table(text: str) -> dict[str, str]:
-    """Lines "name: fields", continued by lines that begin with a blank."""
+    """Read lines "name: fields"; a line that begins with a blank continues the one before it."""
     found: dict[str, str] = {}
     name = ""
     for line in text.strip().splitlines():
@@ -95,7 +98,7 @@ ip_neighbor_dump: vl_api_interface_index_t sw_if_index, vl_api_address_family_t 
 ip_neighbor_details: f64 age, vl_api_ip_neighbor_t neighbor
 sw_interface_ip6_enable_disable: vl_api_interface_index_t sw_if_index, bool enable
 """)
-"""VPP's own messages. Of replies, details and events only the fields that are read; of requests all."""
+"""VPP's own messages. Of requests all fields; of replies, details and events those that the driver reads."""
 
 TYPES = _table("""
 vl_api_interface_index_t: u32
@@ -129,4 +132,4 @@ vl_api_ip_neighbor_t: vl_api_interface_index_t sw_if_index, vl_api_ip_neighbor_f
   vl_api_mac_address_t mac_address, vl_api_address_t ip_address
 vl_api_ip_neighbor_flags_t: IP_API_NEIGHBOR_FLAG_STATIC=1, IP_API_NEIGHBOR_FLAG_NO_FIB_ENTRY=2
 """)
-"""Their types; of enumerations only the members that are used."""
+"""The types of these fields; of enumerations only the members that the driver uses."""

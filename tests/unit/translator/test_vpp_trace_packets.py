@@ -4,7 +4,7 @@
 from ipaddress import IPv4Address, IPv6Address
 from types import SimpleNamespace
 
-from fip64agent.translator.vpp import watch
+from fip64agent.translator.vpp import trace_packets
 
 TRACE = """\
 ------------------- Start of thread 0 vpp_main -------------------
@@ -41,7 +41,7 @@ Packet 1
 
 
 def test_the_way_in_one_line_and_what_the_plugin_says():
-    first, second, third = watch.sightings(TRACE)
+    first, second, third = trace_packets.sightings(TRACE)
     assert first.lines == ("af-packet-input",) and first.at == 0  # of another thread
     assert second.at == 0.000776 and second.lines == (
         "af-packet-input > ip6-input > ip6-fip64 > ip4-lookup", "ip6-fip64:", "  tenant table 7, translated",
@@ -51,13 +51,13 @@ def test_the_way_in_one_line_and_what_the_plugin_says():
 
 
 def test_nothing_was_seen():
-    assert watch.sightings("--- Start of thread 0 vpp_main ---\nNo packets in trace buffer\n\n") == []
+    assert trace_packets.sightings("--- Start of thread 0 vpp_main ---\nNo packets in trace buffer\n\n") == []
 
 
 def test_only_packets_of_the_floating_ip_are_traced():
     journey = SimpleNamespace(mapping=SimpleNamespace(floating_ip=IPv6Address("2001:db8:f::10"),
                                                       fixed_ip=IPv4Address("10.0.0.5")),
                               tenant=SimpleNamespace(vlan=7))
-    assert watch.filters(journey) == (
+    assert trace_packets.filters(journey) == (
         "mask l3 ip6 dst match l3 ip6 dst 2001:db8:f::10",
         "mask l2 tag1 l3 ip4 src match l2 tag1 7 l3 ip4 src 10.0.0.5")

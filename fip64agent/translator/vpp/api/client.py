@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A client of VPP's binary API for greenthreads: calls, pipelines, dumps, cursor streams, events.
 
-vpp_papi packs and unpacks; the socket is ours, answers find their callers by context. Everything here is for
-the hub's thread. A VPP that dies wakes all who wait, at once.
+vpp_papi packs and unpacks the messages; the socket is not vpp_papi's. A request carries a number, its
+context, which VPP repeats in the reply: so a reply is handed to who waits for it. Only the hub's thread may
+use a client. When the connection ends, everybody who waits for a reply gets VppGone at once.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ import logging
 import os
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fip64agent import hub
-from fip64agent.translator.vpp import compatibility
-from fip64agent.translator.vpp.definitions import Definitions
-from fip64agent.translator.vpp.errors import (
+from fip64agent.translator.vpp.api import compatibility
+from fip64agent.translator.vpp.api.definitions import Definitions
+from fip64agent.translator.vpp.api.errors import (
     EAGAIN,
     VppError,
     VppGone,
@@ -29,20 +30,20 @@ from fip64agent.translator.vpp.errors import (
     VppUnavailable,
     about,
 )
-from fip64agent.translator.vpp.transport import Transport
-from fip64agent.translator.vpp.validate import Request
-from fip64agent.translator.vpp.waiting import Pipeline, Progress, Requests
+from fip64agent.translator.vpp.api.pipeline import Pipeline, Request, Wait
+from fip64agent.translator.vpp.api.transport import Transport
+from fip64agent.translator.vpp.api.validation import RequestPacker
 
 LOG = logging.getLogger(__name__)
 
 _CREATE, _CREATE_REPLY = 15, 16
-"""Numbers of sockclnt_create and its reply: the only ones that are the same in every VPP."""
-_GOOD_BYE = 0.2
-"""Seconds that taking leave of VPP may take."""
-_NOWHERE = "exec /proc/fip64agent/nothing"
-"""A CLI command that fails in open(2)."""
+"""Numbers of sockclnt_create and its reply: the only messages whose numbers are the same in every VPP."""
+_CLOSE_TIMEOUT = 0.2
+"""Seconds that VPP may take to read sockclnt_delete."""
+_FAILING_COMMAND = "exec /proc/fip64agent/nothing"
+"""A CLI command for which VPP calls open(2), which fails."""
 _MAX_EVENTS = 100_000
-"""Events that wait for their subscriber; more are dropped and counted."""
+"""Events that wait for their subscribers; more are dropped."""
 
 
 class VppClient:
@@ -51,20 +52,20 @@ class VppClient:
     def __init__(self, socket_path: str, *, name: str = "fip64agent", timeout: float = 5.0,
                  on_lost: Callable[[str], None] | None = None, check: bool = True) -> None:
         """timeout: seconds that VPP may take for an answer. on_lost: called in a greenthread, with the
-        reason, when the connection ends otherwise than by close(). check: refuse a VPP that speaks other
-        messages than this agent (compatibility.py)."""
+        reason, when the connection ends other than by close(). check: connect() refuses a VPP whose messages
+        differ from those that this agent was written for."""
         self.socket_path = os.fspath(socket_path)
         self.timeout = timeout
         self.on_lost = on_lost
         self.pid: int | None = None
-        """VPP's process id, as it says itself."""
+        """VPP's process id, as VPP reports it."""
         self.local_pid: int | None = None
-        """VPP's process id as the agent sees it: another one when VPP runs in a container. None: not seen."""
+        """VPP's process id in the agent's own PID namespace: it differs from `pid` when VPP runs in a
+        container. None: the agent cannot see the process."""
         self.version = ""
-        """VPP's version, as it says itself."""
-        self.dropped_events = 0
+        """VPP's version, as VPP reports it."""
         self.last_heard = 0.0
-        """When VPP's last message came, of the monotonic clock."""
+        """When VPP's last message came, by the monotonic clock."""
         self._name = name
         self._check = check
         self._definitions = Definitions([])
@@ -80,7 +81,7 @@ class VppClient:
         self._index = 0
         self.contexts = itertools.count(1)
         self.waiting: dict[int, Callable[[Any], None]] = {}
-        self._requests: dict[str, Request] = {}
+        self._packers: dict[str, RequestPacker] = {}
         self._decoders: dict[int, tuple[str, Any, struct.Struct | None]] = {}
         self._names: dict[int, str] = {}
 
@@ -91,7 +92,7 @@ class VppClient:
         return self._lost is None
 
     def connect(self) -> None:
-        """Connect, learn VPP's messages, and compare them with those this agent was written for.
+        """Connect, get the definitions of VPP's messages, and compare them with those that the agent uses.
 
         Raises: VppUnavailable naming the socket and the reason; VppIncompatible naming the messages.
         """
@@ -102,7 +103,7 @@ class VppClient:
         self._transport = transport
         self.local_pid = transport.peer
         try:
-            self._introduce()
+            self._handshake()
         except VppIncompatible:
             self.close()
             raise
@@ -112,19 +113,19 @@ class VppClient:
         hub.spawn(self._dispatch, self._event_due, self._events)
 
     def close(self) -> None:
-        """Leave VPP in good order; whoever waits gets VppGone. on_lost is not called."""
+        """Deregister from VPP and disconnect; whoever waits gets VppGone. on_lost is not called."""
         if (transport := self._transport) is None:
             return
         if self._lost is None:
             with contextlib.suppress(VppGone, VppTimeout, ValueError):
-                # Else VPP may keep the client: it does not always see an end of file.
-                self.transmit([self.pack("sockclnt_delete", {"index": self._index}, 0)], _GOOD_BYE)
+                # Without it VPP may keep the client: it does not always notice an end of file.
+                self.transmit([self.pack("sockclnt_delete", {"index": self._index}, 0)], _CLOSE_TIMEOUT)
         self._transport = None
         transport.close()
         self._fail("closed by the agent")
 
-    def _introduce(self) -> None:
-        """The handshake: sockclnt_create by its fixed number, then VPP's own definitions."""
+    def _handshake(self) -> None:
+        """Send sockclnt_create by its fixed number, then ask for VPP's own definitions."""
         self._definitions = Definitions.bootstrap()
         self._lost = None
         self._numbers = {"sockclnt_create": _CREATE}
@@ -137,33 +138,36 @@ class VppClient:
         self._learn(table)
         answer = self._call("get_api_json", {}, self.timeout)
         self._definitions = self._definitions.extended(answer.json)
-        self._requests.clear()
+        self._packers.clear()
         self._decoders.clear()
         self._learn(table)
         self.pid = self.call("control_ping").vpe_pid
         self.version = self.call("show_version").version if "show_version" in self._numbers else ""
-        self._bury_the_dead()
+        self._release_dead_clients()
         if self._check and (faults := compatibility.faults(self._definitions, table)):
             if compatibility.without_plugin(table):
                 faults = [f"{faults[0]}: {self._why_no_plugin()}", *faults[1:]]
             raise VppIncompatible(f"VPP {self.version} at {self.socket_path} {'; '.join(faults)}")
 
-    def _bury_the_dead(self) -> None:
-        """Let VPP see the end of clients that were killed, an agent before this one for instance.
+    def _release_dead_clients(self) -> None:
+        """Make VPP notice that clients were killed, for example an earlier agent.
 
-        At an end of file VPP 26.06 and 26.10 look at errno, which read(2) has not set. If that still is
-        EAGAIN from before, they keep the client and look at its socket again and again, which takes a CPU.
-        After another error they let the client go.
+        At an end of file VPP 26.06 and 26.10 look at errno, which read(2) does not set then. While errno is
+        still EAGAIN from an earlier call, they keep the client and poll its socket, which takes a whole CPU.
+        A command that makes another system call fail changes errno, and VPP releases the client.
         """
         if "cli_inband" in self._numbers:
-            self._call("cli_inband", {"cmd": _NOWHERE}, self.timeout)
+            self._call("cli_inband", {"cmd": _FAILING_COMMAND}, self.timeout)
 
     def _why_no_plugin(self) -> str:
-        said = self.pipeline([("cli_inband", {"cmd": "show plugins"}), ("cli_inband", {"cmd": "show log"})])
-        return compatibility.why_no_plugin(*(getattr(answer, "reply", "") for answer in said))
+        answers = self.pipeline([("cli_inband", {"cmd": f"show {what}"}) for what in ("plugins", "log")])
+        return compatibility.why_no_plugin(*(getattr(answer, "reply", "") for answer in answers))
 
     def _learn(self, table: Mapping[str, int]) -> None:
-        """table: {name_crc: number}, from VPP. Only messages whose definition has the same CRC count."""
+        """Keep the numbers of the messages. table: {name_crc: number}, from VPP.
+
+        A message whose definition has another CRC is left out.
+        """
         self._numbers = {}
         for name in self._definitions.raw_messages:
             if (number := table.get(f"{name}_{self._definitions.crc(name)}")) is not None:
@@ -174,10 +178,6 @@ class VppClient:
     def lost(self) -> str | None:
         """Why there is no connection; None while there is one."""
         return self._lost
-
-    def has(self, message: str) -> bool:
-        """Whether the connected VPP has a message of this name."""
-        return message in self._numbers
 
     # -- requests ---------------------------------------------------------------------------------
 
@@ -193,12 +193,13 @@ class VppClient:
             raise VppError(message, retval, about(fields), reply)
         return reply
 
-    def pipeline(self, requests: Requests, *, window: int = 512,
+    def pipeline(self, requests: Sequence[Request], *, window: int = 512,
                  timeout: float | None = None) -> list[Any]:
-        """Send many requests, up to `window` ahead of VPP's answers; return each one's reply or exception.
+        """Send many requests, up to `window` of them without an answer yet; return replies or exceptions.
 
-        In the order of the requests. An exception of one (ValueError, VppError, VppGone, VppTimeout) does not
-        stop the others. timeout: seconds that may pass without any answer.
+        The result has one entry for each request, in their order. An exception (ValueError, VppError,
+        VppGone, VppTimeout) does not stop the other requests. timeout: seconds that may pass without any
+        answer.
         """
         return Pipeline(self, requests, window, timeout or self.timeout).run()
 
@@ -209,32 +210,32 @@ class VppClient:
         """
         details: list[Any] = []
         context, pong = next(self.contexts), next(self.contexts)
-        progress = Progress()
+        wait = Wait()
 
         def more(detail: Any) -> None:
             details.append(detail)
-            progress.made()
+            wait.extend()
 
         self.waiting[context] = more
-        self.waiting[pong] = progress.finish
+        self.waiting[pong] = wait.finish
         try:
             self.transmit([self.pack(message, fields, context), self.pack("control_ping", {}, pong)],
                           _timeout or self.timeout)
-            progress.wait(_timeout or self.timeout, message)
+            wait.result(_timeout or self.timeout, message)
         finally:
             self.waiting.pop(context, None)
             self.waiting.pop(pong, None)
         for detail in details:
             if isinstance(detail, Exception):
                 raise detail
-            if getattr(detail, "retval", 0):  # some dumps answer with a reply when they are refused
+            if getattr(detail, "retval", 0):  # VPP answers some dumps that it refuses with a reply
                 raise VppError(message, detail.retval, about(fields), detail)
         return details
 
     def get(self, message: str, /, *, _timeout: float | None = None, **fields: Any) -> list[Any]:
         """Read a cursor stream to its end and return all its details. Raises: as call().
 
-        The fields of the reply that the request has too (cursor, ...) go into the next request.
+        VPP sends it in pieces; the cursor fields of a piece's reply go into the request for the next piece.
         """
         details: list[Any] = []
         fields.setdefault("cursor", 0)
@@ -250,30 +251,30 @@ class VppClient:
             fields.update(cursor)
 
     def _stream(self, message: str, fields: Mapping[str, Any], details: list[Any], timeout: float) -> Any:
-        """Return the reply that ends one piece of a cursor stream; the details before it go to `details`."""
+        """Read one piece of a cursor stream: append its details to `details`, return the reply at its end."""
         reply_name = self._definitions.services.get(message, {}).get("reply")
         context = next(self.contexts)
-        progress = Progress()
+        wait = Wait()
 
         def more(answer: Any) -> None:
             if isinstance(answer, Exception) or type(answer).__name__ == reply_name:
-                progress.finish(answer)
+                wait.finish(answer)
             else:
                 details.append(answer)
-                progress.made()
+                wait.extend()
 
         self.waiting[context] = more
         try:
             self.transmit([self.pack(message, fields, context)], timeout)
-            return progress.wait(timeout, message)
+            return wait.result(timeout, message)
         finally:
             self.waiting.pop(context, None)
 
     def subscribe(self, event: str, callback: Callable[[Any], None]) -> Callable[[], None]:
         """Call `callback` with each event of this name, in a greenthread of its own, in order of arrival.
 
-        Subscriptions outlive a reconnect; the request that asks VPP for the events (want_...) is the
-        caller's, each time. Returns a function that ends the subscription.
+        A subscription stays over a reconnect, but the caller must ask VPP for the events (want_...) after
+        each. Returns a function that ends the subscription.
         """
         callbacks = self._subscribers.setdefault(event, [])
         callbacks.append(callback)
@@ -281,33 +282,33 @@ class VppClient:
 
     def _call(self, message: str, fields: Mapping[str, Any], timeout: float) -> Any:
         context = next(self.contexts)
-        progress = Progress()
-        self.waiting[context] = progress.finish
+        wait = Wait()
+        self.waiting[context] = wait.finish
         try:
             self.transmit([self.pack(message, fields, context)], timeout)
-            return progress.wait(timeout, message)
+            return wait.result(timeout, message)
         finally:
             self.waiting.pop(context, None)
 
-    # -- out (for waiting.py too) -----------------------------------------------------------------
+    # -- sending (for pipeline.py too) ------------------------------------------------------------
 
     def pack(self, message: str, fields: Mapping[str, Any], context: int) -> bytes:
-        """Return a checked request. Raises: VppGone, ValueError."""
+        """Check a request and return it as bytes. Raises: VppGone, ValueError."""
         if self._lost is not None:
             raise VppGone(f"no connection to VPP at {self.socket_path}: {self._lost}")
-        if (request := self._requests.get(message)) is None:
+        if (packer := self._packers.get(message)) is None:
             if message not in self._numbers:
                 raise ValueError(f"{message}: VPP at {self.socket_path} has no such message")
-            request = self._requests[message] = Request(self._definitions, message)
-        return request.pack(fields, self._numbers[message], self._index, context & 0xffffffff)
+            packer = self._packers[message] = RequestPacker(self._definitions, message)
+        return packer.pack(fields, self._numbers[message], self._index, context & 0xffffffff)
 
     def transmit(self, messages: list[bytes], timeout: float) -> None:
-        """Raises: VppGone, VppTimeout."""
+        """Send packed requests; VPP may take `timeout` seconds to read. Raises: VppGone, VppTimeout."""
         if self._transport is None:
             raise VppGone(f"no connection to VPP at {self.socket_path}: {self._lost}")
         self._transport.send(messages, timeout)
 
-    # -- in ---------------------------------------------------------------------------------------
+    # -- receiving --------------------------------------------------------------------------------
 
     def _received(self, data: bytes) -> None:
         self.last_heard = time.monotonic()
@@ -315,17 +316,17 @@ class VppClient:
         decoder = self._decoders.get(number) or self._decoder(number)
         name, message, context_at = decoder
         if message is None:
-            return  # not in VPP's own definitions, or an event that nobody wants
+            return  # it is not in VPP's own definitions
         context = context_at.unpack_from(data)[0] if context_at is not None and len(data) >= context_at.size \
             else None
         waiter = self.waiting.get(context) if context is not None else None
         if waiter is None and name not in self._subscribers:
             if name == "memclnt_keepalive":
                 hub.spawn(self._keepalive, context)
-            return  # too late, or nobody's
+            return  # nobody waits for it any more, or nobody subscribed to it
         try:
             value = message.unpack(data)[0]
-        except Exception as error:  # of any kind: vpp_papi lets everything through
+        except Exception as error:  # vpp_papi raises exceptions of any kind
             value = VppGone(f"VPP at {self.socket_path} sent a {name} that cannot be read: {error}")
         if waiter is not None:
             waiter(value)
@@ -333,7 +334,7 @@ class VppClient:
             self._enqueue(name, value)
 
     def _decoder(self, number: int) -> tuple[str, Any, struct.Struct | None]:
-        """Return a message's name, its packer, and how to find its context, if it has one."""
+        """Return a message's name, its packer, and the place of its context, if it has one."""
         name = self._names.get(number, "")
         message = self._definitions.message(name) if name else None
         fields = list(message.fields[1:3]) if message is not None else []
@@ -350,13 +351,12 @@ class VppClient:
 
     def _enqueue(self, name: str, event: Any) -> None:
         if len(self._events) >= _MAX_EVENTS:
-            self.dropped_events += 1
             return
         self._events.append((name, event))
         self._event_due.set()
 
     def _dispatch(self, due: hub.Event, events: collections.deque) -> None:
-        """Hand out events until the connection they came over is gone."""
+        """Call the subscribers with the events of one connection until it ends."""
         while True:
             due.wait()
             due.clear()
@@ -370,10 +370,10 @@ class VppClient:
             if self._lost is not None or due is not self._event_due:
                 return
 
-    # -- the end ----------------------------------------------------------------------------------
+    # -- end of the connection --------------------------------------------------------------------
 
     def _closed(self, reason: str) -> None:
-        """The transport: the connection has ended."""
+        """Called by the transport: the connection has ended."""
         self._transport = None
         was_connected = self._lost is None
         self._fail(reason)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a VPP speaks the messages this agent was written for.
+"""Whether a VPP has the messages that this agent was written for.
 
-Of VPP's own messages, the fields that are used must be there with the types they had: other fields may come
-and go, since definitions come from VPP itself. The plugin's messages are ours: there the CRC must be equal.
+Of VPP's own messages the fields that the agent uses must exist, with the types that they had. Other fields
+may come and go, since the definitions come from VPP itself. The messages of the fip64 plugin belong to this
+project, so their CRCs must be equal.
 """
 
 from __future__ import annotations
@@ -11,21 +12,21 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from fip64agent.translator.vpp import messages
-from fip64agent.translator.vpp.definitions import Definitions
-from fip64agent.translator.vpp.installation import PLUGIN
+from fip64agent.translator.vpp.api import messages
+from fip64agent.translator.vpp.api.definitions import Definitions
+from fip64agent.translator.vpp.api.messages import PLUGIN
 
 _HEADER = ("_vl_msg_id", "client_index", "context")
 _SHOWN = 6
-"""Faults that are told; a VPP of another age has many."""
+"""Differences that are named; a VPP of another release may have many."""
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _LOG_STAMP = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d:\d+ +\w+ +[\w/-]+ +")
 
 
 def faults(definitions: Definitions, table: Mapping[str, int]) -> list[str]:
-    """Return what differs, in words that follow "VPP at <socket> ...". Empty when all is well.
+    """Return what differs, as phrases that continue "VPP at <socket> ..."; an empty list when nothing does.
 
-    table: {name_crc: number}, what VPP really answers to.
+    table: {name_crc: number} of the messages that VPP answers.
     """
     names = {entry.rpartition("_")[0]: entry.rpartition("_")[2] for entry in table}
     found = _plugin_faults(names) + _vpp_faults(definitions, names)
@@ -33,7 +34,7 @@ def faults(definitions: Definitions, table: Mapping[str, int]) -> list[str]:
 
 
 def without_plugin(table: Iterable[str]) -> bool:
-    """Whether VPP has not a single message of the fip64 plugin."""
+    """Return whether VPP has no message of the fip64 plugin at all."""
     return not any(entry.rpartition("_")[0] in messages.FIP64 for entry in table)
 
 
@@ -77,7 +78,7 @@ def _is_request(name: str) -> bool:
 
 
 def _sent_types() -> set[str]:
-    """Return the types that are part of a request: there each field must be known."""
+    """Return the names of the types that requests contain: the agent must fill in each of their fields."""
     found: set[str] = set()
     due = [fields for name, fields in messages.VPP.items() if _is_request(name)]
     while due:
@@ -88,7 +89,7 @@ def _sent_types() -> set[str]:
 
 
 def _field_faults(expected: str, raw: Sequence[Any], is_request: bool) -> list[str]:
-    """Compare "type name, type name" or "NAME=1" with a definition."""
+    """Compare the fields that are used, "type name, type name" or "NAME=1", with VPP's definition."""
     actual = {entry.rpartition(" ")[2] if " " in entry else entry.partition("=")[0]: entry
               for entry in entries(raw)}
     found = []
@@ -101,13 +102,13 @@ def _field_faults(expected: str, raw: Sequence[Any], is_request: bool) -> list[s
         elif actual[name] != entry:
             found.append(f"{actual[name]} instead of {entry}")
     if is_request:
-        optional = {field[1] for field in raw if isinstance(field, list) and _may_be_left_out(field)}
+        optional = {field[1] for field in raw if isinstance(field, list) and _is_optional(field)}
         found += [f"{entry} is new and has no default" for name, entry in actual.items()
                   if " " in entry and name not in wanted and name not in optional]
     return found
 
 
-def _may_be_left_out(field: Sequence[Any]) -> bool:
+def _is_optional(field: Sequence[Any]) -> bool:
     return (isinstance(field[-1], dict) and "default" in field[-1]) or len(field) > 2
 
 
@@ -134,7 +135,10 @@ def _alias(raw: Mapping[str, Any]) -> str:
 
 
 def describe(definitions: Definitions, names: Iterable[str]) -> str:
-    """Return messages.VPP and messages.TYPES for these messages of a VPP: for developers."""
+    """Return the text of messages.VPP and messages.TYPES for these messages, as a VPP defines them.
+
+    For developers: it makes the tables in messages.py for another VPP.
+    """
     lines, types = [], []
 
     def collect(raw: Sequence[Any]) -> None:
@@ -157,7 +161,10 @@ def describe(definitions: Definitions, names: Iterable[str]) -> str:
 
 
 def why_no_plugin(plugins: str, log: str) -> str:
-    """Say where the plugin was looked for and what went wrong, from `show plugins` and `show log`."""
+    """Return where VPP looks for the plugin and why it did not load it.
+
+    plugins, log: what VPP's commands `show plugins` and `show log` print.
+    """
     words = []
     if (found := re.search(r"Plugin path is: (\S+?),? ", plugins)) is not None:
         words.append(f"VPP looks for plugins in {found[1].rstrip(',')}")

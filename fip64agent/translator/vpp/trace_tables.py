@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What VPP's tables make of a packet, for `fip64ctl trace`: asks VPP as `vppctl show ip fib` does."""
+"""Where VPP's tables lead a packet, for `fip64ctl trace`. Asks VPP for what `vppctl show ip fib` shows."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from fip64agent.exceptions import NotReady
 from fip64agent.reconcile.explain import OK, Check, Explanation, Journey, Outcome, Stops
 from fip64agent.translator import explain as common
 from fip64agent.translator.vpp import tags
-from fip64agent.translator.vpp.client import VppClient
-from fip64agent.translator.vpp.errors import VppError
+from fip64agent.translator.vpp.api.client import VppClient
+from fip64agent.translator.vpp.api.errors import VppError
 
 NO_INTERFACE = 0xFFFFFFFF
 _DROP = {1: "is local to VPP", 2: "is dropped", 5: "is answered with ICMP unreachable",
          6: "is answered with ICMP prohibited"}
 """vl_api_fib_path_type_t"""
 _FIP64 = "fip64"
-"""What the plugin's entries are called."""
+"""Name of the plugin's entries in VPP's tables."""
 
 
-def explain(room, client: VppClient, interfaces: dict[str, int], journey: Journey) -> Explanation:
-    """Return the checks. `interfaces`: tag -> sw_if_index."""
+def checks(room, client: VppClient, interfaces: dict[str, int], journey: Journey) -> Explanation:
+    """Return the checks of both directions. interfaces: {tag: sw_if_index}."""
     tables = _Tables(client, interfaces, journey)
     return Explanation(
         there=(Check("route", "VPP hands the floating IP's packets to the plugin fip64", tables.to_fip64),
@@ -29,7 +29,7 @@ def explain(room, client: VppClient, interfaces: dict[str, int], journey: Journe
                Check("vm-route", "VPP sends them to the tenant's VLAN", tables.to_vlan)),
         back=(Check("pool-route", "VPP hands the answer to the plugin fip64", tables.answer),
               Check("route-back", "VPP routes the answer to the uplink", tables.back),
-              Check("next-hop", "the next hop towards the client", tables.neighbour)))
+              Check("next-hop", "the next hop towards the client", tables.neighbor)))
 
 
 class _Tables:
@@ -74,7 +74,10 @@ class _Tables:
 
     def _route(self, table: int, address: IPv4Address | IPv6Address,
                expected: str) -> tuple[str, IPv4Address | IPv6Address]:
-        """Return (what was looked at, next hop; 0: on the link). It must leave by the tag `expected`."""
+        """Look a route up, which must leave by the interface with the tag `expected`.
+
+        Returns what was looked at, and the address of the next hop: 0 when the address is on the link.
+        """
         looked_at = f"route of {address} in IPv{address.version} table {table}"
         try:
             route = self._client.call("ip_route_lookup", table_id=table, exact=0,
@@ -95,7 +98,7 @@ class _Tables:
         return next((tag for tag, number in self._interfaces.items() if number == index),
                     f"interface {index}")
 
-    def neighbour(self) -> Outcome:
+    def neighbor(self) -> Outcome:
         looked_at = f"neighbor {self._next_hop} on {self._uplink}"
         try:
             known = self._client.dump("ip_neighbor_dump", sw_if_index=self._interfaces[self._uplink],
