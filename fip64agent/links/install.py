@@ -20,7 +20,7 @@ from fip64agent.links.model import (
     Address,
     LinkItem,
     Namespace,
-    Neighbour,
+    Neighbor,
     Route,
     Rule,
     Tun,
@@ -162,7 +162,7 @@ class Installer:
             if item.peer_mac and pair.peer_mac != item.peer_mac:
                 peer = self._index(item.peer_netns, item.peer)
                 self._route(item.peer_netns).link("set", index=peer, address=item.peer_mac)
-                self._doors.collateral = True  # its neighbours
+                self._doors.collateral = True  # its neighbors
             return True
         self._clear(item.netns, index)
         return False
@@ -223,7 +223,7 @@ class Installer:
         self._route(item.netns).link("set", index=first, ifalias=item.alias, IFLA_AF_SPEC=_NO_ADDRESSES)
         if not item.peer_mac:
             self._route(item.peer_netns).link("set", index=second, IFLA_AF_SPEC=_NO_ADDRESSES)
-        if item.deaf:  # else it would take Router Advertisements that are for VPP to heart
+        if item.peer_without_ipv6:  # else the kernel would act on Router Advertisements
             write_sysctls(item.peer_netns, {f"ipv6.conf.{item.peer}.disable_ipv6": "1"})
         self._route(item.netns).link("set", index=first, mtu=item.mtu, state="up")
         self._route(item.peer_netns).link("set", index=second, mtu=item.mtu, state="up")
@@ -282,13 +282,13 @@ class Installer:
                                address=str(item.address.ip), prefixlen=item.address.network.prefixlen)
 
     @_install.register
-    def _(self, item: Neighbour, was) -> None:
+    def _(self, item: Neighbor, was) -> None:
         self._route(item.netns).neigh("replace", dst=str(item.address), lladdr=item.mac, state=0x80,
                                       family=AF_INET if item.address.version == 4 else AF_INET6,
                                       ifindex=self._index(item.netns, item.link))
 
     @remove.register
-    def _(self, item: Neighbour) -> None:
+    def _(self, item: Neighbor) -> None:
         index = self._look_up(item.netns, item.link)
         if index is not None:
             self._gone_is_fine(self._route(item.netns).neigh, "del", dst=str(item.address), ifindex=index,

@@ -13,15 +13,16 @@ from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 
-from fip64agent.links import layout, marks, routes, rtnetlink
+from fip64agent.links import marks, routes, rtnetlink
 from fip64agent.links import netns as namespaces
 from fip64agent.links.kernel import Door, Doors, read_sysctls
 from fip64agent.links.model import (
     PROTOCOL,
+    ROUTER,
     Address,
     LinkItem,
     Namespace,
-    Neighbour,
+    Neighbor,
     Rule,
     Tun,
     Veth,
@@ -121,7 +122,7 @@ def read(prefix: str, doors: Doors) -> dict[Hashable, LinkItem]:
 
 
 def _namespace(name: str, found: list[Link]) -> Namespace:
-    wanted = [key for key, _ in layout.ROUTER]
+    wanted = [key for key, _ in ROUTER]
     values = read_sysctls(name, wanted)
     return Namespace(name, tuple((key, values[key]) for key in wanted if key in values),
                      next(link.up for link in found if link.name == "lo"))
@@ -172,15 +173,16 @@ def name_for(door: Door, netns: str) -> int | None:
 def _veth(doors: Doors, link: Link, peer: Link | None) -> Veth:
     if peer is None:
         return Veth(link.netns, link.name, ELSEWHERE, ELSEWHERE, link.alias, link.mtu, up=link.up)
-    up, even = link.up and peer.up, link.mtu == peer.mtu
+    up, same_mtu = link.up and peer.up, link.mtu == peer.mtu
     if link.netns:  # between two of our namespaces: its addresses are nobody's business
-        return Veth(link.netns, link.name, peer.netns, peer.name, link.alias, link.mtu, up=up, even=even)
+        return Veth(link.netns, link.name, peer.netns, peer.name, link.alias, link.mtu, up=up,
+                    same_mtu=same_mtu)
     switched = not link.generates_addresses and not (_offloads(doors, link) or _offloads(doors, peer))
     return Veth(link.netns, link.name, peer.netns, peer.name, link.alias, link.mtu, peer.mac, switched,
-                up, _is_deaf(peer), even)
+                up, _is_without_ipv6(peer), same_mtu)
 
 
-def _is_deaf(link: Link) -> bool:
+def _is_without_ipv6(link: Link) -> bool:
     if link.netns:  # a namespace of ours, where the kernel routes
         return False
     return list(read_sysctls("", [f"ipv6.conf.{link.name}.disable_ipv6"]).values()) == ["1"]
@@ -195,7 +197,7 @@ def _offloads(doors: Doors, link: Link) -> bool:
 
 def _tuns(netns: str, found: list[Link]) -> Iterator[Tun]:
     for link in found:
-        if link.name == layout.TUN:
+        if link.kind == "tun":
             yield Tun(netns, link.name, link.mtu, link.up)
 
 
@@ -215,8 +217,8 @@ def _layer3(door: Door, found: list[Link]) -> Iterator[LinkItem]:
                 yield _rule(door.name, message)
     for message in dump(door.route.get_neighbours, family=AF_INET):
         if message["state"] & _PERMANENT and message["ifindex"] in names:
-            yield Neighbour(door.name, names[message["ifindex"]], ip_address(message.get_attr("NDA_DST")),
-                            message.get_attr("NDA_LLADDR"))
+            yield Neighbor(door.name, names[message["ifindex"]], ip_address(message.get_attr("NDA_DST")),
+                           message.get_attr("NDA_LLADDR"))
 
 
 def _made_by_kernel(message, address, mac: str) -> bool:

@@ -11,12 +11,13 @@ from pathlib import Path
 from pyroute2.netlink.exceptions import NetlinkError
 
 from fip64agent import hub
-from fip64agent.links import layout, marks, readback
+from fip64agent.links import marks, readback
 from fip64agent.links import netns as namespaces
 from fip64agent.links.explain import explain
 from fip64agent.links.install import Installer, Refused, reason
 from fip64agent.links.kernel import Doors
-from fip64agent.links.model import ORDER, LinkItem, Route
+from fip64agent.links.layout import expand
+from fip64agent.links.model import ORDER, Layout, LinkItem, Route
 from fip64agent.links.monitor import Monitor
 from fip64agent.plan.desired import PlanObject
 from fip64agent.plan.inputs import Allocations
@@ -29,12 +30,17 @@ _RANK = {kind: rank for rank, kind in enumerate(ORDER)}
 
 
 class LinksRoom:
-    """`netns_prefix`: what the names of our network namespaces begin with, and part of every mark."""
+    """`netns_prefix`: what the names of our network namespaces begin with, and part of every mark.
+
+    `layout`: what the translator's driver wants.
+    """
 
     name = "links"
 
-    def __init__(self, netns_prefix: str, on_change: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, netns_prefix: str, layout: Layout,
+                 on_change: Callable[[], None] = lambda: None) -> None:
         self._prefix = netns_prefix
+        self._layout = layout
         self._doors = Doors()
         self._installer = Installer(netns_prefix, self._doors)
         self._worker = hub.Worker("links")
@@ -59,7 +65,7 @@ class LinksRoom:
         return []
 
     def expand(self, obj: PlanObject) -> Iterable[LinkItem]:
-        return layout.expand(self._prefix, obj)
+        return expand(self._prefix, self._layout, obj)
 
     def allocations(self) -> Allocations:
         """Return the numbers in force, read off the marks of what is installed."""
@@ -70,7 +76,7 @@ class LinksRoom:
 
     def explain(self, journey: Journey) -> Explanation:
         """Return which way the kernel must send a packet, and its answer."""
-        return explain(journey)
+        return explain(self._layout, journey)
 
     def actual(self) -> dict[Hashable, LinkItem]:
         return self._work(readback.read, self._prefix, self._doors)

@@ -19,7 +19,7 @@ LAST_TABLE = 1999
 DOWNLINK = "ovs-dl"
 DOWNLINK_PEER = "vpp-dl"
 DOWNLINK_MAC = "02:f6:40:ff:ff:ff"
-"""MAC of the translator at the only downlink. Locally administered; no tenant's MAC (02:f6:40:00:...) equals it."""
+"""MAC of the translator at a shared downlink. Locally administered; no tenant has it (02:f6:40:00:...)."""
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 

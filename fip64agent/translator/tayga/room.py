@@ -21,6 +21,7 @@ from fip64agent.translator.base import About, ClientBinding, Sighting
 from fip64agent.translator.explain import bound, installed
 from fip64agent.translator.tayga import config, process
 from fip64agent.translator.tayga.config import Instance
+from fip64agent.translator.tayga.names import TUN, tenant_netns
 
 LOG = logging.getLogger(__name__)
 
@@ -100,8 +101,8 @@ class TaygaRoom:
         return shutil.which(self._binary, path=path)
 
     def expand(self, obj: PlanObject) -> Iterator[Instance]:
-        if isinstance(obj, Tenant) and obj.translator == self.kind:
-            yield config.instance(obj, self._state_path)
+        if isinstance(obj, Tenant):
+            yield config.instance(obj, self._prefix, self._state_path)
 
     # -- reading back -----------------------------------------------------------------------------
 
@@ -333,7 +334,7 @@ class TaygaRoom:
 
     def watch(self, journey: Journey, seconds: float) -> list[Sighting]:
         raise NotReady("tayga shows no packets; look at its TUN device: "
-                       f"ip netns exec {journey.tenant.netns} tcpdump -ni {config.TUN}")
+                       f"ip netns exec {self.netns(journey.tenant.router_id)} tcpdump -ni {TUN}")
 
     def healthy(self) -> str | None:
         with self._lock:
@@ -346,6 +347,9 @@ class TaygaRoom:
 
     def warnings(self) -> list[str]:
         return []
+
+    def netns(self, router_id: str) -> str:
+        return tenant_netns(self._prefix, router_id)
 
     def clients(self, router_id: str) -> list[ClientBinding]:
         """As last saved: tayga writes a new client down after up to a minute, and all when it ends."""

@@ -282,6 +282,9 @@ class VppRoom:
         return About("managed" if supervisor.managed else "external", client.version if client else None,
                      pid, uptime, supervisor.restarts, supervisor.probe.seconds, supervisor.next_start)
 
+    def netns(self, router_id: str) -> str:
+        return ""  # VPP separates tenants by tables of its own
+
     def clients(self, router_id: str) -> list[ClientBinding]:
         tag = tags.tenant(router_id)
         table = next((number for number, name in self._state.tenants.items() if name == tag), None)

@@ -59,8 +59,8 @@ class Bench:
             self.namespaces.append(netns)
             self.make_tun(name)
         return dataclasses.replace(Tenant(
-            router_id=name, translator="tayga", core_netns="", netns=netns, vlan=1, interface="", peer="",
-            core_link="", mac="", pool=IPv4Network("100.64.0.0/24"), address6=IPv6Address("2001:db8:ffff::2"),
+            router_id=name, vlan=1, interface="", own_interface=True, mac="",
+            pool=IPv4Network("100.64.0.0/24"), address6=IPv6Address("2001:db8:ffff::2"),
             maps=((IPv4Address("10.0.0.5"), IPv6Address("2001:db8:f::5")),)), **values)
 
     def make_tun(self, name: str) -> None:
