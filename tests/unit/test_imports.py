@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "fip64agent"
 
-BELOW = {"exceptions", "hub"}
+BELOW = {"exceptions", "hub", "process"}
 """What anybody may import, but the pure rooms."""
 SHAPE = {"reconcile.room", "reconcile.explain"}
 """What links, translator and switch have in common."""
@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "exceptions": set(),
     "hub": set(),
     "net": set(),
+    "process": {"hub"},
     "systemd": {"hub"},
     "topology": BELOW | {"net"},
     "plan": {"discovery", "topology", "net"},

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fip64agent import hub
-from fip64agent.translator.vpp import process
+from fip64agent.process import status
 
 _LOOK = 0.1
 """Seconds between two looks at what its main thread does."""
@@ -24,7 +24,7 @@ class Hindrance:
     """A context manager. `pid`: of VPP; None: nothing is known, so nothing hinders it."""
 
     def __init__(self, pid: int | None,
-                 state: Callable[[int], str] = lambda pid: process.status(pid)[0]) -> None:
+                 state: Callable[[int], str] = lambda pid: status(pid)[0]) -> None:
         self._pid = pid
         self._state = state
         self._thread = None

@@ -23,6 +23,7 @@ from fip64agent import hub
 from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import PlanObject
 from fip64agent.plan.inputs import Allocations
+from fip64agent.process import outcome
 from fip64agent.reconcile.explain import Explanation, Journey
 from fip64agent.translator.base import About, ClientBinding, Sighting, Traffic
 from fip64agent.translator.explain import installed
@@ -231,8 +232,8 @@ class VppRoom:
             self.supervisor.close()
         try:
             for found in hub.offload(process.running, self._run_path):
-                hub.offload(process.stop, found)
-                process.outcome(found.pid)
+                hub.offload(found.stop)
+                outcome(found.pid)
                 LOG.info("VPP (pid %d) is stopped: nothing on this host needs it", found.pid)
             hub.offload(process.clean, StartupOptions(self._run_path))
         except (OSError, TimeoutError) as error:

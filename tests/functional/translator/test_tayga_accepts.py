@@ -93,6 +93,6 @@ def test_what_the_planner_refuses_tayga_refuses_too(bench):  # noqa: F811
         for address in (prefix[0], prefix[-1]):
             pair = ((address, ip_address("2001:db8:f::6")) if address.version == 4
                     else (ip_address("10.0.0.6"), address))
-            bench.rooms[0]._lives.clear()
+            bench.rooms[0]._ends.clear()
             reason, = bench.converge(dataclasses.replace(red, maps=(*red.maps, pair))).values()
             assert reason.startswith("tayga ended with status 1"), (address, reason)

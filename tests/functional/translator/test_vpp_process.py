@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from fip64agent import hub
+from fip64agent.process import outcome, status
 from fip64agent.translator.vpp import compatibility, process
 from fip64agent.translator.vpp.errors import VppGone
 from fip64agent.translator.vpp.startup import StartupOptions
@@ -69,8 +70,8 @@ def supervise(options):
     for one in made:
         one.close()
     for found in process.running(options.run_path):
-        process.stop(found, (signal.SIGKILL,))
-        process.outcome(found.pid)
+        found.stop((signal.SIGKILL,))
+        outcome(found.pid)
     process.clean(options)
 
 
@@ -274,7 +275,7 @@ def test_a_second_vpp_of_ours_is_ended(supervise, options):
     other = process.start(str(lab_vpp.find().binary), options)  # takes the sockets of the first
     second, _ = supervise()
     assert up(second) == other.pid
-    assert until(lambda: not os.path.exists(f"/proc/{pid}") or process.status(pid)[0] == "Z")
+    assert until(lambda: not os.path.exists(f"/proc/{pid}") or status(pid)[0] == "Z")
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, 0)
 

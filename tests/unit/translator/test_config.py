@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fip64agent.plan.allocate import nd_netns
 from fip64agent.plan.desired import Host, Tenant
 from fip64agent.translator.tayga import config, names, process
-from fip64agent.translator.tayga.room import TaygaRoom, _Life
+from fip64agent.translator.tayga.room import TaygaRoom
 
 TENANT = Tenant(
     router_id="red", vlan=7, interface="ovs-dl-7", own_interface=True, mac="02:f6:40:00:00:07",
@@ -143,17 +143,14 @@ def test_a_missing_program_is_told():
     assert "install the package tayga" in room(binary="no-such-program").ready()
 
 
-def test_deaths_in_a_row_are_waited_for_longer_and_longer():
+def test_the_next_start_waits_longer_after_each_end_in_a_row():
     now = [100.0]
     made = room(clock=lambda: now[0])
-    made._lives["red"] = _Life(started=95.0)
-    waits = []
     for _ in range(9):
-        made._died("red", "no reason")
-        waits.append(made._lives["red"].not_before - now[0])
-    assert waits == [0, 1, 2, 4, 8, 16, 32, 60, 60]
+        made._ended("red", "no reason")
     item = config.instance(TENANT, "fip64-", "/var/x")
     assert made.apply([(None, item)]) == {item.key: "tayga died 9 times; started again in 60 s: no reason"}
-    now[0] += 1000
-    made._died("red", "")
-    assert made._lives["red"].deaths == 1 and made._lives["red"].not_before == now[0]
+    made._ends["red"].back_off.runs(now[0])
+    now[0] += 11
+    made._ended("red", "")
+    assert made._ends["red"].back_off.wait(now[0]) == 0
