@@ -128,6 +128,10 @@ class BackOff:
         self.ends += 1
         self._not_before = now + wait
 
+    def forget(self) -> None:
+        """It is watched no more: how long it runs is not known when it ends."""
+        self._since = None
+
     def wait(self, now: float) -> float:
         """Return the seconds until it may be started; 0: now."""
         return max(0.0, self._not_before - now)

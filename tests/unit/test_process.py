@@ -157,3 +157,7 @@ def test_it_counts_from_when_it_ran_first():
     back_off.runs(1045.0)  # seen once more
     back_off.ended(1090.0)
     assert back_off.ends == 1
+    back_off.runs(2000.0)
+    back_off.forget()
+    back_off.ended(3000.0)
+    assert back_off.ends == 2, "how long it ran is not known"
