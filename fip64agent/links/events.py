@@ -42,21 +42,21 @@ class Event:
     """It may follow later, by itself, from making or setting up a link."""
 
 
-def parse(data: bytes, foreign_ground: bool) -> Iterator[Event]:
-    """Yield what may concern us. `foreign_ground`: the agent's own namespace, where we have but links."""
+def parse(data: bytes, is_agents_own: bool) -> Iterator[Event]:
+    """Yield what may concern us. `is_agents_own`: the agent's own namespace, where we have but links."""
     for kind, _flags, _sequence, port, body in rtnetlink.messages(data):
         try:
-            event = _event(kind, port, body, foreign_ground)
+            event = _event(kind, port, body, is_agents_own)
         except (struct.error, IndexError):  # nothing we know; then better look
             event = Event(port, 0, False)
         if event is not None:
             yield event
 
 
-def _event(kind: int, port: int, body: bytes, foreign_ground: bool) -> Event | None:
+def _event(kind: int, port: int, body: bytes, is_agents_own: bool) -> Event | None:
     if kind in (_NEW_LINK, _DELETED_LINK):
-        return _link_event(kind, port, body, foreign_ground)
-    if foreign_ground:
+        return _link_event(kind, port, body, is_agents_own)
+    if is_agents_own:
         return None
     if kind in _ADDRESSES:
         if dict(rtnetlink.attributes(body, 8)).get(_ADDRESS_ORIGIN) == _KERNEL_LINK_LOCAL:
@@ -75,14 +75,14 @@ def _event(kind: int, port: int, body: bytes, foreign_ground: bool) -> Event | N
     return None
 
 
-def _link_event(kind: int, port: int, body: bytes, foreign_ground: bool) -> Event | None:
+def _link_event(kind: int, port: int, body: bytes, is_agents_own: bool) -> Event | None:
     index, flags, change = struct.unpack_from("=iII", body, 4)
     up = kind == _NEW_LINK and bool(flags & _IFF_UP)
     if up and change == _IFF_PROMISC:  # a switch or a sniffer looks at it
         return None
     told = dict(rtnetlink.attributes(body, 16))
     name = told.get(_NAME, b"").rstrip(b"\0")
-    if foreign_ground and not _OUR_NAMES.fullmatch(name):
+    if is_agents_own and not _OUR_NAMES.fullmatch(name):
         return None
     kind_of_link = dict(rtnetlink.attributes(told.get(_LINK_INFO, b""), 0)).get(_LINK_KIND, b"").rstrip(b"\0")
     if up and kind_of_link == _TUN and told.get(_MTU) == struct.pack("=I", INNER_MTU):

@@ -31,12 +31,12 @@ from fip64agent.translator.vpp import layout, process, readback, tags
 from fip64agent.translator.vpp.client import VppClient
 from fip64agent.translator.vpp.errors import VppError
 from fip64agent.translator.vpp.explain import explain
-from fip64agent.translator.vpp.figures import Figures
 from fip64agent.translator.vpp.install import Installer
 from fip64agent.translator.vpp.items import RANK, Daemon, Item
 from fip64agent.translator.vpp.readback import State
 from fip64agent.translator.vpp.startup import StartupOptions, options_from
 from fip64agent.translator.vpp.supervisor import STARTING, Supervisor
+from fip64agent.translator.vpp.traffic import TrafficCounters
 from fip64agent.translator.vpp.watch import watch
 
 LOG = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class VppRoom:
         """Whose state it is."""
         self._lock = hub.Semaphore()
         self._working = False
-        self._figures = Figures(self.supervisor.stats_socket)
+        self._traffic = TrafficCounters(self.supervisor.stats_socket)
         self._watching = hub.Semaphore()
 
     @classmethod
@@ -102,7 +102,7 @@ class VppRoom:
     def close(self) -> None:
         self._started = False
         self.supervisor.close()
-        self._figures.close()
+        self._traffic.close()
 
     def ready(self) -> str | None:
         return self.supervisor.ready() if self._started and self.supervisor.client is None else None
@@ -117,7 +117,7 @@ class VppRoom:
         self._on_change()
 
     def _is_down(self, reason: str) -> None:
-        self._figures.close()
+        self._traffic.close()
         self._on_change()
 
     @staticmethod
@@ -142,9 +142,9 @@ class VppRoom:
         while (client := self.supervisor.client) is None:
             waited = time.monotonic() - begun
             # The first reason is that of the time before; and a first attempt may take as long as it needs.
-            hopeless = (waited > _FIRST_REASON and self.supervisor.ready() != STARTING
+            not_soon = (waited > _FIRST_REASON and self.supervisor.ready() != STARTING
                         and (self.supervisor.process is None or self.supervisor.failing))
-            if hopeless or waited > seconds or not self._started:
+            if not_soon or waited > seconds or not self._started:
                 raise NotReady(self.supervisor.ready() or "VPP is not started")
             hub.sleep(_LOOK)
         return client
@@ -161,7 +161,7 @@ class VppRoom:
                     return {}
                 self._bring_up()  # adopts it
             client = self._client(_COMING_UP if self.supervisor.managed else 0)
-            self._figures.look()
+            self._traffic.look()
             return self._daemon() | self._read(client)
 
     def _daemon(self) -> dict[Hashable, Item]:
@@ -269,7 +269,7 @@ class VppRoom:
         return self.supervisor.ready() or self.supervisor.problem
 
     def warnings(self) -> list[str]:
-        return self._figures.warnings() if self._started and self.supervisor.client is not None else []
+        return self._traffic.warnings() if self._started and self.supervisor.client is not None else []
 
     def about(self) -> About:
         supervisor = self.supervisor
@@ -302,10 +302,10 @@ class VppRoom:
                 for each in found]
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:
-        return self._asked(self._figures.tenants) if self._started else {}
+        return self._asked(self._traffic.tenants) if self._started else {}
 
     def traffic(self) -> Traffic:
-        return self._asked(self._figures.traffic) if self._started else Traffic()
+        return self._asked(self._traffic.traffic) if self._started else Traffic()
 
     def explain(self, journey: Journey) -> Explanation:
         if (client := self.supervisor.client) is None:

@@ -15,7 +15,7 @@ import pytest
 from fip64agent import hub
 from fip64agent.links import netns as namespaces
 from fip64agent.links import readback
-from fip64agent.links.kernel import Doors
+from fip64agent.links.kernel import Handles
 from fip64agent.links.model import Veth
 from fip64agent.links.monitor import Monitor
 from fip64agent.reconcile import diff
@@ -140,11 +140,11 @@ def test_checksum_offload_that_was_switched_on_is_noticed_and_switched_off(whole
     bench.changes = 0
 
     def switch_on():
-        doors = Doors()
-        door = doors[bench.full("t1")]
-        door._ethtool("vpp-dl-1", 0x17, 1)
-        assert door.tx_checksum("vpp-dl-1")
-        doors.close()
+        handles = Handles()
+        handle = handles[bench.full("t1")]
+        handle._ethtool("vpp-dl-1", 0x17, 1)
+        assert handle.tx_checksum("vpp-dl-1")
+        handles.close()
 
     hub.offload(switch_on)
     until(lambda: bench.changes)
@@ -163,13 +163,13 @@ def test_segmentation_offload_on_vpps_links_is_noticed_and_switched_off(bench, l
     bench.changes = 0
 
     def segments(switch_on: bool = False) -> bool:
-        doors = Doors()
-        door = doors[bench.netns]
+        handles = Handles()
+        handle = handles[bench.netns]
         if switch_on:
-            door._ethtool(link, 0x17, 1)  # ETHTOOL_STXCSUM, without which there is no segmentation offload
-            door._ethtool(link, 0x1f, 1)  # ETHTOOL_STSO
-        answer = bool(door._ethtool(link, 0x1e, 0))  # ETHTOOL_GTSO
-        doors.close()
+            handle._ethtool(link, 0x17, 1)  # ETHTOOL_STXCSUM, without which there is no segmentation offload
+            handle._ethtool(link, 0x1f, 1)  # ETHTOOL_STSO
+        answer = bool(handle._ethtool(link, 0x1e, 0))  # ETHTOOL_GTSO
+        handles.close()
         return answer
 
     assert not hub.offload(segments)
@@ -198,10 +198,10 @@ def test_a_pair_that_dies_while_it_is_looked_at_is_made_anew(bench, monkeypatch)
     bench.ip("agent", "link set ovs-00000000 mtu 1400")
     look = readback.veth
 
-    def delete_and_look(prefix, doors, netns, name, peer_netns):
+    def delete_and_look(prefix, handles, netns, name, peer_netns):
         monkeypatch.setattr(readback, "veth", look)
         bench.ip("agent", f"link del {name}")
-        return look(prefix, doors, netns, name, peer_netns)
+        return look(prefix, handles, netns, name, peer_netns)
 
     monkeypatch.setattr(readback, "veth", delete_and_look)
     bench.converge(objects)

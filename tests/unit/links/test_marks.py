@@ -27,15 +27,15 @@ def test_no_alias_breaks_the_marks(aliases):
 
 
 @given(st.binary(max_size=200), st.booleans())
-def test_no_bytes_break_the_news(data, foreign_ground):
-    list(events.parse(data, foreign_ground))
+def test_no_bytes_break_the_news(data, is_agents_own):
+    list(events.parse(data, is_agents_own))
     list(rtnetlink.attributes(data, 0))
 
 
 @given(st.sampled_from([16, 17, 20, 21, 24, 25, 28, 29, 32, 33, 80, 81]), st.binary(max_size=64))
 def test_no_short_message_breaks_the_news(kind, body):
     data = rtnetlink._HEADER.pack(16 + len(body), kind, 0, 1, 42) + body
-    assert all(event.port == 42 for event in events.parse(data, foreign_ground=False))
+    assert all(event.port == 42 for event in events.parse(data, is_agents_own=False))
 
 
 def test_a_kernel_without_ipv6_is_told(monkeypatch, tmp_path):
