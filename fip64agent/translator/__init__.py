@@ -17,7 +17,7 @@ from fip64agent.translator.room import TranslatorRoom
 AUTO = "auto"
 _DRIVERS = ("vpp", "tayga")
 """Names, which are those of packages here with a module `driver`. With "auto" the first that is usable is
-taken, and the last if none is."""
+taken; the last one always is."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,13 +40,15 @@ def choose(conf) -> Choice:
     """
     if conf.fip64.translator != AUTO:
         return Choice(conf.fip64.translator, f"[fip64] translator = {conf.fip64.translator}")
-    reasons = []
-    for name in _DRIVERS[:-1]:
-        usable, reason = driver(name).usable(conf)
+    against = []
+    for name in _DRIVERS:
+        if (look := driver(name).usable) is None:
+            break
+        usable, reason = look(conf)
         if usable:
             return Choice(name, reason)
-        reasons.append(reason)
-    return Choice(_DRIVERS[-1], "; ".join(reasons))
+        against.append(reason)
+    return Choice(name, "; ".join(against))
 
 
 def netns_prefix(conf) -> str:

@@ -154,12 +154,13 @@ class Driver:
     name: str
     """In [fip64] translator."""
     capabilities: Capabilities
-    usable: Callable[[Any], tuple[bool, str]]
-    """Takes `conf`; returns whether this machine has what the driver needs, and why it is so."""
-    check: Callable[[Any], None]
-    """Takes `conf`. Raises: ConfigError when its options ask for what cannot be."""
     layout: Callable[[str], Layout]
     """Takes what the names of the agent's network namespaces begin with; returns what it wants of Linux."""
     room: Callable[[Any, str, Callable[[], None]], Translator]
     """Takes `conf`, that beginning, and what to call when a read-back is worth while; returns the driver,
     which is not started."""
+    usable: Callable[[Any], tuple[bool, str]] | None = None
+    """Takes `conf`; returns whether this machine has what the driver needs, and why. None: it is taken
+    where no other is usable."""
+    check: Callable[[Any], None] = lambda conf: None
+    """Takes `conf`. Raises: ConfigError when its options ask for what cannot be."""

@@ -20,7 +20,5 @@ DRIVER = Driver(
     name="tayga",
     # Of a pool it keeps the first address free, and the second one is its own.
     capabilities=Capabilities(pools_are_prefixes=True, kept_addresses=2),
-    usable=lambda conf: (True, "it runs on any Linux"),
-    check=lambda conf: None,
     layout=TaygaLayout,
     room=_room)

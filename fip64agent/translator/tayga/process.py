@@ -174,7 +174,7 @@ def _explained(launch: Launch, code: int) -> str:
 
 
 def _debug(command: list[str]) -> list[str]:
-    """Run it once more to hear its last words; it is not left running."""
+    """Run it once more to hear what it says; it is not left running."""
     child = subprocess.Popen([*command, "-d"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT, cwd="/")
     try:

@@ -169,9 +169,9 @@ class ManagedVpp:
 
     # -- its log ----------------------------------------------------------------------------------
 
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         """Return what it said at its end, as one line; "" when it said nothing."""
-        return hub.offload(process.last_words, self._options)
+        return hub.offload(process.last_output, self._options)
 
     def bound_log(self) -> None:
         """Keep its log small. Cheap: it looks now and then only."""

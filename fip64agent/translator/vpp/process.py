@@ -21,8 +21,8 @@ from fip64agent.translator.vpp.startup import StartupOptions
 _LARGEST_LOG = 4 << 20
 """Bytes of vpp.log; then its end is kept in vpp.log.1 and it begins anew."""
 _KEPT = 1 << 20
-_WORDS = 400
-"""Characters of VPP's last words in an error."""
+_LONGEST_OUTPUT = 400
+"""Characters of what VPP said last in an error."""
 _NOISE = re.compile(r"^\s*$|vat-plug/load|vnet_feature_arc_init|\[notice\]|^Code: |^ +from /")
 _FRAME = re.compile(r"^#\d+ +0x[0-9a-f]+(?: (\w+))?")
 _FRAMES = 4
@@ -93,7 +93,7 @@ def bound_log(options: StartupOptions, largest: int = _LARGEST_LOG) -> None:
             log.truncate(0)
 
 
-def last_words(options: StartupOptions) -> str:
+def last_output(options: StartupOptions) -> str:
     """Return what the VPP that was started last said at its end, as one line; "" when it said nothing."""
     said, frames = [], []
     for line in _own_lines(options):
@@ -104,7 +104,7 @@ def last_words(options: StartupOptions) -> str:
     if frames:
         said.append("in " + ", called by ".join(frames[:_FRAMES]))
     words = "; ".join(said[-4:])
-    return words if len(words) <= _WORDS else "… " + words[-_WORDS:]
+    return words if len(words) <= _LONGEST_OUTPUT else "… " + words[-_LONGEST_OUTPUT:]
 
 
 def _own_lines(options: StartupOptions) -> list[str]:

@@ -201,7 +201,7 @@ class Supervisor:
             self._wake.wait(_POLL)
         self._vpp.failed()
         raise VppUnavailable(f"{self._vpp.end} while it started: "
-                             f"{self._vpp.last_words() or 'it did not say why'}")
+                             f"{self._vpp.last_output() or 'it did not say why'}")
 
     def _connected(self) -> VppClient:
         """Connect. Raises: VppUnavailable, VppIncompatible."""
@@ -276,7 +276,7 @@ class Supervisor:
         if client is not None:
             client.close()
         if self._vpp.end is not None:
-            words = self._vpp.last_words()
+            words = self._vpp.last_output()
             reason = f"{reason}{words and ': '}{words}"
             self._vpp.failed()
         self.restarts += 1

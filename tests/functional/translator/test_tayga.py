@@ -261,7 +261,7 @@ def test_two_of_one_tenant_are_replaced_by_one(bench):
         second.wait()
 
 
-def test_a_crash_loop_is_slowed_down_and_told_with_its_last_words(bench):
+def test_a_crash_loop_is_slowed_down_and_told_with_its_last_output(bench):
     red = bench.tenant("red", pool=IPv4Network("127.0.0.0/24"))
     key = next(bench.rooms[0].expand(red)).key
     now = time.monotonic()
@@ -363,7 +363,7 @@ def test_the_pool_is_full_when_tayga_says_so(bench):
         until(lambda wanted=wanted: translated() >= wanted)
         os.kill(bench.pids()["red"], signal.SIGTERM)
         until(lambda: not bench.pids())
-        room._lives.clear()  # two deaths in a row are meant here
+        room._ends.clear()  # two ends in a row are meant here
         assert bench.converge(red) == {}
         assert len(room.clients("red")) == min(count, 6)
         assert ("is full" in (room.healthy() or "")) == full

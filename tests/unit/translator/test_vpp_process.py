@@ -89,21 +89,21 @@ Code:  f7 d8 c3 66 2e
 """
 
 
-def test_last_words_are_those_of_the_last_vpp_without_noise(options):
-    assert process.last_words(options) == ""
+def test_last_output_are_those_of_the_last_vpp_without_noise(options):
+    assert process.last_output(options) == ""
     os.makedirs(options.run_path)
     with open(options.log_file, "w") as log:
         log.write(SAID)
-    assert process.last_words(options) == (
+    assert process.last_output(options) == (
         "received signal SIGSEGV, PC 0x7f3b53e49503, faulting address 0x7373; "
         "in clock_nanosleep, called by nanosleep, called by ?, called by vlib_main")
 
 
-def test_last_words_of_a_chatterbox_are_cut(options):
+def test_last_output_of_a_chatterbox_are_cut(options):
     os.makedirs(options.run_path)
     with open(options.log_file, "w") as log:
         log.write("word " * 1000 + "the end\n")
-    words = process.last_words(options)
+    words = process.last_output(options)
     assert len(words) < 420 and words.endswith("the end") and words.startswith("… ")
 
 
