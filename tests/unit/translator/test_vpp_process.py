@@ -89,7 +89,7 @@ Code:  f7 d8 c3 66 2e
 """
 
 
-def test_last_output_are_those_of_the_last_vpp_without_noise(options):
+def test_last_output_is_that_of_the_last_vpp_without_noise(options):
     assert process.last_output(options) == ""
     os.makedirs(options.run_path)
     with open(options.log_file, "w") as log:
@@ -99,7 +99,7 @@ def test_last_output_are_those_of_the_last_vpp_without_noise(options):
         "in clock_nanosleep, called by nanosleep, called by ?, called by vlib_main")
 
 
-def test_last_output_of_a_chatterbox_are_cut(options):
+def test_last_output_is_cut(options):
     os.makedirs(options.run_path)
     with open(options.log_file, "w") as log:
         log.write("word " * 1000 + "the end\n")
