@@ -15,10 +15,11 @@ from bench.figures import Figure, WrongState, percentile
 from fip64agent.plan.inputs import Inputs, Interface, Settings
 from fip64agent.plan.planner import plan, replan
 from fip64agent.topology.loader import load
+from fip64agent.translator.tayga.driver import DRIVER
 from lab.topology import TopologyFile
 
 FIPS = 10_000
-TAYGA = Settings()
+TAYGA = Settings(capabilities=DRIVER.capabilities)
 
 
 def inputs(fips: int = FIPS, settings: Settings = TAYGA) -> Inputs:

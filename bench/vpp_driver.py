@@ -28,6 +28,7 @@ from fip64agent.plan.inputs import Settings
 from fip64agent.plan.planner import plan
 from fip64agent.reconcile.loop import Loop
 from fip64agent.translator.vpp.api import client
+from fip64agent.translator.vpp.driver import DRIVER
 from fip64agent.translator.vpp.room import VppRoom
 from fip64agent.translator.vpp.startup import StartupOptions
 from lab import netns as namespaces
@@ -219,7 +220,7 @@ class Turns:
 
 def main() -> None:
     directory, fips, rounds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    desired = plan(inputs(fips, Settings(translator="vpp")))
+    desired = plan(inputs(fips, Settings(capabilities=DRIVER.capabilities)))
     if len(desired.mappings) != fips or len(desired.tenants) != scale.TENANTS:
         raise WrongState(f"{len(desired.mappings)} mappings of {len(desired.tenants)} tenants in the plan")
     make_veths(desired)

@@ -25,8 +25,7 @@ from fip64agent.switch.room import SwitchRoom
 from fip64agent.systemd import Systemd
 from fip64agent.topology.model import Topology
 from fip64agent.topology.source import source_from
-from fip64agent.translator import VPP, choose, translator_from
-from fip64agent.translator.vpp import startup
+from fip64agent.translator import choose, driver, fixed_settings, netns_prefix, translator_from
 
 LOG = logging.getLogger(__name__)
 
@@ -37,10 +36,10 @@ FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
 def rooms_from(conf, on_change=lambda name: None, on_interfaces=lambda interfaces: None,
                translator: str | None = None) -> dict:
     """Build the rooms by name, in the order in which things are made. `translator`: as choose() says."""
+    name, prefix = translator or choose(conf).name, netns_prefix(conf)
     return {
-        "links": LinksRoom(netns_prefix=conf.tayga.netns_prefix, on_change=lambda: on_change("links")),
-        "translator": translator_from(conf, translator or choose(conf).name,
-                                      on_change=lambda: on_change("translator")),
+        "links": LinksRoom(prefix, driver(name).layout(prefix), on_change=lambda: on_change("links")),
+        "translator": translator_from(conf, name, on_change=lambda: on_change("translator")),
         "switch": SwitchRoom.from_conf(conf, on_change=lambda: on_change("switch"),
                                        on_interfaces=on_interfaces),
     }
@@ -60,9 +59,8 @@ class Agent:
         self._topology: Topology | None = None
         self._interfaces: Mapping[str, Interface] | None = None
         self.choice = choose(conf)
-        self._settings = settings_from(conf, self.choice.name)
-        if self.choice.name == VPP:
-            startup.check(conf)
+        self._settings = settings_from(conf, fixed_settings(conf, self.choice.name))
+        driver(self.choice.name).check(conf)
         self._plan_due = hub.Event()
         self._stopping = hub.Event()
         self._started = False
@@ -127,7 +125,7 @@ class Agent:
         LOG.info("reloading the configuration and the topology")
         self._systemd.reloading()
         try:
-            self._settings = reading.reload(self.conf, self.choice.name)
+            self._settings = reading.reload(self.conf, self._settings)
             self.loop.configure(self.conf)
             for sentence in unknown_names(self.conf):
                 LOG.warning("%s", sentence)

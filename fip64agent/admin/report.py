@@ -187,7 +187,7 @@ def fip(agent, fip_id: str) -> dict[str, Any]:
         "uplink_table": mapping.table,
         "downlink_interface": tenant.interface if tenant else None,
         "downlink_ofport": mapping.downlink_ofport,
-        "tenant_netns": tenant.netns if tenant else None,
+        "tenant_netns": agent.rooms["translator"].netns(tenant.router_id) if tenant else None,
         "tenant_vlan": tenant.vlan if tenant else None,
         "tenant_state": states.tenant(mapping.router_id).state,
         "uplink_state": states.uplink(mapping.uplink_id).state,

@@ -183,7 +183,7 @@ class FipShow(_Record):
 class ClientList(_Table):
     """List IPv6 clients and the pool addresses that stand in for them.
 
-    VPP is asked, so the list is of this moment; tayga writes a new binding down after up to a minute.
+    With VPP the list is of this moment; another translator may write a new binding down only after a minute.
     """
 
     columns = ("router_id", "router", "client", "pool_address", "static", "last_seen", "idle_seconds")

@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configuration: one module per group; `list_opts()` feeds oslo-config-generator."""
+"""Configuration: one module per group, with GROUP and OPTS; `list_opts()` feeds oslo-config-generator."""
 
+import dataclasses
 from ipaddress import IPv4Network
 
 from oslo_config import cfg
 
-from fip64agent.conf import admin, default, fip64, metrics, ovs, reconcile, tayga, topology, vpp
+from fip64agent.conf.modules import modules_with
 from fip64agent.exceptions import ConfigError
 from fip64agent.plan.inputs import Settings
-
-_GROUPS = (default, topology, ovs, fip64, tayga, vpp, reconcile, admin, metrics)
 
 
 def register_opts(conf) -> None:
     """Register all options on `conf` (an oslo_config.cfg.ConfigOpts)."""
-    for module in _GROUPS:
+    for module in modules_with("OPTS"):
         if module.GROUP is None:
             conf.register_opts(module.OPTS)
         else:
@@ -26,16 +25,17 @@ def register_opts(conf) -> None:
 
 def list_opts():
     """Entry point ``oslo.config.opts``."""
-    return [("DEFAULT" if module.GROUP is None else module.GROUP, module.OPTS) for module in _GROUPS]
+    return [("DEFAULT" if module.GROUP is None else module.GROUP, module.OPTS)
+            for module in modules_with("OPTS")]
 
 
-def settings_from(conf, translator: str | None = None) -> Settings:
+def settings_from(conf, fixed: Settings | None = None) -> Settings:
     """Return what plan() needs of the configuration.
 
-    `translator`: which one it is when [fip64] translator leaves it open (translator.choose()).
-    Raises: ConfigError naming the option.
+    fixed: with what the translator's driver brings, which no option changes (translator.fixed_settings());
+    None: that is not known yet. Raises: ConfigError naming the option.
     """
-    translator = translator or conf.fip64.translator
+    fixed = fixed if fixed is not None else Settings()
     try:
         pool = IPv4Network(conf.fip64.nat64_pool)
         if pool.prefixlen > 30:
@@ -45,22 +45,22 @@ def settings_from(conf, translator: str | None = None) -> Settings:
     vlans = (conf.fip64.vlan_min, conf.fip64.vlan_max)
     if vlans[0] > vlans[1]:
         raise ConfigError(f"[fip64] vlan_min {vlans[0]} is above vlan_max {vlans[1]}")
-    return Settings(translator=translator, redirect=conf.ovs.redirect,
-                    answer_arp=conf.ovs.answer_arp, nat64_pool=pool,
-                    netns_prefix=conf.tayga.netns_prefix, vlan_range=vlans,
-                    pool_slice=_slice(conf.fip64.nat64_pool_slice, translator),
-                    client_idle_timeout=conf.fip64.client_idle_timeout,
-                    clients_per_prefix=conf.fip64.clients_per_prefix,
-                    lowest_ipv6_mtu=conf.fip64.lowest_ipv6_mtu,
-                    zero_traffic_class=conf.fip64.traffic_class == "zero",
-                    drop_udp_zero_checksum=conf.fip64.udp_zero_checksum == "drop")
+    return dataclasses.replace(
+        fixed, redirect=conf.ovs.redirect, answer_arp=conf.ovs.answer_arp, nat64_pool=pool,
+        vlan_range=vlans,
+        pool_slice=_slice(conf.fip64.nat64_pool_slice, fixed.capabilities.pools_are_prefixes),
+        client_idle_timeout=conf.fip64.client_idle_timeout,
+        clients_per_prefix=conf.fip64.clients_per_prefix, lowest_ipv6_mtu=conf.fip64.lowest_ipv6_mtu,
+        zero_traffic_class=conf.fip64.traffic_class == "zero",
+        drop_udp_zero_checksum=conf.fip64.udp_zero_checksum == "drop")
 
 
-def _slice(text: str, translator: str) -> tuple[int, int]:
+def _slice(text: str, is_prefix: bool) -> tuple[int, int]:
     number, count = map(int, text.split("/"))
     where = f"[fip64] nat64_pool_slice = {text}"
     if not 1 <= number <= count:
         raise ConfigError(f"{where}: it is written <number>/<count>, the number from 1 to the count")
-    if translator == "tayga" and count & (count - 1):
-        raise ConfigError(f"{where}: tayga's pool is a prefix, so the count must be a power of two")
+    if is_prefix and count & (count - 1):
+        raise ConfigError(f"{where}: a pool of this host's translator is a prefix, so the count must be a "
+                          "power of two")
     return number, count

@@ -3,13 +3,16 @@
 
 from oslo_config import cfg
 
+from fip64agent.conf.modules import modules_with
+
 GROUP = cfg.OptGroup("fip64", title="Translation")
+_TRANSLATORS = [module.TRANSLATOR for module in modules_with("TRANSLATOR")]
+"""(name, help)"""
 OPTS = [
     cfg.StrOpt("translator", default="auto",
                choices=[("auto", "vpp where VPP and its plugin fip64 are found ([vpp] binary and "
-                                 "plugin_path) or [vpp] launch = external, else tayga."),
-                        ("vpp", "VPP with the plugin fip64: fast, for production."),
-                        ("tayga", "One tayga process per tenant, in the tenant's network namespace.")],
+                                 "plugin_path) or [vpp] launch = external, else the other one."),
+                        *_TRANSLATORS],
                help="What executes the translation. Decided when the agent starts, which then logs why. A "
                     "restart with another one removes what the one before has installed."),
     cfg.StrOpt("nat64_pool", mutable=True, default="100.64.0.0/16",
@@ -19,11 +22,11 @@ OPTS = [
     cfg.StrOpt("nat64_pool_slice", mutable=True, default="1/1", regex=r"^[0-9]{1,5}/[0-9]{1,5}$",
                help="The part of each NAT64 pool that this host gives to clients: 2/3 is the second of "
                     "three. Hosts that translate for the same tenants get different parts, and the same "
-                    "number of parts. With tayga the number of parts must be a power of two."),
+                    "number of parts. With another translator than vpp, the number must be a power of two."),
     cfg.IntOpt("client_idle_timeout", mutable=True, default=7440, min=0, max=2000000,
                help="Seconds after which a silent client loses its pool address; 0: only when another client "
                     "needs it. Below 7440 (2 h 4 min: RFC 5382, REQ-5) idle TCP connections are lost "
-                    "that other NATs keep. Translator vpp only: tayga always takes 7440."),
+                    "that other NATs keep. Translator vpp only: the other one always takes 7440."),
     cfg.IntOpt("clients_per_prefix", mutable=True, default=256, min=0, max=4194304,
                help="Clients of one IPv6 /64 that a tenant serves at a time, so that no single network can "
                     "use up a pool; of more, the one silent for longest loses its pool address. 0: any "
@@ -33,18 +36,18 @@ OPTS = [
                     "without the Don't Fragment flag becomes IPv6 packets no longer than this, in fragments "
                     "if need be. Many networks drop IPv6 fragments: where all paths to the clients are known "
                     "to take more than 1280, 1500 for instance, say so. The uplink's MTU is never exceeded. "
-                    "Translator vpp only: tayga always takes 1280."),
+                    "Translator vpp only: the other one always takes 1280."),
     cfg.StrOpt("traffic_class", mutable=True, default="copy",
                choices=[("copy", "Traffic class and TOS are copied from one to the other."),
                         ("zero", "They are set to zero, in both directions.")],
                help="What becomes of the IPv6 traffic class and the IPv4 TOS (RFC 7915, sections 4.1 and "
-                    "5.1). Translator vpp only: tayga always copies them."),
+                    "5.1). Translator vpp only: the other one always copies them."),
     cfg.StrOpt("udp_zero_checksum", mutable=True, default="compute",
                choices=[("compute", "They get a checksum."),
                         ("drop", "They are dropped, counted, and told in VPP's log.")],
                help="What becomes of UDP packets of the VMs that have no checksum, which IPv6 does not allow "
                     "(RFC 7915, section 4.5). Fragments of them are dropped in any case. Translator vpp "
-                    "only: tayga always drops them."),
+                    "only: the other one always drops them."),
     cfg.IntOpt("vlan_min", mutable=True, default=1, min=1, max=4094,
                help="First 802.1Q VLAN ID for tenants, on the veth between OVS and the translator."),
     cfg.IntOpt("vlan_max", mutable=True, default=4094, min=1, max=4094,

@@ -12,10 +12,10 @@ from fip64agent.exceptions import ConfigError
 from fip64agent.plan.inputs import Settings
 
 
-def check_values(conf: cfg.ConfigOpts, translator: str | None = None) -> Settings:
+def check_values(conf: cfg.ConfigOpts, fixed: Settings | None = None) -> Settings:
     """Read every option, which oslo.config checks only then; return what plan() needs of them.
 
-    Raises: ConfigError naming the file, the option and the reason.
+    fixed: as of settings_from(). Raises: ConfigError naming the file, the option and the reason.
     """
     for group, group_options in options.list_opts():
         for option in group_options:
@@ -23,27 +23,27 @@ def check_values(conf: cfg.ConfigOpts, translator: str | None = None) -> Setting
                 conf[option.dest] if group == "DEFAULT" else conf[group.name][option.dest]
             except cfg.ConfigFileValueError as error:
                 raise ConfigError(f"configuration: {_wrong_value(group, option, error)}") from error
-    return options.settings_from(conf, translator)
+    return options.settings_from(conf, fixed)
 
 
-def reload(conf: cfg.ConfigOpts, translator: str) -> Settings:
+def reload(conf: cfg.ConfigOpts, fixed: Settings) -> Settings:
     """Read the files of `conf` again and take over what can change; return what plan() needs.
 
-    Raises: ConfigError naming the file and the reason; then all is as it was.
+    fixed: as of settings_from(). Raises: ConfigError naming the file and the reason; then all is as it was.
     """
     trial = cfg.ConfigOpts()
     options.register_opts(trial)
     try:
         trial([], project="fip64agent", default_config_files=list(conf.config_file),
               default_config_dirs=list(conf.config_dirs))
-        check_values(trial, translator)
+        check_values(trial, fixed)
         conf.mutate_config_files()
     except UnicodeDecodeError as error:
         raise ConfigError(f"configuration: not UTF-8 text: {error}, in: "
                           f"{' '.join([*conf.config_file, *conf.config_dirs])}") from error
     except (cfg.Error, ValueError, OSError) as error:
         raise ConfigError(f"configuration: {error}") from error
-    return options.settings_from(conf, translator)
+    return options.settings_from(conf, fixed)
 
 
 def _wrong_value(group, option: cfg.Opt, error: cfg.ConfigFileValueError) -> str:

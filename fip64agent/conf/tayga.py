@@ -4,6 +4,7 @@
 from oslo_config import cfg
 
 GROUP = cfg.OptGroup("tayga", title="The tayga translator")
+TRANSLATOR = ("tayga", "One tayga process per tenant, in the tenant's network namespace.")
 OPTS = [
     cfg.StrOpt("binary", default="tayga", help="The program: a path, or a name to be found in PATH."),
     cfg.StrOpt("netns_prefix", default="fip64-", regex=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=32,

@@ -4,6 +4,7 @@
 from oslo_config import cfg
 
 GROUP = cfg.OptGroup("vpp", title="The VPP translator")
+TRANSLATOR = ("vpp", "VPP with the plugin fip64: fast, for production.")
 _SIZE = r"^[1-9][0-9]*[KMGkmg]?$"
 _CORES = r"^([0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*)?$"
 OPTS = [
@@ -50,9 +51,9 @@ OPTS = [
                     "which is best for traffic. Host-interfaces need no polling, so VPP is idle between "
                     "packets anyway."),
     cfg.IntOpt("neighbor_max_age", min=0, max=86400,
-               help="Seconds after which VPP solicits a neighbour that it has not heard of, which it forgets "
+               help="Seconds after which VPP solicits a neighbor that it has not heard of, which it forgets "
                     "when no answer comes: so it finds a gateway again whose MAC address has changed without "
-                    "a word. By itself VPP keeps neighbours for ever. 0: VPP is left as it is. By default 30 "
+                    "a word. By itself VPP keeps neighbors for ever. 0: VPP is left as it is. By default 30 "
                     "for a managed VPP and 0 for an external one, as it holds for all interfaces of a VPP."),
     cfg.MultiStrOpt("extra_startup", default=[],
                     help="Stanzas that are appended to the managed VPP's startup file as they are, for "

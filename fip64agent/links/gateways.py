@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from ipaddress import IPv6Address
 
 from fip64agent import hub
-from fip64agent.links import neighbours
+from fip64agent.links import neighbors
 from fip64agent.links.reachability import Judge
 from fip64agent.plan.desired import Uplink
 
@@ -122,7 +122,7 @@ class Gateways:
 
     def _look_into(self, netns: str, keys: list[_Key], owners: dict[_Key, Uplink]) -> float:
         try:
-            links, states = hub.offload(neighbours.states, netns, {link for _, link, _ in keys})
+            links, states = hub.offload(neighbors.states, netns, {link for _, link, _ in keys})
             questions = []
             now = time.monotonic()
             for key in keys:
@@ -137,7 +137,7 @@ class Gateways:
                     questions.append(((link, address), how))
                 self._note(key, judge, owners[key])
             if questions:
-                hub.offload(neighbours.ask, netns, questions)
+                hub.offload(neighbors.ask, netns, questions)
         except OSError as error:
             LOG.debug("gateways: network namespace %s cannot be asked: %s", netns, error)
             now = time.monotonic()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Open doors to the kernel: per namespace a pyroute2 socket, one for routes, one for ioctls and events.
+"""Sockets to the kernel: for each namespace one of pyroute2, one for routes, one for ioctls and events.
 
 Blocking, and only for the room's own native thread: pyroute2 gives each thread sockets of its own.
-A door holds 6 file descriptors.
+The sockets of a namespace take 6 file descriptors.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _NEWS_SIZE = 8 << 20
 """Bytes of news that may wait; those of 10,000 routes come at once."""
 
 
-class Door:
-    """What is open towards one namespace ("": the agent's own)."""
+class Handle:
+    """The sockets in one namespace ("": the agent's own)."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -98,46 +98,46 @@ class Door:
         return struct.unpack("II", data)[1]
 
 
-class Doors:
+class Handles:
     """Opens namespaces on demand and notices when a name leads to another namespace than before."""
 
     def __init__(self) -> None:
-        self._doors: dict[str, Door] = {}
+        self._handles: dict[str, Handle] = {}
         self.changed = False
-        """Doors were opened or closed since this was last reset."""
+        """Namespaces were opened or closed since this was last reset."""
         self.collateral = False
         """Our own work took something with it that may be wanted."""
         self.own_names: Counter[tuple[str, bool]] = Counter()
         """Namespaces' names that we made (True) or took away (False), until inotify told so too."""
 
-    def __getitem__(self, name: str) -> Door:
+    def __getitem__(self, name: str) -> Handle:
         """Raises: OSError when there is no such namespace."""
-        door = self._doors.get(name)
-        if door is not None and name and namespaces.inode(name) != door.inode:
-            self.shut(name)
-            door = None
-        if door is None:
-            door = self._doors[name] = Door(name)
+        handle = self._handles.get(name)
+        if handle is not None and name and namespaces.inode(name) != handle.inode:
+            self.release(name)
+            handle = None
+        if handle is None:
+            handle = self._handles[name] = Handle(name)
             self.changed = True
-        return door
+        return handle
 
-    def shut(self, name: str) -> None:
+    def release(self, name: str) -> None:
         """Close what is open towards a namespace: it could not die otherwise."""
-        door = self._doors.pop(name, None)
-        if door is not None:
-            door.close()
+        handle = self._handles.pop(name, None)
+        if handle is not None:
+            handle.close()
             self.changed = True
 
     def keep_only(self, names: set[str]) -> None:
-        for name in [name for name in self._doors if name not in names]:
-            self.shut(name)
+        for name in [name for name in self._handles if name not in names]:
+            self.release(name)
 
-    def all(self) -> list[Door]:
-        return list(self._doors.values())
+    def all(self) -> list[Handle]:
+        return list(self._handles.values())
 
     def close(self) -> None:
-        for name in list(self._doors):
-            self.shut(name)
+        for name in list(self._handles):
+            self.release(name)
 
 
 def _sysctl_file(name: str) -> Path:

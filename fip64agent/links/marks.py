@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from types import MappingProxyType
 
+from fip64agent.plan.desired import Host, PlanObject, Tenant, Uplink
 from fip64agent.plan.inputs import Allocations
 
 _PROGRAM = "fip64agent"
@@ -38,6 +39,18 @@ def uplink(prefix: str, port_id: str, table: int) -> str:
 
 def tenant(prefix: str, router_id: str, vlan: int) -> str:
     return f"{begin(prefix)}tenant {router_id} vlan {vlan}"
+
+
+def of(prefix: str, obj: PlanObject) -> str:
+    """Return the mark of the links that an object of the plan needs; "": it needs none."""
+    match obj:
+        case Host():
+            return host(prefix)
+        case Uplink():
+            return uplink(prefix, obj.port_id, obj.table)
+        case Tenant():
+            return tenant(prefix, obj.router_id, obj.vlan)
+    return ""
 
 
 def allocations(prefix: str, aliases: Iterable[str]) -> Allocations:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Items of the links room: what Linux should have, as values.
+"""Items of the links room: what Linux should have, as values. In these words a driver states what it wants.
 
 `netns` is a network namespace's name; "" is the namespace the agent runs in.
 """
@@ -7,15 +7,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from typing import Protocol
 
-from fip64agent.plan.desired import ObjectKey
+from fip64agent.plan.desired import ObjectKey, PlanObject
+from fip64agent.reconcile.explain import Journey
 
+INNER_MTU = 1500
+"""Bytes: of links between namespaces of ours, and of TUN devices."""
+DOWNLINK_MTU = 9216
+"""Bytes: of a link towards the VMs. A VM's jumbo frame must come in, so that its sender is told what fits."""
+ROUTER = (("ipv4.conf.all.forwarding", "1"), ("ipv4.conf.all.rp_filter", "0"),
+          ("ipv4.conf.default.rp_filter", "0"), ("ipv6.conf.all.disable_ipv6", "0"),
+          ("ipv6.conf.default.disable_ipv6", "0"), ("ipv6.conf.all.forwarding", "1"),
+          ("ipv6.conf.default.accept_dad", "0"), ("ipv6.conf.default.accept_ra", "0"))
+"""Of a namespace that forwards: sysctls below net. These are what is read back of each namespace."""
 UNICAST = "unicast"
 BLACKHOLE = "blackhole"
 PROTOCOL = 164
-"""Routing protocol number on our routes, rules and neighbours: the mark of what is ours in a namespace."""
+"""Routing protocol number on our routes, rules and neighbors: the mark of what is ours in a namespace."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,9 +65,9 @@ class Veth:
     either end (the userspace datapath passes unfinished checksums on)."""
     up: bool = True
     """Both ends are."""
-    deaf: bool = False
+    peer_without_ipv6: bool = False
     """The kernel has no IPv6 on the far end either: another program reads the packets there."""
-    even: bool = True
+    same_mtu: bool = True
     """Both ends have the same MTU."""
     owner: ObjectKey = dataclasses.field(default=(), compare=False)
 
@@ -103,8 +114,8 @@ class Address:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Neighbour:
-    """A permanent neighbour."""
+class Neighbor:
+    """A permanent neighbor."""
 
     netns: str
     link: str
@@ -114,10 +125,10 @@ class Neighbour:
 
     @property
     def key(self) -> Hashable:
-        return ("neighbour", self.netns, self.link, self.address)
+        return ("neighbor", self.netns, self.link, self.address)
 
     def __str__(self) -> str:
-        return f"neighbour {self.address} on {self.link} in namespace {self.netns}"
+        return f"neighbor {self.address} on {self.link} in namespace {self.netns}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -162,6 +173,43 @@ class Rule:
         return f"rule {self.priority}{what} to table {self.table} in namespace {self.netns}"
 
 
-LinkItem = Namespace | Veth | Tun | Address | Neighbour | Route | Rule
-ORDER = (Namespace, Veth, Tun, Address, Neighbour, Route, Rule)
+LinkItem = Namespace | Veth | Tun | Address | Neighbor | Route | Rule
+ORDER = (Namespace, Veth, Tun, Address, Neighbor, Route, Rule)
 """What others stand on comes first."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Hop:
+    """A namespace of ours in which the kernel must forward a packet from one link to another."""
+
+    name: str
+    """Of the check of `fip64ctl trace`."""
+    title: str
+    """What holds there, as a sentence without its full stop."""
+    netns: str
+    link_in: str
+    link_out: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class KernelPath:
+    """The hops of a client's packet to a floating IP, and of the answer, if the kernel routes them."""
+
+    there: tuple[Hop, ...] = ()
+    back: tuple[Hop, ...] = ()
+    """The last one leads to the uplink."""
+
+
+class Layout(Protocol):
+    """What a translator's driver wants of Linux. Pure."""
+
+    def links(self, obj: PlanObject, mark: str) -> Iterable[LinkItem]:
+        """Return what `obj` needs beside what every translator has (`links.layout`).
+
+        `mark` is the alias of each veth pair in it.
+        """
+        ...
+
+    def path(self, journey: Journey) -> KernelPath:
+        """Return which way the kernel must send a packet through those links."""
+        ...

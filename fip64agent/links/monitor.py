@@ -21,7 +21,7 @@ from fip64agent import hub
 from fip64agent.links import events
 from fip64agent.links import netns as namespaces
 from fip64agent.links.events import Event
-from fip64agent.links.kernel import Door, Doors
+from fip64agent.links.kernel import Handle, Handles
 
 LOG = logging.getLogger(__name__)
 
@@ -39,11 +39,11 @@ class Monitor:
     def __init__(self, prefix: str, on_change: Callable[[], None]) -> None:
         self._prefix = prefix
         self._on_change = on_change
-        self._doors: Doors | None = None
-        self._threads: dict[int, tuple[Door, object]] = {}
+        self._handles: Handles | None = None
+        self._threads: dict[int, tuple[Handle, object]] = {}
         self._working = 0
         self._begun = 0.0
-        self._undecided: list[tuple[Door, Event]] = []
+        self._undecided: list[tuple[Handle, Event]] = []
         self._news = hub.Event()
         self._second_look = False
         self._running: list = []
@@ -63,58 +63,58 @@ class Monitor:
     # -- our own work -----------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def own_work(self, doors: Doors) -> Iterator[None]:
-        """What is done inside, by the doors' sockets or to links they touched, is our own doing."""
+    def own_work(self, handles: Handles) -> Iterator[None]:
+        """What is done inside, by these sockets or to links that they touched, is our own doing."""
         if not self._working:
             self._begun = time.monotonic()
-            for door in doors.all():
-                self._take(door)  # what came before is judged as such
+            for handle in handles.all():
+                self._take(handle)  # what came before is judged as such
         self._working += 1
         try:
             yield
         finally:
-            for door in doors.all():
-                self._take(door)
+            for handle in handles.all():
+                self._take(handle)
             self._working -= 1
             if not self._working:
                 undecided, self._undecided = self._undecided, []
                 # Touched only after the news came, maybe: hence the look back.
-                strange = any(door.touched.get(event.index, 0) < self._begun for door, event in undecided)
-                if strange or doors.collateral:
-                    doors.collateral = False
+                strange = any(handle.touched.get(event.index, 0) < self._begun for handle, event in undecided)
+                if strange or handles.collateral:
+                    handles.collateral = False
                     self._news.set()
-                for door in doors.all():
-                    if len(door.touched) > 2:
+                for handle in handles.all():
+                    if len(handle.touched) > 2:
                         old = time.monotonic() - _ECHO
-                        door.touched = {key: when for key, when in door.touched.items() if when > old}
+                        handle.touched = {key: when for key, when in handle.touched.items() if when > old}
 
-    def follow(self, doors: Doors) -> None:
-        """Listen at the doors that are open now."""
-        self._doors = doors
-        if not (doors.changed and self._running):
+    def follow(self, handles: Handles) -> None:
+        """Listen in the namespaces that are open now."""
+        self._handles = handles
+        if not (handles.changed and self._running):
             return
-        doors.changed = False
-        wanted = {id(door): door for door in doors.all()}
+        handles.changed = False
+        wanted = {id(handle): handle for handle in handles.all()}
         for key in [key for key in self._threads if key not in wanted]:
             self._threads.pop(key)[1].kill()
-        for key, door in wanted.items():
+        for key, handle in wanted.items():
             if key not in self._threads:
-                self._threads[key] = (door, hub.spawn(self._listen, door))
+                self._threads[key] = (handle, hub.spawn(self._listen, handle))
 
     # -- the kernel's news ------------------------------------------------------------------------
 
-    def _listen(self, door: Door) -> None:
+    def _listen(self, handle: Handle) -> None:
         with contextlib.suppress(OSError, ValueError):  # closed
             while True:
-                hub.wait_readable(door.events.fileno())
-                self._take(door)
+                hub.wait_readable(handle.events.fileno())
+                self._take(handle)
                 hub.sleep(0)
 
-    def _take(self, door: Door) -> None:
-        """Judge the news that wait at a door."""
+    def _take(self, handle: Handle) -> None:
+        """Judge the news that wait in a namespace."""
         for _ in range(_BURST if not self._working else 1 << 20):
             try:
-                data = door.events.recv(1 << 16)
+                data = handle.events.recv(1 << 16)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -122,15 +122,15 @@ class Monitor:
                     self._news.set()
                     continue
                 return
-            for event in events.parse(data, foreign_ground=not door.name):
-                self._judge(door, event)
+            for event in events.parse(data, is_agents_own=not handle.name):
+                self._judge(handle, event)
 
-    def _judge(self, door: Door, event: Event) -> None:
-        if event.port in door.own_ports:
+    def _judge(self, handle: Handle, event: Event) -> None:
+        if event.port in handle.own_ports:
             return
         if self._working:
-            self._undecided.append((door, event))
-        elif not (event.echo and door.touched.get(event.index, 0) > time.monotonic() - _ECHO):
+            self._undecided.append((handle, event))
+        elif not (event.echo and handle.touched.get(event.index, 0) > time.monotonic() - _ECHO):
             self._news.set()
         elif not self._second_look:
             # Most likely our own doing, yet somebody may have changed that link just after us.
@@ -178,7 +178,7 @@ class Monitor:
 
     def _our_doing(self, event) -> bool:
         made = bool(event.mask & inotify_simple.flags.CREATE)
-        names = self._doors.own_names if self._doors is not None else {}
+        names = self._handles.own_names if self._handles is not None else {}
         if names.get((event.name, made), 0) <= 0:
             return False
         names[event.name, made] -= 1

@@ -12,7 +12,7 @@ import enum
 
 NUD_INCOMPLETE, NUD_REACHABLE, NUD_STALE, NUD_DELAY, NUD_PROBE = 0x01, 0x02, 0x04, 0x08, 0x10
 NUD_FAILED, NUD_NOARP, NUD_PERMANENT = 0x20, 0x40, 0x80
-"""linux/neighbour.h: states of a neighbour; 0 stands for one that the kernel does not know."""
+"""linux/neighbour.h: states of a neighbor; 0 stands for one that the kernel does not know."""
 _HAS_MAC = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE
 _BY_HAND = NUD_NOARP | NUD_PERMANENT
 

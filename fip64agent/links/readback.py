@@ -13,15 +13,16 @@ from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 
-from fip64agent.links import layout, marks, routes, rtnetlink
+from fip64agent.links import marks, routes, rtnetlink
 from fip64agent.links import netns as namespaces
-from fip64agent.links.kernel import Door, Doors, read_sysctls
+from fip64agent.links.kernel import Handle, Handles, read_sysctls
 from fip64agent.links.model import (
     PROTOCOL,
+    ROUTER,
     Address,
     LinkItem,
     Namespace,
-    Neighbour,
+    Neighbor,
     Rule,
     Tun,
     Veth,
@@ -67,16 +68,16 @@ def dump(call, *args: Any, **kwargs: Any) -> list:
     return list(call(*args, **kwargs))
 
 
-def links(door: Door, name: str = "") -> list[Link]:
+def links(handle: Handle, name: str = "") -> list[Link]:
     """Return all links of a namespace, or the one of that name, if there is one."""
     if name:
         try:
-            return [_link(door.name, message) for message in door.route.link("get", ifname=name)]
+            return [_link(handle.name, message) for message in handle.route.link("get", ifname=name)]
         except NetlinkError as error:
             if error.code == errno.ENODEV:
                 return []
             raise
-    return [_link(door.name, message) for message in dump(door.route.get_links)]
+    return [_link(handle.name, message) for message in dump(handle.route.get_links)]
 
 
 def _link(netns: str, message) -> Link:
@@ -94,40 +95,40 @@ def is_ours(prefix: str, name: str, found: list[Link]) -> bool:
     return any(link.name == "lo" and link.alias == marks.namespace(prefix, name) for link in found)
 
 
-def read(prefix: str, doors: Doors) -> dict[Hashable, LinkItem]:
+def read(prefix: str, handles: Handles) -> dict[Hashable, LinkItem]:
     """Return all items that are ours, by key."""
     names = namespaces.names(prefix)
-    doors.keep_only({"", *names})
+    handles.keep_only({"", *names})
     by_namespace = {}
     for name in ["", *names]:
         try:
-            by_namespace[name] = links(doors[name])
+            by_namespace[name] = links(handles[name])
         except OSError:  # deleted this instant, or no namespace at all
-            doors.shut(name)
+            handles.release(name)
     ours = {name: found for name, found in by_namespace.items() if name and is_ours(prefix, name, found)}
     for name in by_namespace:
         if name and name not in ours:
-            doors.shut(name)
+            handles.release(name)
     everything = {name: by_namespace[name] for name in ["", *ours]}
-    items = [*_veths(prefix, doors, everything)]
+    items = [*_veths(prefix, handles, everything)]
     for name, found in ours.items():
         try:
-            items += [_namespace(name, found), *_tuns(name, found), *_layer3(doors[name], found)]
+            items += [_namespace(name, found), *_tuns(name, found), *_layer3(handles[name], found)]
         except OSError:
             if namespaces.exists(name):
                 raise
-            doors.shut(name)  # deleted while we read: the next look finds its veths gone, too
+            handles.release(name)  # deleted while we read: the next look finds its veths gone, too
     return {item.key: item for item in items}
 
 
 def _namespace(name: str, found: list[Link]) -> Namespace:
-    wanted = [key for key, _ in layout.ROUTER]
+    wanted = [key for key, _ in ROUTER]
     values = read_sysctls(name, wanted)
     return Namespace(name, tuple((key, values[key]) for key in wanted if key in values),
                      next(link.up for link in found if link.name == "lo"))
 
 
-def _veths(prefix: str, doors: Doors, everything: dict[str, list[Link]]) -> Iterator[Veth]:
+def _veths(prefix: str, handles: Handles, everything: dict[str, list[Link]]) -> Iterator[Veth]:
     ends = {}
     for found in everything.values():
         for link in found:
@@ -137,86 +138,87 @@ def _veths(prefix: str, doors: Doors, everything: dict[str, list[Link]]) -> Iter
         for link in found:
             if link.name != "lo" and link.alias.startswith(marks.begin(prefix)):
                 peers = [end for end in ends.get((link.peer_index, link.index), []) if end is not link]
-                yield _veth(doors, link, _peer(doors, link, peers))
+                yield _veth(handles, link, _peer(handles, link, peers))
 
 
-def veth(prefix: str, doors: Doors, netns: str, name: str, peer_netns: str) -> Veth | None:
+def veth(prefix: str, handles: Handles, netns: str, name: str, peer_netns: str) -> Veth | None:
     """Return one pair of ours by its first end's name, its far end looked for in `peer_netns` only."""
-    link = next((link for link in links(doors[netns], name)), None)
+    link = next((link for link in links(handles[netns], name)), None)
     if link is None or not link.alias.startswith(marks.begin(prefix)):
         return None
-    peers = [end for end in links(doors[peer_netns])
+    peers = [end for end in links(handles[peer_netns])
              if (end.index, end.peer_index) == (link.peer_index, link.index) and end.name != name]
-    there = peers and name_for(doors[netns], peer_netns) == link.peer_nsid
-    return _veth(doors, link, peers[0] if there else None)
+    there = peers and name_for(handles[netns], peer_netns) == link.peer_nsid
+    return _veth(handles, link, peers[0] if there else None)
 
 
-def _peer(doors: Doors, link: Link, candidates: list[Link]) -> Link | None:
+def _peer(handles: Handles, link: Link, candidates: list[Link]) -> Link | None:
     """Of the links whose indexes fit, find the one in the right namespace: indexes count in each anew."""
     if len(candidates) > 1:
-        candidates = [end for end in candidates if name_for(doors[link.netns], end.netns) == link.peer_nsid]
+        candidates = [end for end in candidates if name_for(handles[link.netns], end.netns) == link.peer_nsid]
     return candidates[0] if candidates else None
 
 
-def name_for(door: Door, netns: str) -> int | None:
-    """What the namespace behind `door` calls another one; None: itself, or it has no name for it."""
+def name_for(handle: Handle, netns: str) -> int | None:
+    """What the namespace of `handle` calls another one; None: itself, or it has no name for it."""
     path = namespaces.DIRECTORY / netns if netns else "/proc/thread-self/ns/net"
     fd = os.open(path, os.O_RDONLY)
     try:
-        number = door.route.get_netnsid(fd=fd)["nsid"]
+        number = handle.route.get_netnsid(fd=fd)["nsid"]
     finally:
         os.close(fd)
-    return None if netns == door.name or number < 0 else number
+    return None if netns == handle.name or number < 0 else number
 
 
-def _veth(doors: Doors, link: Link, peer: Link | None) -> Veth:
+def _veth(handles: Handles, link: Link, peer: Link | None) -> Veth:
     if peer is None:
         return Veth(link.netns, link.name, ELSEWHERE, ELSEWHERE, link.alias, link.mtu, up=link.up)
-    up, even = link.up and peer.up, link.mtu == peer.mtu
+    up, same_mtu = link.up and peer.up, link.mtu == peer.mtu
     if link.netns:  # between two of our namespaces: its addresses are nobody's business
-        return Veth(link.netns, link.name, peer.netns, peer.name, link.alias, link.mtu, up=up, even=even)
-    switched = not link.generates_addresses and not (_offloads(doors, link) or _offloads(doors, peer))
+        return Veth(link.netns, link.name, peer.netns, peer.name, link.alias, link.mtu, up=up,
+                    same_mtu=same_mtu)
+    switched = not link.generates_addresses and not (_offloads(handles, link) or _offloads(handles, peer))
     return Veth(link.netns, link.name, peer.netns, peer.name, link.alias, link.mtu, peer.mac, switched,
-                up, _is_deaf(peer), even)
+                up, _is_without_ipv6(peer), same_mtu)
 
 
-def _is_deaf(link: Link) -> bool:
+def _is_without_ipv6(link: Link) -> bool:
     if link.netns:  # a namespace of ours, where the kernel routes
         return False
     return list(read_sysctls("", [f"ipv6.conf.{link.name}.disable_ipv6"]).values()) == ["1"]
 
 
-def _offloads(doors: Doors, link: Link) -> bool:
+def _offloads(handles: Handles, link: Link) -> bool:
     try:
-        return doors[link.netns].tx_checksum(link.name)
+        return handles[link.netns].tx_checksum(link.name)
     except OSError:
         return True
 
 
 def _tuns(netns: str, found: list[Link]) -> Iterator[Tun]:
     for link in found:
-        if link.name == layout.TUN:
+        if link.kind == "tun":
             yield Tun(netns, link.name, link.mtu, link.up)
 
 
-def _layer3(door: Door, found: list[Link]) -> Iterator[LinkItem]:
+def _layer3(handle: Handle, found: list[Link]) -> Iterator[LinkItem]:
     names = {link.index: link.name for link in found}
     macs = {link.index: link.mac for link in found}
-    for message in dump(door.route.get_addr):
+    for message in dump(handle.route.get_addr):
         address = ip_interface(f"{message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}")
         index = message["index"]
         if names.get(index) in (None, "lo") or _made_by_kernel(message, address, macs[index]):
             continue
-        yield Address(door.name, names[index], address)
-    yield from dump(routes.read, door.bulk, door.name, names)
+        yield Address(handle.name, names[index], address)
+    yield from dump(routes.read, handle.bulk, handle.name, names)
     for family in (AF_INET, AF_INET6):
-        for message in dump(door.route.get_rules, family=family):
+        for message in dump(handle.route.get_rules, family=family):
             if message.get_attr("FRA_PROTOCOL") == PROTOCOL:
-                yield _rule(door.name, message)
-    for message in dump(door.route.get_neighbours, family=AF_INET):
+                yield _rule(handle.name, message)
+    for message in dump(handle.route.get_neighbours, family=AF_INET):
         if message["state"] & _PERMANENT and message["ifindex"] in names:
-            yield Neighbour(door.name, names[message["ifindex"]], ip_address(message.get_attr("NDA_DST")),
-                            message.get_attr("NDA_LLADDR"))
+            yield Neighbor(handle.name, names[message["ifindex"]], ip_address(message.get_attr("NDA_DST")),
+                           message.get_attr("NDA_LLADDR"))
 
 
 def _made_by_kernel(message, address, mac: str) -> bool:

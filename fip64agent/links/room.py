@@ -11,12 +11,14 @@ from pathlib import Path
 from pyroute2.netlink.exceptions import NetlinkError
 
 from fip64agent import hub
-from fip64agent.links import layout, marks, readback
+from fip64agent.links import marks, readback
 from fip64agent.links import netns as namespaces
+from fip64agent.links.access import Refused, reason
 from fip64agent.links.explain import explain
-from fip64agent.links.install import Installer, Refused, reason
-from fip64agent.links.kernel import Doors
-from fip64agent.links.model import ORDER, LinkItem, Route
+from fip64agent.links.install import Installer
+from fip64agent.links.kernel import Handles
+from fip64agent.links.layout import expand
+from fip64agent.links.model import ORDER, Layout, LinkItem, Route
 from fip64agent.links.monitor import Monitor
 from fip64agent.plan.desired import PlanObject
 from fip64agent.plan.inputs import Allocations
@@ -29,14 +31,19 @@ _RANK = {kind: rank for rank, kind in enumerate(ORDER)}
 
 
 class LinksRoom:
-    """`netns_prefix`: what the names of our network namespaces begin with, and part of every mark."""
+    """`netns_prefix`: what the names of our network namespaces begin with, and part of every mark.
+
+    `layout`: what the translator's driver wants.
+    """
 
     name = "links"
 
-    def __init__(self, netns_prefix: str, on_change: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, netns_prefix: str, layout: Layout,
+                 on_change: Callable[[], None] = lambda: None) -> None:
         self._prefix = netns_prefix
-        self._doors = Doors()
-        self._installer = Installer(netns_prefix, self._doors)
+        self._layout = layout
+        self._handles = Handles()
+        self._installer = Installer(netns_prefix, self._handles)
         self._worker = hub.Worker("links")
         self._lock = hub.Semaphore()
         self._monitor = Monitor(netns_prefix, on_change)
@@ -46,7 +53,7 @@ class LinksRoom:
 
     def close(self) -> None:
         self._monitor.stop()
-        self._worker.run(self._doors.close)
+        self._worker.run(self._handles.close)
         self._worker.close()
 
     def ready(self) -> str | None:
@@ -59,21 +66,21 @@ class LinksRoom:
         return []
 
     def expand(self, obj: PlanObject) -> Iterable[LinkItem]:
-        return layout.expand(self._prefix, obj)
+        return expand(self._prefix, self._layout, obj)
 
     def allocations(self) -> Allocations:
         """Return the numbers in force, read off the marks of what is installed."""
         def read() -> Allocations:
-            return marks.allocations(self._prefix, [link.alias for link in readback.links(self._doors[""])])
+            return marks.allocations(self._prefix, [link.alias for link in readback.links(self._handles[""])])
 
         return self._work(read)
 
     def explain(self, journey: Journey) -> Explanation:
         """Return which way the kernel must send a packet, and its answer."""
-        return explain(journey)
+        return explain(self._layout, journey)
 
     def actual(self) -> dict[Hashable, LinkItem]:
-        return self._work(readback.read, self._prefix, self._doors)
+        return self._work(readback.read, self._prefix, self._handles)
 
     def apply(self, items: Sequence[tuple[LinkItem | None, LinkItem]]) -> dict[Hashable, str]:
         ordered = sorted(items, key=lambda pair: _RANK[type(pair[1])])
@@ -88,23 +95,23 @@ class LinksRoom:
         return self._change(self._remove, ordered)
 
     def _work(self, function: Callable, *args):
-        """Run in the room's thread, which alone uses the doors."""
+        """Run in the room's thread, which alone uses the sockets."""
         with self._lock:
             try:
                 return self._worker.run(function, *args)
             finally:
-                self._monitor.follow(self._doors)
+                self._monitor.follow(self._handles)
 
     def _change(self, function: Callable, *args):
         """As _work(), where it changes something: that is no news for the monitor."""
-        with self._monitor.own_work(self._doors):
+        with self._monitor.own_work(self._handles):
             return self._work(function, *args)
 
     def _install(self, pairs: Sequence[tuple[LinkItem | None, LinkItem]]) -> dict[Hashable, str]:
         failed: dict[Hashable, str] = {}
         for kind, group in itertools.groupby(pairs, lambda pair: type(pair[1])):
             if kind is Route:
-                failed |= self._installer.install_routes(list(group))
+                failed |= self._installer.routes.install(list(group))
             else:
                 failed |= _each((item, lambda was=was, item=item: self._installer.install(was, item))
                                 for was, item in group)
@@ -116,7 +123,7 @@ class LinksRoom:
         items = [item for item in items if namespaces.exists(getattr(item, "netns", ""))]
         for kind, group in itertools.groupby(items, type):
             if kind is Route:
-                failed |= self._installer.remove_routes(list(group))
+                failed |= self._installer.routes.remove(list(group))
             else:
                 failed |= _each((item, lambda item=item: self._installer.remove(item)) for item in group)
         return failed

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Addresses that no host elsewhere is reached by (RFC 6890, RFC 4291): they are not translated.
 
-tayga ends when its configuration has one of them, but for 0.0.0.0/8.
+A translator may end when its configuration has one of them, but for 0.0.0.0/8.
 """
 
 from __future__ import annotations

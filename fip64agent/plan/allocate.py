@@ -19,12 +19,9 @@ LAST_TABLE = 1999
 DOWNLINK = "ovs-dl"
 DOWNLINK_PEER = "vpp-dl"
 DOWNLINK_MAC = "02:f6:40:ff:ff:ff"
-"""MAC of VPP's only downlink. Locally administered; no tenant's MAC (02:f6:40:00:...) equals it."""
+"""MAC of the translator at a shared downlink. Locally administered; no tenant has it (02:f6:40:00:...)."""
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_PLAIN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_CORE = "core"
-_ND = "nd"
 
 
 def _octets(text: str) -> bytes:
@@ -86,25 +83,9 @@ def uplink_suffixes(port_ids: Iterable[str]) -> dict[str, str]:
     return suffixes
 
 
-def core_netns(prefix: str) -> str:
-    """Return the name of the namespace that holds the uplinks."""
-    return prefix + _CORE
-
-
 def nd_netns(prefix: str) -> str:
     """Return the name of the namespace that holds the far ends of the Neighbor Discovery links."""
-    return prefix + _ND
-
-
-def tenant_netns(prefix: str, router_id: str) -> str:
-    """Return the name of a tenant's namespace: `prefix` and the router's id.
-
-    An id that cannot be (part of) a file name, or would name a namespace of the host's, is replaced by
-    "+" and its SHA-1; "+" is no character of an id that is used as it is.
-    """
-    if router_id not in (_CORE, _ND) and _PLAIN_ID.fullmatch(router_id):
-        return prefix + router_id
-    return f"{prefix}+{_digest(router_id)}"
+    return f"{prefix}nd"
 
 
 def tenant_mac(vlan: int) -> str:

@@ -38,15 +38,14 @@ class Host:
     """What this host needs as soon as it has one uplink."""
 
     kind: ClassVar[str] = "host"
-    translator: str
-    core_netns: str
-    """tayga: the namespace of the uplinks, which routes between them and the tenants. vpp: ""."""
-    downlink: str
-    """vpp: OVS end of the one veth to the translator ("ovs-dl"). tayga: "" (one per tenant)."""
-    downlink_peer: str
-    downlink_mac: str
+    downlink: str = ""
+    """OVS end of the one veth to the translator, "ovs-dl"; "": each tenant has one of its own."""
+    downlink_peer: str = ""
+    """The translator's end of it."""
+    downlink_mac: str = ""
+    """MAC of the translator there."""
     downlink_ofport: int | None = None
-    """vpp: OpenFlow port of `downlink`; None until OVS has opened it, and with tayga."""
+    """OpenFlow port of `downlink`; None until OVS has opened it."""
     nd_netns: str = ""
     """The namespace of the far ends of all Neighbor Discovery links."""
     guarded: tuple[IPv6Network, ...] = ()
@@ -67,8 +66,6 @@ class Uplink:
     port_id: str
     router_id: str
     network_id: str
-    translator: str
-    core_netns: str
     interface: str
     """Name of the OVS interface that carries iface-id=<port id>: the wire to the outside."""
     ofport: int
@@ -86,7 +83,7 @@ class Uplink:
     routes: tuple[tuple[IPv6Network, IPv6Address], ...]
     """(destination, next hop): subnet gateways, host routes, the router's extra routes; sorted."""
     table: int
-    """Routing table for what leaves by this uplink (tayga)."""
+    """Number of the routing table for what leaves by this uplink."""
     onlink: tuple[IPv6Network, ...]
     """Prefixes of the uplink's own network; sorted."""
     routed: tuple[IPv6Network, ...]
@@ -136,17 +133,11 @@ class Tenant:
 
     kind: ClassVar[str] = "tenant"
     router_id: str
-    translator: str
-    core_netns: str
-    netns: str
     vlan: int
+    """Its number on this host, an 802.1Q VLAN ID."""
     interface: str
-    """OVS port that leads to this tenant's side of the translator: tayga its own veth
-    ("ovs-dl-<vlan>"), vpp Host.downlink."""
-    peer: str
-    """Far end of that veth, inside `netns` (tayga)."""
-    core_link: str
-    """tayga: name in the core namespace of the veth to `netns`."""
+    """OVS port that leads to this tenant's side of the translator: a veth of its own ("ovs-dl-<vlan>"),
+    or Host.downlink."""
     mac: str
     """MAC of the translator towards this tenant."""
     pool: IPv4Network
@@ -176,6 +167,8 @@ class Tenant:
     """Traffic class and TOS become 0 instead of being copied."""
     drop_udp_zero_checksum: bool = False
     """UDP of the VMs without checksum is dropped instead of getting one."""
+    own_interface: bool = False
+    """`interface` is of this tenant alone, and untagged; else `vlan` tells the tenants apart there."""
 
     @property
     def key(self) -> ObjectKey:
@@ -202,13 +195,12 @@ class Mapping64:
     uplink_ofport: int
     """Uplink.active_ofport"""
     uplink_mac: str
-    translator: str
-    core_netns: str
-    core_link: str
+    vlan: int
+    """Tenant.vlan"""
     downlink_ofport: int | None
     """OpenFlow port towards the translator; None until OVS has opened it; no IPv4 flows until then."""
     downlink_vlan: int | None
-    """802.1Q VLAN ID on the downlink; None: untagged (tayga)."""
+    """802.1Q VLAN ID on the downlink; None: untagged."""
     downlink_mac: str
     pool: IPv4Network
     vm_ofport: int

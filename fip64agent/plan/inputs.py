@@ -33,15 +33,32 @@ class Interface:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What plan() must know of the translator, whichever it is. Its driver says so."""
+
+    shared_downlink: bool = False
+    """One link leads to it for all tenants, with an 802.1Q VLAN for each; else each tenant has a link of
+    its own, untagged."""
+    pools_are_prefixes: bool = False
+    """It takes a part of a NAT64 pool only as a prefix, so a pool can be cut into a power of two only."""
+    kept_addresses: int = 0
+    """How many addresses, from the first of a part of a pool, it keeps for itself."""
+    largest_pool: int | None = None
+    """Addresses that a tenant can have on one host, a power of two; None: any number."""
+    configurable: bool = False
+    """It takes MTUs, timeouts and limits of a tenant from the plan; else it has its own."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
     """The part of the configuration that plan() depends on."""
 
-    translator: str = "tayga"
+    capabilities: Capabilities = Capabilities()
     redirect: str = REDIRECT_ALL
     answer_arp: bool = True
     nat64_pool: IPv4Network = DEFAULT_POOL
     netns_prefix: str = "fip64-"
-    """Network namespaces: ``<prefix>nd``; with tayga also ``<prefix>core`` and ``<prefix><router id>``."""
+    """Of network namespaces: ``<prefix>nd``, and those that the translator's driver wants."""
     vlan_range: tuple[int, int] = (1, 4094)
     """First and last 802.1Q VLAN ID that tenants may get on this host."""
     pool_slice: tuple[int, int] = (1, 1)

@@ -201,9 +201,8 @@ def mapping(candidate: Candidate, tenant: Tenant, interfaces: Mapping[str, Inter
         redirect_ofport=uplink.veth_ofport if redirected_alone else None,
         nd_ofport=uplink.nd_veth_ofport if redirected_alone else None,
         nd_netns=uplink.nd_netns, nd_peer=uplink.nd_peer,
-        translator=tenant.translator, core_netns=tenant.core_netns, core_link=tenant.core_link,
-        downlink_ofport=open_ofport(interfaces.get(tenant.interface)),
-        downlink_vlan=None if tenant.translator == "tayga" else tenant.vlan,
+        vlan=tenant.vlan, downlink_ofport=open_ofport(interfaces.get(tenant.interface)),
+        downlink_vlan=None if tenant.own_interface else tenant.vlan,
         downlink_mac=tenant.mac, pool=tenant.pool,
         vm_ofport=candidate.interface.ofport, vm_mac=claim.vm_mac, gateway_mac=claim.gateway.mac)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, summarize_address_range
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from fip64agent.net.special import reserved
 from fip64agent.plan.inputs import Settings
@@ -13,8 +13,6 @@ from fip64agent.topology.model import Nat64Binding
 
 Binding = tuple[IPv6Address, IPv4Address]
 """(client, pool address)"""
-LARGEST = 1 << 22
-"""Addresses: no tenant of the translator vpp has more of them on one host, a /10."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,9 +39,9 @@ def slice_of(pool: IPv4Network, number: int, count: int) -> tuple[IPv4Address, I
 
 
 def prefix_of(pool: IPv4Network, number: int, count: int) -> IPv4Network | None:
-    """Return slice `number` (from 1) of `count`, which is a power of two, as the prefix that tayga needs.
+    """Return slice `number` (from 1) of `count`, which is a power of two, as a prefix.
 
-    None when it would be smaller than a /30: tayga keeps two addresses of it for itself.
+    None when it would be smaller than a /30: of that a translator may keep two addresses for itself.
     """
     bits = count.bit_length() - 1
     if pool.prefixlen + bits > 30:
@@ -56,7 +54,8 @@ def share(router_id: str, pool: IPv4Network, bindings: Iterable[Nat64Binding],
           settings: Settings) -> Share | str:
     """Return this host's share of a router's pool, or why it cannot have one."""
     number, count = settings.pool_slice
-    if settings.translator == "tayga":
+    translator = settings.capabilities
+    if translator.pools_are_prefixes:
         prefix = prefix_of(pool, number, count)
         limits = (prefix[0], prefix[-1]) if prefix is not None else None
     else:
@@ -66,14 +65,15 @@ def share(router_id: str, pool: IPv4Network, bindings: Iterable[Nat64Binding],
                 f"{number} of it is empty")
     first, last = limits
     size = int(last) - int(first) + 1
-    if settings.translator != "tayga" and size > LARGEST:
+    largest = translator.largest_pool
+    if largest is not None and size > largest:
         return (f"NAT64 pool {pool} of router {router_id} is too large: this host would have {size} "
-                f"addresses of it, {LARGEST} (a /10) are possible")
+                f"addresses of it, {largest} (a /{33 - largest.bit_length()}) are possible")
     own: dict[IPv6Address, IPv4Address] = {}
     faults = []
     for binding in bindings:
         client, address = binding.ipv6_address, binding.pool_address
-        fault = _unusable(address, pool, first if settings.translator == "tayga" else None)
+        fault = _unusable(address, pool, first, translator.kept_addresses)
         if not fault and (kind := reserved(client)):
             fault = f"it is {kind}, which no client elsewhere has"
         if not fault and first <= address <= last:  # else another host has it
@@ -107,17 +107,11 @@ def apart(router_id: str, bindings: Collection[Binding], floating: Iterable[IPv6
     return tuple(binding for binding in bindings if binding[0] not in taken), faults
 
 
-def _unusable(address: IPv4Address, pool: IPv4Network, taygas: IPv4Address | None) -> str:
+def _unusable(address: IPv4Address, pool: IPv4Network, first: IPv4Address, kept: int) -> str:
     if address not in pool:
         return f"pool address {address} is not in its NAT64 pool {pool}"
     if address in (pool[0], pool[-1]):
         return f"pool address {address} is the first or last of its NAT64 pool {pool}, which no client gets"
-    if taygas is not None and address in (taygas, taygas + 1):
-        return f"pool address {address} is one that tayga keeps for itself on this host"
+    if first <= address < first + kept:
+        return f"pool address {address} is one that the translator keeps for itself on this host"
     return ""
-
-
-def as_prefix(first: IPv4Address, last: IPv4Address) -> IPv4Network:
-    """Return a share of tayga's, which is a prefix by its making, as one."""
-    prefix, = summarize_address_range(first, last)
-    return prefix

@@ -12,7 +12,7 @@ from fip64agent.plan.bindings import open_ofport
 from fip64agent.plan.desired import Host, Tenant
 from fip64agent.plan.inputs import Interface, Settings
 from fip64agent.plan.pools import Binding, Share
-from fip64agent.plan.uplinks import Uplinks, core_netns
+from fip64agent.plan.uplinks import Uplinks
 
 Map = tuple[IPv4Address, IPv6Address]
 """(fixed IPv4, floating IPv6)"""
@@ -22,11 +22,10 @@ def host(settings: Settings, interfaces: Mapping[str, Interface], uplinks: Uplin
     """Return what a host with at least one uplink has once, whatever its tenants."""
     nd_netns = allocate.nd_netns(settings.netns_prefix)
     guarded, macs = uplinks.guarded()
-    if settings.translator == "tayga":
-        return Host(settings.translator, core_netns(settings), "", "", "", None, nd_netns, guarded, macs)
-    return Host(settings.translator, core_netns(settings), allocate.DOWNLINK, allocate.DOWNLINK_PEER,
-                allocate.DOWNLINK_MAC, open_ofport(interfaces.get(allocate.DOWNLINK)), nd_netns, guarded,
-                macs)
+    if not settings.capabilities.shared_downlink:
+        return Host(nd_netns=nd_netns, guarded=guarded, guarded_macs=macs)
+    return Host(allocate.DOWNLINK, allocate.DOWNLINK_PEER, allocate.DOWNLINK_MAC,
+                open_ofport(interfaces.get(allocate.DOWNLINK)), nd_netns, guarded, macs)
 
 
 def tenant(router_id: str, vlan: int, pool: IPv4Network, share: Share, address6: IPv6Address, mtu: int,
@@ -34,24 +33,22 @@ def tenant(router_id: str, vlan: int, pool: IPv4Network, share: Share, address6:
            interfaces: Mapping[str, Interface]) -> Tenant:
     """Return the tenant with this VLAN ID.
 
-    With tayga each has a veth, a namespace and a MAC of its own, all named by the VLAN ID; with
-    vpp all share the host's downlink, and the MAC that VPP has there.
+    It has a veth and a MAC of its own, both named by the VLAN ID; or all tenants share the host's
+    downlink, and the MAC that the translator has there.
     """
-    if settings.translator == "tayga":
-        interface = f"{allocate.DOWNLINK}-{vlan}"
-        return Tenant(router_id, settings.translator, core_netns(settings),
-                      netns=allocate.tenant_netns(settings.netns_prefix, router_id), vlan=vlan,
-                      interface=interface, peer=f"{allocate.DOWNLINK_PEER}-{vlan}",
-                      core_link=f"tenant-{vlan}", mac=allocate.tenant_mac(vlan), pool=pool,
-                      address6=address6, maps=maps, interface_ofport=open_ofport(interfaces.get(interface)),
-                      pool_first=share.first, pool_last=share.last, bindings=bindings)
-    return Tenant(router_id, settings.translator, core_netns(settings), netns="", vlan=vlan,
-                  interface=allocate.DOWNLINK, peer=allocate.DOWNLINK_PEER, core_link="",
-                  mac=allocate.DOWNLINK_MAC, pool=pool, address6=address6, maps=maps,
-                  pool_first=share.first, pool_last=share.last, bindings=bindings, mtu=mtu, mtu4=mtu4,
-                  idle_timeout=settings.client_idle_timeout, max_per_64=settings.clients_per_prefix,
-                  lowest_ipv6_mtu=settings.lowest_ipv6_mtu, zero_traffic_class=settings.zero_traffic_class,
-                  drop_udp_zero_checksum=settings.drop_udp_zero_checksum)
+    shared = settings.capabilities.shared_downlink
+    interface = allocate.DOWNLINK if shared else f"{allocate.DOWNLINK}-{vlan}"
+    limits = {} if not settings.capabilities.configurable else {
+        "mtu": mtu, "mtu4": mtu4, "idle_timeout": settings.client_idle_timeout,
+        "max_per_64": settings.clients_per_prefix, "lowest_ipv6_mtu": settings.lowest_ipv6_mtu,
+        "zero_traffic_class": settings.zero_traffic_class,
+        "drop_udp_zero_checksum": settings.drop_udp_zero_checksum}
+    return Tenant(router_id, vlan, interface,
+                  mac=allocate.DOWNLINK_MAC if shared else allocate.tenant_mac(vlan), pool=pool,
+                  address6=address6, maps=maps,
+                  interface_ofport=None if shared else open_ofport(interfaces.get(interface)),
+                  pool_first=share.first, pool_last=share.last, bindings=bindings,
+                  own_interface=not shared, **limits)
 
 
 def _order(pair: Map) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from fip64agent.net.special import reserved
 from fip64agent.plan import allocate
 from fip64agent.plan.bindings import Bindings, bound_twice, is_open, open_ofport, waiting_for
 from fip64agent.plan.desired import ERROR, Problem, Uplink
-from fip64agent.plan.inputs import Inputs, Interface, Settings
+from fip64agent.plan.inputs import Inputs, Interface
 from fip64agent.plan.routers import Routers
 from fip64agent.topology.model import Port, Route, Subnet, Topology
 
@@ -63,11 +63,6 @@ def _in_use(bindings: Bindings, bonds: Bonds) -> Interface:
     first = bindings[0]
     others = bonds.get(first.bond, ())
     return others[0] if others and not is_open(first) else first
-
-
-def core_netns(settings: Settings) -> str:
-    """Return the namespace of the uplinks' inner ends; VPP needs none."""
-    return allocate.core_netns(settings.netns_prefix) if settings.translator == "tayga" else ""
 
 
 def find_uplinks(inputs: Inputs, bound: Mapping[str, Bindings], routers: Routers) -> Uplinks:
@@ -179,7 +174,6 @@ def _uplink(port_id: str, bindings: Bindings, addresses: tuple[IPv6Interface, ..
     veth, nd_veth = f"ovs-{suffix}", f"ovs-nd-{suffix}"
     return Uplink(
         port_id=port_id, router_id=port.device_id, network_id=port.network_id,
-        translator=settings.translator, core_netns=core_netns(settings),
         interface=interface.name, ofport=interface.ofport,
         veth=veth, veth_ofport=open_ofport(inputs.interfaces.get(veth)), peer=f"vpp-{suffix}",
         mac=port.mac_address, mtu=topology.networks[port.network_id].mtu,

@@ -15,26 +15,25 @@ from fip64agent.plan.inputs import REDIRECT_EXTERNAL_NETWORKS
 from fip64agent.switch import codec, pipeline, text
 from fip64agent.switch.flows import flows_of
 
-HOST = Host("tayga", "fip64-core", "", "", "", nd_netns="fip64-nd",
+HOST = Host(nd_netns="fip64-nd",
             guarded=(IPv6Network("2001:db8:f::/64"), IPv6Network("fe80::1/128")),
             guarded_macs=("fa:16:3e:00:00:01",))
 UPLINK = Uplink(
     port_id="1b2c3d4e-0000-4000-8000-000000000001", router_id="edge", network_id="uplink-net",
-    translator="tayga", core_netns="fip64-core", interface="eth1", ofport=1, veth="ovs-1b2c3d4e",
+    interface="eth1", ofport=1, veth="ovs-1b2c3d4e",
     veth_ofport=11, peer="vpp-1b2c3d4e", mac="fa:16:3e:00:00:01", mtu=1500,
     addresses=(IPv6Interface("2001:db8:100::1/64"),), routes=(), table=101,
     onlink=(IPv6Network("2001:db8:100::/64"),), routed=(IPv6Network("2001:db8:f::/64"),), redirect="all",
     nd_netns="fip64-nd", nd_veth="ovs-nd-1b2c3d4e", nd_veth_ofport=14, nd_peer="nd-1b2c3d4e")
 TENANT = Tenant(
-    router_id="tenant-a", translator="tayga", core_netns="fip64-core", netns="fip64-tenant-a", vlan=7,
-    interface="ovs-dl-7", peer="vpp-dl-7", core_link="tenant-7", mac="fa:16:3e:00:07:01",
+    router_id="tenant-a", vlan=7, own_interface=True,
+    interface="ovs-dl-7", mac="fa:16:3e:00:07:01",
     pool=IPv4Network("100.64.0.0/16"), address6=IPv6Address("2001:db8:100::1"), maps=(), interface_ofport=12)
 MAPPING = Mapping64(
     fip_id="5f000000-0000-4000-8000-000000000001", floating_ip=IPv6Address("2001:db8:100::a"),
     fixed_ip=IPv4Address("10.0.0.5"), router_id="tenant-a", port_id="vm-a", uplink_id=UPLINK.port_id,
     on_link=True, nd_netns="fip64-nd", nd_peer="nd-1b2c3d4e", uplink_ofport=1,
-    uplink_mac="fa:16:3e:00:00:01", translator="tayga",
-    core_netns="fip64-core", core_link="tenant-7", downlink_ofport=12, downlink_vlan=None,
+    uplink_mac="fa:16:3e:00:00:01", vlan=7, downlink_ofport=12, downlink_vlan=None,
     downlink_mac="fa:16:3e:00:07:01", pool=IPv4Network("100.64.0.0/16"), vm_ofport=21,
     vm_mac="fa:16:3e:00:00:05", gateway_mac="fa:16:3e:00:00:fe")
 GATEWAY = Gateway("vm-a", IPv4Address("10.0.0.1"), "fa:16:3e:00:00:fe", 21, "fa:16:3e:00:00:05", answers=True,
@@ -54,11 +53,11 @@ EXAMPLES: tuple[tuple[str, str, tuple[PlanObject, ...]], ...] = (
     ("Per uplink that is a bond", "The interfaces are OpenFlow ports 1 and 2, and 2 is the active member. "
      "Packets come in by any; they leave by the first of the bundle that is up.",
      (dataclasses.replace(UPLINK, members=(2, 1)),)),
-    ("Per tenant", "With ``tayga`` each tenant has a veth, here port 12.", (TENANT,)),
+    ("Per tenant", "Where each tenant has a veth of its own, here port 12.", (TENANT,)),
     ("Per floating IP", "Floating IP 2001:db8:100::a for the VM with 10.0.0.5 at port 21.", (MAPPING,)),
-    ("Per floating IP, with a shared downlink", "With ``vpp`` all tenants share one veth, here port 13; the "
-     "802.1Q tag tells the tenant.",
-     (dataclasses.replace(MAPPING, translator="vpp", downlink_ofport=13, downlink_vlan=7, on_link=False),)),
+    ("Per floating IP, with a shared downlink", "Where all tenants share one veth, here port 13; "
+     "the 802.1Q tag tells the tenant.",
+     (dataclasses.replace(MAPPING, downlink_ofport=13, downlink_vlan=7, on_link=False),)),
     ("Per on-link floating IP, external networks only", "Redirected by itself: other machines of the "
      "uplink's network may be plugged into the bridge.",
      (dataclasses.replace(MAPPING, redirect_ofport=11, nd_ofport=14),)),

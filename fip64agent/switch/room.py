@@ -57,7 +57,7 @@ class PortItem:
 
 
 SwitchItem = PortItem | FlowItem
-_DEFAULT = codec.encode(next(default(Host("", "", "", "", ""))))
+_DEFAULT = codec.encode(next(default(Host())))
 """The one flow that counts as installed when another system has one in its place."""
 
 
@@ -65,7 +65,7 @@ def _ports_of(obj: PlanObject) -> Iterator[str]:
     """Yield the names of the OVS ports that an object needs."""
     if isinstance(obj, Uplink):
         yield from obj.veths
-    elif isinstance(obj, Tenant) and obj.translator == "tayga":
+    elif isinstance(obj, Tenant) and obj.own_interface:
         yield obj.interface
     elif isinstance(obj, Host) and obj.downlink:
         yield obj.downlink

@@ -1,16 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What executes FIP64: `choose()` says which driver, `translator_from()` makes it."""
+"""What executes FIP64. The only place that knows which drivers there are.
+
+`choose()` says which one is the host's, `driver()` returns it, `translator_from()` makes its room.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Callable
 
-from fip64agent.exceptions import EnvironmentMissing
-from fip64agent.translator.base import Translator
-from fip64agent.translator.succession import Succession
+from fip64agent.plan.inputs import Settings
+from fip64agent.translator.base import Driver, Translator
+from fip64agent.translator.room import TranslatorRoom
 
-TAYGA, VPP, AUTO = "tayga", "vpp", "auto"
+AUTO = "auto"
+_DRIVERS = ("vpp", "tayga")
+"""Names, which are those of packages here with a module `driver`. With "auto" the first that is usable is
+taken; the last one always is."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -21,38 +28,41 @@ class Choice:
     reason: str
 
 
+def driver(name: str) -> Driver:
+    """Return the driver with that name in [fip64] translator."""
+    return importlib.import_module(f"{__name__}.{name}.driver").DRIVER
+
+
 def choose(conf) -> Choice:
     """Decide what executes the translation. Nobody else reads [fip64] translator.
 
     Looks at the file system: ask once, a package may be installed any time.
     """
-    from fip64agent.translator.vpp import installation
-
     if conf.fip64.translator != AUTO:
         return Choice(conf.fip64.translator, f"[fip64] translator = {conf.fip64.translator}")
-    if conf.vpp.launch == "external":
-        return Choice(VPP, "[vpp] launch = external")
-    try:
-        found = installation.find(conf.vpp.binary, conf.vpp.plugin_path)
-    except EnvironmentMissing as error:
-        return Choice(TAYGA, str(error))
-    if found.missing:
-        return Choice(TAYGA, found.missing)
-    return Choice(VPP, f"{found.binary} and {found.plugin} are there")
+    against = []
+    for name in _DRIVERS:
+        if (look := driver(name).usable) is None:
+            break
+        usable, reason = look(conf)
+        if usable:
+            return Choice(name, reason)
+        against.append(reason)
+    return Choice(name, "; ".join(against))
+
+
+def netns_prefix(conf) -> str:
+    """Return what the names of all network namespaces of the agent begin with, whichever the driver."""
+    return conf.tayga.netns_prefix
+
+
+def fixed_settings(conf, name: str) -> Settings:
+    """Return the settings of plan() that the driver called `name` brings; all others are the defaults."""
+    return Settings(capabilities=driver(name).capabilities, netns_prefix=netns_prefix(conf))
 
 
 def translator_from(conf, name: str, on_change: Callable[[], None] = lambda: None) -> Translator:
     """Return the driver called `name`, not started; it also removes what another one has left."""
-    from fip64agent.translator.tayga.room import TaygaRoom
-    from fip64agent.translator.vpp.room import VppRoom
-
-    def tayga(on_change) -> Translator:
-        return TaygaRoom(run_path=conf.run_path, state_path=conf.state_path, binary=conf.tayga.binary,
-                         netns_prefix=conf.tayga.netns_prefix, on_change=on_change)
-
-    def vpp(on_change) -> Translator:
-        return VppRoom.from_conf(conf, on_change=on_change)
-
-    drivers = {TAYGA: tayga, VPP: vpp}
-    active = drivers.pop(name)(on_change)
-    return Succession(active, [make(lambda: None) for make in drivers.values()])
+    prefix = netns_prefix(conf)
+    others = [driver(other).room(conf, prefix, lambda: None) for other in _DRIVERS if other != name]
+    return TranslatorRoom(driver(name).room(conf, prefix, on_change), others)

@@ -5,16 +5,20 @@ A driver is a room (`reconcile.room.Room`): expand() turns tenants, mappings, up
 driver installs; actual() reads back what the translator really has, it never remembers; apply() and
 prune() are bulk and idempotent. `on_change` is its event "I restarted, I am empty", and anything else
 that makes a read-back worth while. tests/functional/translator/contract.py is this page as tests.
+
+What others must know before there is a room says its `Driver`: to plan() in `capabilities`, to the links room
+in a `Layout`, which states the network namespaces, links, addresses, routes and rules that the driver wants.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from ipaddress import IPv4Address, IPv6Address
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from fip64agent.plan.inputs import Allocations
+from fip64agent.links.model import Layout
+from fip64agent.plan.inputs import Allocations, Capabilities
 from fip64agent.reconcile.explain import Explanation, Journey
 from fip64agent.reconcile.room import Item, Room
 
@@ -98,6 +102,10 @@ class Translator(Room, Protocol):
         """
         ...
 
+    def netns(self, router_id: str) -> str:
+        """Return the network namespace in which a tenant's packets are translated; "": none of its own."""
+        ...
+
     def clients(self, router_id: str) -> list[ClientBinding]:
         """Return the bindings of one tenant, as the translator has them; may be empty.
 
@@ -137,3 +145,22 @@ class Translator(Room, Protocol):
         Leaves nothing behind. Raises: NotReady when the translator cannot show packets, now or at all.
         """
         ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Driver:
+    """A driver before it is made. `conf`, everywhere: an oslo_config.cfg.ConfigOpts with all our options."""
+
+    name: str
+    """In [fip64] translator."""
+    capabilities: Capabilities
+    layout: Callable[[str], Layout]
+    """Takes what the names of the agent's network namespaces begin with; returns what it wants of Linux."""
+    room: Callable[[Any, str, Callable[[], None]], Translator]
+    """Takes `conf`, that beginning, and what to call when a read-back is worth while; returns the driver,
+    which is not started."""
+    usable: Callable[[Any], tuple[bool, str]] | None = None
+    """Takes `conf`; returns whether this machine has what the driver needs, and why. None: it is taken
+    where no other is usable."""
+    check: Callable[[Any], None] = lambda conf: None
+    """Takes `conf`. Raises: ConfigError when its options ask for what cannot be."""

@@ -21,6 +21,7 @@ from fip64agent.reconcile.loop import Loop
 from fip64agent.translator import Choice
 from fip64agent.translator.base import About, ClientBinding, Sighting, Traffic
 from fip64agent.translator.explain import bound, installed
+from fip64agent.translator.tayga.links import TaygaLayout
 from tests.fakes import topologies
 
 
@@ -77,9 +78,10 @@ class ScriptedLinks(ScriptedRoom):
 
     def __init__(self) -> None:
         super().__init__("links")
+        self.layout = TaygaLayout("fip64-")
 
     def explain(self, journey) -> Explanation:
-        return explain_links(journey)
+        return explain_links(self.layout, journey)
 
 
 class ScriptedSwitch(ScriptedRoom):
@@ -109,6 +111,9 @@ class ScriptedTranslator(ScriptedRoom):
         self.program = About(launch="managed")
         self.counted: Traffic | None = None
         self.seen: list[Sighting] = []
+
+    def netns(self, router_id: str) -> str:
+        return f"fip64-{router_id}"
 
     def about(self) -> About:
         return self.program

@@ -30,6 +30,7 @@ from fip64agent.topology.model import (
     Subnet,
     Topology,
 )
+from tests.fakes.translators import CAPABILITIES
 
 KINDS = ("networks", "subnets", "routers", "ports", "floatingips")
 
@@ -257,7 +258,8 @@ LINK_NAMES = st.sampled_from((*(f"tap-{vm}" for vm in VM_IDS), "tap-x", "up0", "
                               "ovs-dl", "ovs-dl-1", "ovs-dl-2", "ovs-dl-3"))
 INTERFACES = st.builds(Interface, LINK_NAMES, st.sampled_from((None, -1, 7, 8)), _maybe(ANY_PORT),
                        _maybe(st.just("could not open network device")))
-SETTINGS = st.builds(Settings, translator=st.sampled_from(("tayga", "vpp")), answer_arp=st.booleans(),
+SETTINGS = st.builds(Settings, capabilities=st.sampled_from(tuple(CAPABILITIES.values())),
+                     answer_arp=st.booleans(),
                      vlan_range=st.sampled_from(((1, 4094), (1, 2), (1, 3), (3, 2))),
                      pool_slice=st.sampled_from(((1, 1), (1, 1), (2, 2), (3, 256))))
 

@@ -19,11 +19,11 @@ def _drop(ofport: int, owner: ObjectKey) -> Flow:
 
 
 def guard(obj: Host | Tenant | Uplink) -> Iterator[Flow]:
-    """Drop the rest from both veths of an uplink, from that of a tenant (tayga), of the host (vpp)."""
+    """Drop the rest from both veths of an uplink, and from that of a tenant, or that of all tenants."""
     if isinstance(obj, Uplink):
         ofports = (obj.veth_ofport, obj.nd_veth_ofport)
     elif isinstance(obj, Tenant):
-        ofports = (obj.interface_ofport if obj.translator == "tayga" else None,)
+        ofports = (obj.interface_ofport if obj.own_interface else None,)
     else:
         ofports = (obj.downlink_ofport,)
     for ofport in ofports:

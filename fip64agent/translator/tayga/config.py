@@ -8,15 +8,11 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Hashable, Iterator
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, summarize_address_range
 
-from fip64agent.plan.allocate import tenant_netns
 from fip64agent.plan.desired import ObjectKey, Tenant
-from fip64agent.plan.pools import as_prefix
 from fip64agent.translator.base import ClientBinding
-
-TUN = "nat64"
-"""The TUN device, which the links room makes in the tenant's namespace."""
+from fip64agent.translator.tayga.names import TUN, tenant_netns
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,12 +42,12 @@ def instance_name(router_id: str) -> str:
     return tenant_netns("", router_id)
 
 
-def instance(tenant: Tenant, state_path: str) -> Instance:
+def instance(tenant: Tenant, netns_prefix: str, state_path: str) -> Instance:
     """Return what should run for a tenant. Its client bindings live below `state_path`."""
     name = instance_name(tenant.router_id)
     pool = tenant.pool
     if tenant.pool_first is not None and tenant.pool_last is not None:
-        pool = as_prefix(tenant.pool_first, tenant.pool_last)
+        pool, = summarize_address_range(tenant.pool_first, tenant.pool_last)  # the plan gives a prefix
     own = pool[1]  # tayga keeps the pool's first address free itself
     lines = [
         f"tun-device {TUN}",
@@ -64,7 +60,8 @@ def instance(tenant: Tenant, state_path: str) -> Instance:
     ]
     text = "\n".join(lines) + "\n"
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return Instance(tenant.router_id, name, tenant.netns, digest, text, tenant.key)
+    return Instance(tenant.router_id, name, tenant_netns(netns_prefix, tenant.router_id), digest, text,
+                    tenant.key)
 
 
 def data_directory(state_path: str, name: str) -> str:

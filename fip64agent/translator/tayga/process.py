@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""tayga processes: found by their command line, started so that they outlive us, ended by pidfd.
+"""tayga processes: their command lines, namespaces, TUN devices and files.
 
-Blocking: called in native threads. A process is known by (pid, start time), so a pid that the kernel
-gave to somebody else meanwhile is never signalled.
+Blocking: called in native threads.
 """
 
 from __future__ import annotations
@@ -11,14 +10,15 @@ import contextlib
 import dataclasses
 import logging
 import os
-import select
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
+from fip64agent.process import Child, find, leave, outcome, status
+from fip64agent.process import start as start_child
 from fip64agent.translator.tayga.config import Instance, data_directory
 
 LOG = logging.getLogger(__name__)
@@ -33,10 +33,10 @@ _EXPLAIN = 0.5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Process:
-    pid: int
-    started: str
-    """Clock ticks since boot, from /proc/<pid>/stat."""
+class Process(Child):
+    """A tayga of ours, as it was looked at."""
+
+    program: ClassVar[str] = "tayga"
     name: str
     """Of its tenant: the name of the directory that its configuration is in."""
     digest: str
@@ -84,33 +84,16 @@ def parse_command(words: Sequence[str], run_path: str) -> tuple[str, str] | None
 
 def running(run_path: str) -> Iterator[Process]:
     """Yield the processes that read a configuration below `run_path`: those are ours. Scans all of /proc."""
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdigit():
-            continue
-        with contextlib.suppress(OSError, IndexError, ValueError):  # it ended while we looked
-            words = _read(f"{entry.path}/cmdline").split("\0")
-            if (found := parse_command(words, run_path)) is None:
-                continue
-            pid = int(entry.name)
-            state, started = status(pid)
-            young = _age(started) < _YOUNG
-            yield Process(pid, started, *found, state, os.stat(f"{entry.path}/ns/net").st_ino,
+    for pid, started, state, (name, digest) in find(lambda words: parse_command(words, run_path)):
+        with contextlib.suppress(OSError):  # it ended while we looked
+            young = Child(pid, started).age < _YOUNG
+            yield Process(pid, started, name, digest, state, os.stat(f"/proc/{pid}/ns/net").st_ino,
                           young or attached(pid))
 
 
 def _read(path: str) -> str:
     with open(path, "rb") as file:
         return file.read().decode(errors="replace")
-
-
-def status(pid: int) -> tuple[str, str]:
-    """Return the state and the start time of a process. Raises: OSError when there is none."""
-    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    return fields[0], fields[19]
-
-
-def _age(started: str) -> float:
-    return float(_read("/proc/uptime").split()[0]) - int(started) / os.sysconf("SC_CLK_TCK")
 
 
 def attached(pid: int) -> bool:
@@ -142,8 +125,7 @@ def start(binary: str, run_path: str, state_path: str, item: Instance) -> Launch
     command = ["nsenter", f"--net={NETNS / item.netns}", "--", binary, "--nodetach", "--config", str(path)]
     log = path.parent / "tayga.log"
     with open(log, "wb") as output:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                 start_new_session=True, cwd="/")
+        child = start_child(command, output)
     launch = Launch(item.name, child, command, log)
     with contextlib.suppress(OSError):
         launch.started = status(child.pid)[1]
@@ -174,7 +156,7 @@ def settle(launches: Sequence[Launch]) -> dict[str, str]:
             time.sleep(0.002)
     for launch in launches:
         if launch.name not in failed:
-            launch.child.returncode = 0  # it outlives us: whoever sees it end reaps it, not Popen
+            leave(launch.child)
     return failed
 
 
@@ -192,7 +174,7 @@ def _explained(launch: Launch, code: int) -> str:
 
 
 def _debug(command: list[str]) -> list[str]:
-    """Run it once more to hear its last words; it is not left running."""
+    """Run it once more to hear what it says; it is not left running."""
     child = subprocess.Popen([*command, "-d"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT, cwd="/")
     try:
@@ -209,34 +191,14 @@ def _debug(command: list[str]) -> list[str]:
 
 
 def stop(process: Process, seconds: float = 2) -> None:
-    """End it: SIGTERM, so that it saves its client bindings, then SIGKILL. Gone already is success."""
+    """End it: SIGTERM, so that it saves its client bindings, then SIGKILL. Gone already is success.
+
+    Raises: TimeoutError when it survives.
+    """
     try:
-        pidfd = os.pidfd_open(process.pid)
-    except ProcessLookupError:
-        return
-    ended = select.poll()  # not select(): that takes no descriptor above 1023
-    ended.register(pidfd, select.POLLIN)
-    try:
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            state, started = status(process.pid)
-            if started != process.started:
-                return
-            # One that is stopped would take SIGTERM only when it goes on.
-            numbers = (signal.SIGKILL,) if state in "Tt" else (signal.SIGTERM, signal.SIGKILL)
-            for number in numbers:
-                signal.pidfd_send_signal(pidfd, number)
-                if ended.poll(seconds * 1000):
-                    return
-            raise TimeoutError(f"tayga (pid {process.pid}) does not end, not even by SIGKILL")
+        process.stop(seconds=seconds)
     finally:
-        os.close(pidfd)
-        reap(process.pid)
-
-
-def reap(pid: int) -> None:
-    """Take the exit status of a child that ended; one that is not our child is init's business."""
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
+        outcome(process.pid)
 
 
 def forget(run_path: str, state_path: str, name: str) -> None:

@@ -16,29 +16,29 @@ from fip64agent import hub
 from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import PlanObject, Tenant
 from fip64agent.plan.inputs import Allocations
+from fip64agent.process import BackOff, outcome, status
 from fip64agent.reconcile.explain import Explanation, Journey
 from fip64agent.translator.base import About, ClientBinding, Sighting
 from fip64agent.translator.explain import bound, installed
 from fip64agent.translator.tayga import config, process
 from fip64agent.translator.tayga.config import Instance
+from fip64agent.translator.tayga.names import TUN, tenant_netns
 
 LOG = logging.getLogger(__name__)
 
 STEADY = 10.0
-"""Seconds that a tayga must have run for its death to count as the first again."""
-LONGEST_WAIT = 60.0
+"""Seconds that a tayga must have run for its end to count as the first again."""
 CHECK = 2.0
 """Seconds between looks for stopped (hung) processes and full pools."""
 
 
 @dataclasses.dataclass(slots=True)
-class _Life:
-    """What is known of a tenant's deaths: a crash loop is slowed down, 1, 2, 4 ... 60 s."""
+class _Ends:
+    """What is known of the ends of a tenant's tayga."""
 
-    started: float = 0.0
-    deaths: int = 0
-    not_before: float = 0.0
-    last_words: str = ""
+    back_off: BackOff = dataclasses.field(default_factory=lambda: BackOff(STEADY))
+    reason: str = ""
+    """Of the last one, if it is known."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -71,7 +71,8 @@ class TaygaRoom:
         self._on_change = on_change
         self._clock = clock
         self._lock = hub.Semaphore()
-        self._lives: dict[str, _Life] = {}
+        self._ends: dict[str, _Ends] = {}
+        """By tenant's name."""
         self._known: dict[tuple[int, str], process.Process] = {}
         """As last seen; each is looked at again before anything is done to it."""
         self._looked = False
@@ -100,8 +101,8 @@ class TaygaRoom:
         return shutil.which(self._binary, path=path)
 
     def expand(self, obj: PlanObject) -> Iterator[Instance]:
-        if isinstance(obj, Tenant) and obj.translator == self.kind:
-            yield config.instance(obj, self._state_path)
+        if isinstance(obj, Tenant):
+            yield config.instance(obj, self._prefix, self._state_path)
 
     # -- reading back -----------------------------------------------------------------------------
 
@@ -147,10 +148,10 @@ class TaygaRoom:
         failed: dict[Hashable, str] = {}
         due = []
         for was, item in items:
-            life = self._lives.setdefault(item.name, _Life())
-            if was is None and (wait := life.not_before - self._clock()) > 0:
-                failed[item.key] = (f"tayga died {life.deaths} times; started again in {wait:.0f} s"
-                                    f"{life.last_words and ': '}{life.last_words}")
+            ends = self._ends.setdefault(item.name, _Ends())
+            if was is None and (wait := ends.back_off.wait(self._clock())) > 0:
+                failed[item.key] = (f"tayga died {ends.back_off.ends} times; started again in {wait:.0f} s"
+                                    f"{ends.reason and ': '}{ends.reason}")
             else:
                 due.append(item)
         if due:
@@ -190,11 +191,11 @@ class TaygaRoom:
                 for found in victims.get(item.name, ()):
                     process.stop(found)
                 launches.append(process.start(program, self._run_path, self._state_path, item))
-                self._lives[item.name].started = self._clock()
+                self._ends[item.name].back_off.runs(self._clock())
             except (OSError, ValueError) as error:
                 failed[item.name] = str(error)
         for name, reason in process.settle(launches).items():
-            self._died(name, reason)
+            self._ended(name, reason)
             failed[name] = reason
         by_name = {item.name: item for item in items}
         for launch in launches:
@@ -219,56 +220,38 @@ class TaygaRoom:
         with self._replacing({item.name for item in items}) as victims:
             hub.offload(end)
         for item in items:
-            self._lives.pop(item.name, None)
+            self._ends.pop(item.name, None)
             self._pools.pop(item.name, None)
         return failed
 
-    # -- deaths -----------------------------------------------------------------------------------
+    # -- watching ---------------------------------------------------------------------------------
 
     def _watch(self, found: process.Process) -> None:
         key = (found.pid, found.started)
         if self._checker is not None and key not in self._watchers:
-            self._watchers[key] = hub.spawn(self._wait_for_death, found)
+            self._watchers[key] = hub.spawn(self._wait_for_end, found)
 
-    def _wait_for_death(self, found: process.Process) -> None:
+    def _wait_for_end(self, found: process.Process) -> None:
         key = (found.pid, found.started)
         try:
-            pidfd = os.pidfd_open(found.pid)
-        except ProcessLookupError:
-            pass  # it was quicker
+            found.wait()
         except OSError as error:
             LOG.warning("tayga of router %s (pid %d) is not watched: %s", found.name, found.pid, error)
             self._watchers.pop(key, None)  # the next look tries again
             return
-        else:
-            try:
-                if self._is_still(found):  # else it died since, and another process has its number
-                    hub.wait_readable(pidfd)
-            finally:
-                os.close(pidfd)
-        process.reap(found.pid)
+        outcome(found.pid)
         if found.pid in self._ending:
             return
         self._watchers.pop(key, None)
         self._known.pop(key, None)
         LOG.warning("tayga of router %s died (pid %d)", found.name, found.pid)
-        self._died(found.name, "")
+        self._ended(found.name, "")
         self._on_change()
 
-    @staticmethod
-    def _is_still(found: process.Process) -> bool:
-        try:
-            return process.status(found.pid)[1] == found.started
-        except OSError:
-            return False
-
-    def _died(self, name: str, last_words: str) -> None:
-        life = self._lives.setdefault(name, _Life())
-        now = self._clock()
-        life.deaths = 1 if now - life.started > STEADY else life.deaths + 1
-        life.last_words = last_words
-        # The first death is repaired at once.
-        life.not_before = now + (0 if life.deaths < 2 else min(LONGEST_WAIT, 2 ** (life.deaths - 2)))
+    def _ended(self, name: str, reason: str) -> None:
+        ends = self._ends.setdefault(name, _Ends())
+        ends.reason = reason
+        ends.back_off.ended(self._clock())
 
     def _check_forever(self) -> None:
         known: list[str] = []
@@ -287,7 +270,7 @@ class TaygaRoom:
         result = []
         for (pid, started), found in list(self._known.items()):
             with contextlib.suppress(OSError):
-                state, now_started = process.status(pid)
+                state, now_started = status(pid)
                 if now_started == started and state in "Tt" and pid not in self._ending:
                     result.append(f"tayga of router {found.name} (pid {pid}) is stopped (state {state})")
         return result
@@ -333,7 +316,7 @@ class TaygaRoom:
 
     def watch(self, journey: Journey, seconds: float) -> list[Sighting]:
         raise NotReady("tayga shows no packets; look at its TUN device: "
-                       f"ip netns exec {journey.tenant.netns} tcpdump -ni {config.TUN}")
+                       f"ip netns exec {self.netns(journey.tenant.router_id)} tcpdump -ni {TUN}")
 
     def healthy(self) -> str | None:
         with self._lock:
@@ -346,6 +329,9 @@ class TaygaRoom:
 
     def warnings(self) -> list[str]:
         return []
+
+    def netns(self, router_id: str) -> str:
+        return tenant_netns(self._prefix, router_id)
 
     def clients(self, router_id: str) -> list[ClientBinding]:
         """As last saved: tayga writes a new client down after up to a minute, and all when it ends."""

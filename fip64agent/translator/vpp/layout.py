@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network
 
+from fip64agent.links.model import DOWNLINK_MTU
 from fip64agent.plan.desired import Host, Mapping64, PlanObject, Tenant, Uplink
 from fip64agent.translator.vpp import tags
 from fip64agent.translator.vpp.items import (
@@ -35,8 +36,6 @@ ADDRESS4 = IPv4Address("192.0.0.8")
 TO_VMS = IPv4Address("169.254.0.1")
 """Next hop towards the VMs. Nobody has it: the delivery flows put the right MACs in."""
 TO_VMS_MAC = "02:f6:40:00:00:01"
-DOWNLINK_MTU = 9216
-"""Of the link towards the VMs: a VM's jumbo frame must come in, so that its sender is told what fits."""
 NEIGHBOURS = 16384
 """Neighbours of one IP version that VPP keeps, the static one of each tenant among them: more than the links
 have, and few enough to be solicited all at a time."""
@@ -57,14 +56,11 @@ class Site:
 
 
 def expand(site: Site, obj: PlanObject) -> Iterator[Item]:
-    """Yield the items for `obj`, if it is for the vpp driver."""
-    if getattr(obj, "translator", "") != "vpp":
-        return
+    """Yield the items for `obj`."""
     match obj:
         case Mapping64():
             # The tenant's table has the number of its VLAN.
-            yield Mapping(obj.floating_ip, obj.fixed_ip, obj.table, obj.downlink_vlan or 0,
-                          owner=obj.key)
+            yield Mapping(obj.floating_ip, obj.fixed_ip, obj.table, obj.vlan, owner=obj.key)
         case Host():
             if site.run_path:
                 yield Daemon(site.run_path, owner=obj.key)

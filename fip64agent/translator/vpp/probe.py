@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fip64agent import hub
-from fip64agent.translator.vpp import process
+from fip64agent.process import status
 from fip64agent.translator.vpp.api.client import VppClient
 from fip64agent.translator.vpp.api.errors import VppError, VppGone, VppTimeout
 
@@ -82,7 +82,7 @@ class BlockedTime:
     """
 
     def __init__(self, pid: int | None,
-                 state: Callable[[int], str] = lambda pid: process.status(pid)[0]) -> None:
+                 state: Callable[[int], str] = lambda pid: status(pid)[0]) -> None:
         """pid: VPP's process id; None: nothing can be measured. state: returns a process's state (ps(1))."""
         self._pid = pid
         self._state = state

@@ -23,18 +23,19 @@ from fip64agent import hub
 from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import PlanObject
 from fip64agent.plan.inputs import Allocations
+from fip64agent.process import outcome
 from fip64agent.reconcile.explain import Explanation, Journey
 from fip64agent.translator.base import About, ClientBinding, Sighting, Traffic
 from fip64agent.translator.explain import installed
 from fip64agent.translator.vpp import layout, process, readback, tags, trace_packets, trace_tables
 from fip64agent.translator.vpp.api.client import VppClient
 from fip64agent.translator.vpp.api.errors import VppError
-from fip64agent.translator.vpp.figures import Figures
 from fip64agent.translator.vpp.install import Installer
 from fip64agent.translator.vpp.items import RANK, Daemon, Item
 from fip64agent.translator.vpp.startup import StartupOptions, options_from
 from fip64agent.translator.vpp.state import State
 from fip64agent.translator.vpp.supervisor import STARTING, Supervisor
+from fip64agent.translator.vpp.traffic import TrafficCounters
 
 LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -78,7 +79,7 @@ class VppRoom:
         """Whose state it is."""
         self._lock = hub.Semaphore()
         self._working = False
-        self._figures = Figures(self.supervisor.stats_socket)
+        self._traffic = TrafficCounters(self.supervisor.stats_socket)
         self._watching = hub.Semaphore()
 
     @classmethod
@@ -99,7 +100,7 @@ class VppRoom:
     def close(self) -> None:
         self._started = False
         self.supervisor.close()
-        self._figures.close()
+        self._traffic.close()
 
     def ready(self) -> str | None:
         return self.supervisor.ready() if self._started and self.supervisor.client is None else None
@@ -114,7 +115,7 @@ class VppRoom:
         self._on_change()
 
     def _is_down(self, reason: str) -> None:
-        self._figures.close()
+        self._traffic.close()
         self._on_change()
 
     @staticmethod
@@ -139,9 +140,9 @@ class VppRoom:
         while (client := self.supervisor.client) is None:
             waited = time.monotonic() - begun
             # The first reason is that of the time before; and a first attempt may take as long as it needs.
-            hopeless = (waited > _FIRST_REASON and self.supervisor.ready() != STARTING
+            not_soon = (waited > _FIRST_REASON and self.supervisor.ready() != STARTING
                         and (self.supervisor.process is None or self.supervisor.failing))
-            if hopeless or waited > seconds or not self._started:
+            if not_soon or waited > seconds or not self._started:
                 raise NotReady(self.supervisor.ready() or "VPP is not started")
             hub.sleep(_LOOK)
         return client
@@ -158,7 +159,7 @@ class VppRoom:
                     return {}
                 self._bring_up()  # adopts it
             client = self._client(_COMING_UP if self.supervisor.managed else 0)
-            self._figures.look()
+            self._traffic.look()
             return self._daemon() | self._read(client)
 
     def _daemon(self) -> dict[Hashable, Item]:
@@ -229,8 +230,8 @@ class VppRoom:
             self.supervisor.close()
         try:
             for found in hub.offload(process.running, self._run_path):
-                hub.offload(process.stop, found)
-                process.outcome(found.pid)
+                hub.offload(found.stop)
+                outcome(found.pid)
                 LOG.info("VPP (pid %d) is stopped: nothing on this host needs it", found.pid)
             hub.offload(process.clean, StartupOptions(self._run_path))
         except (OSError, TimeoutError) as error:
@@ -266,7 +267,7 @@ class VppRoom:
         return self.supervisor.ready() or self.supervisor.problem
 
     def warnings(self) -> list[str]:
-        return self._figures.warnings() if self._started and self.supervisor.client is not None else []
+        return self._traffic.warnings() if self._started and self.supervisor.client is not None else []
 
     def about(self) -> About:
         supervisor = self.supervisor
@@ -279,6 +280,9 @@ class VppRoom:
             pid = client.local_pid or client.pid
         return About("managed" if supervisor.managed else "external", client.version if client else None,
                      pid, uptime, supervisor.restarts, supervisor.probe.seconds, supervisor.next_start)
+
+    def netns(self, router_id: str) -> str:
+        return ""  # VPP separates tenants by tables of its own
 
     def clients(self, router_id: str) -> list[ClientBinding]:
         tag = tags.tenant(router_id)
@@ -296,10 +300,10 @@ class VppRoom:
                 for each in found]
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:
-        return self._asked(self._figures.tenants) if self._started else {}
+        return self._asked(self._traffic.tenants) if self._started else {}
 
     def traffic(self) -> Traffic:
-        return self._asked(self._figures.traffic) if self._started else Traffic()
+        return self._asked(self._traffic.traffic) if self._started else Traffic()
 
     def explain(self, journey: Journey) -> Explanation:
         if (client := self.supervisor.client) is None:

@@ -1,26 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps a VPP there and a connection to it: starts or adopts it, probes it, starts it again.
+"""Keeps a connection to a VPP: starts or adopts it, probes it, starts it again.
 
 There is no VPP (ready() says why), then it is up (`client`), then it is lost, and so on. The way up is the
-same at the agent's start, after VPP's death and after a lost connection. Green; whatever blocks is offloaded.
+same at the agent's start, after VPP's end and after a lost connection. Green; whatever blocks is offloaded.
 """
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import logging
 import os
 import re
-import signal
 import time
 from collections.abc import Callable
 
 from fip64agent import hub
-from fip64agent.exceptions import EnvironmentMissing, Fip64Error
-from fip64agent.translator.vpp import installation, process, startup
+from fip64agent.exceptions import Fip64Error
+from fip64agent.translator.vpp import startup
 from fip64agent.translator.vpp.api.client import VppClient
 from fip64agent.translator.vpp.api.errors import VppIncompatible, VppUnavailable
+from fip64agent.translator.vpp.managed import ManagedVpp
 from fip64agent.translator.vpp.probe import Probe
 from fip64agent.translator.vpp.process import Process
 from fip64agent.translator.vpp.startup import StartupOptions
@@ -29,23 +27,14 @@ LOG = logging.getLogger(__name__)
 
 STARTING = "VPP is starting"
 """The reason until the first attempt to bring it up has ended, or a process is there."""
-STEADY = 60.0
-"""Seconds that a VPP must have run for its death to count as the first again."""
-LONGEST_WAIT = 60.0
 _CHANGES = re.compile(r"\(pid \d+\)|0x[0-9a-f]+|\d[\d:.,/-]{3,}")
 """What differs between the ends of two VPPs that fail alike: process ids, addresses, times."""
 _POLL = 0.02
 """Seconds between looks for the API socket of a VPP that was just started."""
 _RETRY = 1.0
 """Seconds between attempts to connect to an external VPP, or to one that speaks other messages."""
-_ABORT = 1.0
-"""Seconds that a hung VPP gets to write down where it hangs."""
-_LAST_BREATH = 10.0
-"""Seconds that the kernel may take to end a VPP that was killed; process.ending() says why."""
 _ANSWER = 10.0
 """Seconds that a VPP that is up has for an answer. The probe finds one that hangs, which wakes who waits."""
-_HOUSEKEEPING = 30.0
-"""Seconds between looks at the size of its log."""
 
 
 def _tell(callback: Callable[..., None], *args: object) -> None:
@@ -72,18 +61,13 @@ class Supervisor:
         self.stats_socket = options.stats_socket if self.managed or stats_socket is None else stats_socket
         self.client: VppClient | None = None
         """None while there is no connection."""
-        self.process: Process | None = None
-        """The managed VPP, while there is one."""
         self.restarts = 0
         """How often it was lost."""
         self.probe = Probe(probe_timeout)
-        self._files: dict[str, tuple[int, int]] = {}
-        """Program and plugin as they were just before that process was started or adopted."""
-        self._outdated: str | None = None
+        self._wake = hub.Event()
+        self._vpp = ManagedVpp(options, binary, plugin_path, self._wake.set, clock)
+        """Has no process ever when VPP is external."""
         self._socket_gone: str | None = None
-        self._options = options
-        self._binary = binary
-        self._plugin_path = plugin_path
         self._start_timeout = start_timeout
         self._interval = probe_interval
         self._timeout = probe_timeout
@@ -91,10 +75,7 @@ class Supervisor:
         self._on_down = on_down
         self._clock = clock
         self._reason: str | None = "VPP is not started yet"
-        self._wake = hub.Event()
-        self._death: str | None = None
-        self._watcher = self._thread = None
-        self._deaths, self._not_before, self._up_since, self._housekeeping = 0, 0.0, 0.0, 0.0
+        self._thread = None
         self._told: str | None = None
         """Why the last attempt failed, without what differs from one attempt to the next; or None."""
 
@@ -108,11 +89,10 @@ class Supervisor:
 
     def close(self) -> None:
         """Disconnect and watch no more; VPP runs on."""
-        for thread in (self._thread, self._watcher):
-            if thread is not None:
-                thread.kill()
-        self._thread = self._watcher = self.process = None
-        self._up_since = 0.0
+        if self._thread is not None:
+            self._thread.kill()
+        self._thread = None
+        self._vpp.leave()
         client, self.client = self.client, None
         if client is not None:
             client.close()
@@ -121,6 +101,11 @@ class Supervisor:
     def ready(self) -> str | None:
         """Return None while VPP is up, else the reason why it is not."""
         return self._reason
+
+    @property
+    def process(self) -> Process | None:
+        """The managed VPP, while there is one."""
+        return self._vpp.process
 
     @property
     def failing(self) -> bool:
@@ -132,27 +117,18 @@ class Supervisor:
         """Seconds until VPP is started again; None when that is not what is waited for."""
         if not self.managed or self._thread is None or self.process is not None:
             return None
-        return max(0.0, self._not_before - self._clock())
+        return self._vpp.back_off.wait(self._clock())
 
     @property
     def problem(self) -> str | None:
         """What an operator should know of a VPP that works: it is slow, has old options, no socket."""
-        return "; ".join(filter(None, (self.probe.slow, self._outdated, self._socket_gone))) or None
-
-    def stop(self) -> None:
-        """End the managed VPP, on purpose and for good. Raises: TimeoutError when it does not end."""
-        self.close()
-        if self.managed:
-            for found in hub.offload(process.running, self._options.run_path):
-                hub.offload(process.stop, found)
-                process.outcome(found.pid)
-            hub.offload(process.clean, self._options)
+        return "; ".join(filter(None, (self.probe.slow, self._vpp.outdated, self._socket_gone))) or None
 
     # -- the way up -------------------------------------------------------------------------------
 
     def _run(self) -> None:
         while True:
-            deaths = self._deaths
+            ends = self._vpp.back_off.ends
             try:
                 self._rest()
                 client = self._bring_up()
@@ -163,26 +139,17 @@ class Supervisor:
                 self._wait_for_another()
             except (Fip64Error, OSError) as error:
                 self._say(str(error))
-                hub.sleep(_POLL if self.managed and self._deaths != deaths else _RETRY)
+                hub.sleep(_POLL if self.managed and self._vpp.back_off.ends != ends else _RETRY)
             except Exception as error:  # of any kind: it must never end
-                self._died()
+                self._vpp.failed()
                 LOG.exception("the supervision of VPP failed and begins anew")
                 self._say(f"{type(error).__name__}: {error}")
                 hub.sleep(_RETRY)
 
     def _rest(self) -> None:
-        """A VPP that dies at once again and again is started 0, 1, 2, 4 ... 60 s later."""
-        while self.managed and (wait := self._not_before - self._clock()) > 0:
+        """Wait until a VPP that ends again and again may be started."""
+        while self.managed and (wait := self._vpp.back_off.wait(self._clock())) > 0:
             hub.sleep(min(wait, 0.5))
-
-    def _died(self) -> None:
-        """Count a death, or a start that failed."""
-        if self._up_since and self._clock() - self._up_since > STEADY:
-            self._deaths = 0
-        self._up_since = 0.0
-        wait = 0.0 if self._deaths == 0 else min(LONGEST_WAIT, 2.0 ** (self._deaths - 1))
-        self._deaths += 1
-        self._not_before = self._clock() + wait
 
     def _say(self, reason: str) -> None:
         """Remember why there is no VPP: the loop logs what ready() says, as often as it says something else.
@@ -197,59 +164,23 @@ class Supervisor:
         """Return a connected client. Raises: Fip64Error, OSError with the reason."""
         if not self.managed:
             return self._connected()
-        options = self._complete()
-        found = hub.offload(process.running, options.run_path)
-        for old in found[:-1]:  # it cannot be reached, since a younger one has taken its sockets
-            self._end(old, f"VPP (pid {old.pid}) is a second one: pid {found[-1].pid} has its sockets")
-        if found:
-            return self._adopt(found[-1], options)
-        return self._launch(options)
-
-    def _complete(self) -> StartupOptions:
-        """The options with this machine's plugin directories. Raises: EnvironmentMissing."""
-        try:
-            there = installation.find(self._binary, self._plugin_path)
-            self._files = there.files()
-        except (EnvironmentMissing, OSError):
-            self._died()
-            raise
-        options = self._with_directories(there)
-        if found := startup.faults(options):
-            self._died()
-            raise EnvironmentMissing("; ".join(found))
-        return options
-
-    def _with_directories(self, there: installation.Installation) -> StartupOptions:
-        return dataclasses.replace(self._options, plugin_directories=there.plugin_directories)
-
-    def _launch(self, options: StartupOptions) -> VppClient:
-        try:
-            found = hub.offload(process.start, installation.find(self._binary).binary, options)
-        except OSError as error:
-            self._died()
-            raise VppUnavailable(f"VPP cannot be started: {error}") from error
-        LOG.log(logging.INFO if self._told is None else logging.DEBUG, "VPP started: pid %d, %s", found.pid,
-                startup.path(options))
+        options = self._vpp.complete_options()
+        if self._vpp.find(options):
+            client = self._reach()
+            self._vpp.compare(options)
+            return client
+        self._vpp.start(options)
+        LOG.log(logging.INFO if self._told is None else logging.DEBUG, "VPP started: pid %d, %s",
+                self.process.pid, startup.path(options))
         if self._told is None:
-            self._reason = f"VPP (pid {found.pid}) is starting"
-        return self._reach(found, options)
+            self._reason = f"VPP (pid {self.process.pid}) is starting"
+        return self._reach()
 
-    def _adopt(self, found: Process, options: StartupOptions) -> VppClient:
-        LOG.info("VPP runs already: pid %d, %s", found.pid, found.startup_file)
-        client = self._reach(found, options)
-        if found.startup_file != startup.file_name(options):
-            self._outdated = (f"VPP (pid {found.pid}) runs with older startup options until it is restarted: "
-                              f"it was started with {found.startup_file}, now it would be "
-                              f"{startup.file_name(options)}")
-            LOG.warning("%s", self._outdated)
-        return client
-
-    def _reach(self, found: Process, options: StartupOptions) -> VppClient:
+    def _reach(self) -> VppClient:
         """Connect to a VPP of ours, which may still be starting; end it when it cannot be reached."""
-        self.process, self._death, self._outdated = found, None, None
-        self._watch_death(found)
+        found = self.process
         reason = ""
-        while self._death is None:
+        while self._vpp.end is None:
             try:
                 client = self._connected()
             except VppIncompatible:
@@ -257,20 +188,20 @@ class Supervisor:
             except VppUnavailable as error:
                 reason = str(error)
             else:
-                if client.pid in (found.pid, None) or self._death is not None:
+                if client.pid in (found.pid, None) or self._vpp.end is not None:
                     return client
                 reason = (f"VPP (pid {client.pid}) answers at {self.api_socket}, "
                           f"where pid {found.pid} of this agent should")
                 client.close()
             if found.age > self._start_timeout:
-                self._died()
-                self._end(found, f"VPP (pid {found.pid}) cannot be reached: {reason}")
+                self._vpp.failed()
+                self._vpp.kill(found, f"VPP (pid {found.pid}) cannot be reached: {reason}")
                 raise VppUnavailable(f"{reason}; VPP (pid {found.pid}) was killed and is started again")
             self._wake.clear()
             self._wake.wait(_POLL)
-        self._died()
-        words = hub.offload(process.last_words, options)
-        raise VppUnavailable(f"{self._death} while it started: {words or 'it did not say why'}")
+        self._vpp.failed()
+        raise VppUnavailable(f"{self._vpp.end} while it started: "
+                             f"{self._vpp.last_output() or 'it did not say why'}")
 
     def _connected(self) -> VppClient:
         """Connect. Raises: VppUnavailable, VppIncompatible."""
@@ -285,26 +216,13 @@ class Supervisor:
         if not self.managed or found is None:
             hub.sleep(_RETRY)
             return
-        while self._death is None:
-            if why := self._hope(found):
-                self._end(found, f"VPP (pid {found.pid}) cannot be used, and {why}")
+        while self._vpp.end is None:
+            if why := self._vpp.reason_to_restart():
+                self._vpp.kill(found, f"VPP (pid {found.pid}) cannot be used, and {why}")
                 break
             self._wake.clear()
             self._wake.wait(_RETRY)
-        self._died()
-
-    def _hope(self, found: Process) -> str | None:
-        """Return why a VPP started now may do what this one cannot, if there is a reason."""
-        try:
-            there = installation.find(self._binary, self._plugin_path)
-            newer = there.renewed(self._files, found.age)
-        except (EnvironmentMissing, OSError):  # in the middle of an upgrade
-            return None
-        if newer:
-            return f"{newer} was installed after it was started"
-        if found.startup_file != startup.file_name(self._with_directories(there)):
-            return "it was started with other options than the present ones"
-        return None
+        self._vpp.failed()
 
     # -- up ---------------------------------------------------------------------------------------
 
@@ -312,7 +230,7 @@ class Supervisor:
         client.timeout = max(client.timeout, _ANSWER)
         self.client = client
         self._reason = self._told = self.probe.slow = None
-        self._up_since = self._up_since or self._clock()  # the same one, when only the connection was lost
+        self._vpp.back_off.runs(self._clock())
         LOG.info("VPP %s (pid %s) is up", client.version, client.pid)
         _tell(self._on_up, client)
 
@@ -320,32 +238,24 @@ class Supervisor:
         """Return when VPP is lost, with the reason."""
         while True:
             self._wake.clear()
-            if self._death is None and client.connected:
+            if self._vpp.end is None and client.connected:
                 self._wake.wait(self._interval)
-            if self._death is None and not client.connected and self.process is not None:
+            if self._vpp.end is None and not client.connected and self.process is not None:
                 self._wake.clear()
                 self._wake.wait(0.2)  # the connection ends a moment before the process
-            if (death := self._ended()) is not None:
-                return death
+            if (end := self._vpp.wait_if_ending(self._wake)) is not None:
+                return end
             if not client.connected:
                 return f"VPP's API connection was lost: {client.lost}"
             if not self.probe.answered(client, self.process.pid if self.process is not None else None):
-                return self._ended() or self._hung()
+                return self._vpp.wait_if_ending(self._wake) or self._hung()
             self._look_after()
-
-    def _ended(self) -> str | None:
-        """Return how the managed VPP ended; waits for the end of one that is about to."""
-        found, last = self.process, self._clock() + _LAST_BREATH
-        while self._death is None and found is not None and process.ending(found) and self._clock() < last:
-            self._wake.clear()
-            self._wake.wait(0.2)
-        return self._death
 
     def _hung(self) -> str:
         if not self.managed or self.process is None:
             return f"VPP does not answer for {self._timeout:g} s; it is external, so it is left alone"
         reason = f"VPP (pid {self.process.pid}) hung: no answer for {self._timeout:g} s"
-        self._end(self.process, reason)
+        self._vpp.kill(self.process, reason)
         return reason
 
     def _look_after(self) -> None:
@@ -356,9 +266,8 @@ class Supervisor:
             self._socket_gone = (f"VPP's API socket {self.api_socket} was removed: this connection works, "
                                  "but no other can be made until VPP is restarted")
             LOG.warning("%s", self._socket_gone)
-        if self.managed and self._clock() - self._housekeeping > _HOUSEKEEPING:
-            self._housekeeping = self._clock()
-            hub.offload(process.bound_log, self._options)
+        if self.managed:
+            self._vpp.bound_log()
 
     # -- the way down -----------------------------------------------------------------------------
 
@@ -366,46 +275,12 @@ class Supervisor:
         client, self.client = self.client, None
         if client is not None:
             client.close()
-        if self._death is not None:
-            words = hub.offload(process.last_words, self._options)
+        if self._vpp.end is not None:
+            words = self._vpp.last_output()
             reason = f"{reason}{words and ': '}{words}"
-            self._died()
+            self._vpp.failed()
         self.restarts += 1
         LOG.error("VPP is down: %s", reason)
         self._reason = reason
         _tell(self._on_down, reason)
         hub.sleep(0 if self.managed else 0.1)
-
-    def _watch_death(self, found: Process) -> None:
-        if self._watcher is not None:
-            self._watcher.kill()
-        self._watcher = hub.spawn(self._await_death, found)
-
-    def _await_death(self, found: Process) -> None:
-        with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it ended while we looked
-            pidfd = os.pidfd_open(found.pid)
-            try:
-                if process.status(found.pid)[1] == found.started:
-                    hub.wait_readable(pidfd)
-            finally:
-                os.close(pidfd)
-        self._dead(found)
-
-    def _dead(self, found: Process) -> None:
-        how = process.outcome(found.pid)
-        if self.process == found:
-            self.process = None
-            self._death = f"VPP (pid {found.pid}) {how}"
-            self._wake.set()
-
-    def _end(self, found: Process, reason: str) -> None:
-        """Kill a VPP of ours; it may say where it hangs first."""
-        LOG.error("%s: it is killed", reason)
-        try:
-            hub.offload(process.stop, found, (signal.SIGABRT, signal.SIGKILL), _ABORT)
-        except (TimeoutError, OSError) as error:
-            LOG.error("VPP (pid %d): %s", found.pid, error)
-        for _ in range(50):  # until the watcher has seen it
-            if self.process != found:
-                break
-            hub.sleep(0.01)

@@ -19,6 +19,7 @@ from fip64agent.links.model import LinkItem
 from fip64agent.links.room import LinksRoom
 from fip64agent.plan.desired import Host, Mapping64, PlanObject, Tenant, Uplink
 from fip64agent.reconcile import diff
+from fip64agent.translator.tayga.links import TaygaLayout
 from lab.shell import run
 from tests.conftest import require_programs, require_root
 
@@ -38,15 +39,14 @@ class Site:
         return f"{self.prefix}core"
 
     def host(self) -> Host:
-        return Host("tayga", self.core, "", "", "", nd_netns=f"{self.prefix}nd")
+        return Host(nd_netns=f"{self.prefix}nd")
 
     def uplink(self, number: int = 0, **values) -> Uplink:
         name = f"{number:08x}"
         network = IPv6Network((int(IPv6Address("2001:db8:ffff::")) + (number << 64), 64))
         uplink = Uplink(
-            port_id=f"up-{number}", router_id="edge", network_id="net", translator="tayga",
-            core_netns=self.core,
-            interface="eth", ofport=1, veth=f"ovs-{name}", veth_ofport=None, peer=f"vpp-{name}",
+            port_id=f"up-{number}", router_id="edge", network_id="net", interface="eth", ofport=1,
+            veth=f"ovs-{name}", veth_ofport=None, peer=f"vpp-{name}",
             mac=f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}", mtu=1500,
             addresses=(IPv6Interface(f"{network[2]}/64"),), routes=((IPv6Network("::/0"), network[1]),),
             table=1000 + number, onlink=(network,), routed=(IPv6Network("2001:db8:f::/64"),), redirect="all",
@@ -55,8 +55,7 @@ class Site:
 
     def tenant(self, number: int = 1, maps=()) -> Tenant:
         return Tenant(
-            router_id=f"t{number}", translator="tayga", core_netns=self.core, netns=f"{self.prefix}t{number}",
-            vlan=number, interface=f"ovs-dl-{number}", peer=f"vpp-dl-{number}", core_link=f"tenant-{number}",
+            router_id=f"t{number}", vlan=number, interface=f"ovs-dl-{number}", own_interface=True,
             mac=f"02:f6:40:00:{number >> 8:02x}:{number & 255:02x}", pool=POOL, address6=ROUTER, maps=maps)
 
     def fip(self, number: int, tenant: int = 1) -> Mapping64:
@@ -65,10 +64,8 @@ class Site:
             fixed_ip=IPv4Address("10.0.0.0") + 5 + number, router_id=f"t{tenant}", port_id="vm",
             uplink_id="up-0",
             on_link=False, nd_netns=f"{self.prefix}nd", nd_peer="nd-00000000",
-            uplink_ofport=1, uplink_mac="", translator="tayga", core_netns=self.core,
-            core_link=f"tenant-{tenant}", downlink_ofport=None, downlink_vlan=None, downlink_mac="",
-            pool=POOL,
-            vm_ofport=1, vm_mac="", gateway_mac="")
+            uplink_ofport=1, uplink_mac="", vlan=tenant, downlink_ofport=None, downlink_vlan=None,
+            downlink_mac="", pool=POOL, vm_ofport=1, vm_mac="", gateway_mac="")
 
     def standard(self) -> list[PlanObject]:
         """One uplink, two tenants with a FIP each."""
@@ -89,7 +86,8 @@ class Bench:
         self.changes += 1
 
     def room(self) -> LinksRoom:
-        room = LinksRoom(self.site.prefix, on_change=self._changed)
+        """One that makes what tayga wants: that has items of every kind."""
+        room = LinksRoom(self.site.prefix, TaygaLayout(self.site.prefix), on_change=self._changed)
         # The room's own thread does all its work, so that its namespace is the agent's.
         room._worker.run(self._move, self.netns)
         self.rooms.append(room)

@@ -13,7 +13,7 @@ from ipaddress import IPv6Address, IPv6Network
 import pytest
 
 from fip64agent import hub
-from fip64agent.links import neighbours
+from fip64agent.links import neighbors
 from fip64agent.links.gateways import Gateways
 from fip64agent.links.reachability import NUD_REACHABLE
 from fip64agent.plan.desired import Uplink
@@ -217,6 +217,6 @@ def test_nothing_of_the_namespace_stays_open(wire):
     hub.sleep(3 * INTERVAL)
     assert len(os.listdir("/proc/self/fd")) <= before
     gateways.stop()
-    links, states = neighbours.states(wire.near, [wire.uplink.nd_peer, "no-such-link"])
+    links, states = neighbors.states(wire.near, [wire.uplink.nd_peer, "no-such-link"])
     assert links == {wire.uplink.nd_peer}
     assert states[wire.uplink.nd_peer, FIRST] == NUD_REACHABLE

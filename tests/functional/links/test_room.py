@@ -15,10 +15,11 @@ import pytest
 from fip64agent import hub
 from fip64agent.links import netns as namespaces
 from fip64agent.links import readback
-from fip64agent.links.kernel import Doors
+from fip64agent.links.kernel import Handles
 from fip64agent.links.model import Veth
 from fip64agent.links.monitor import Monitor
 from fip64agent.reconcile import diff
+from fip64agent.translator.vpp.links import VppLayout
 from lab.shell import popen, run
 from tests.functional.links.conftest import until
 
@@ -139,11 +140,11 @@ def test_checksum_offload_that_was_switched_on_is_noticed_and_switched_off(whole
     bench.changes = 0
 
     def switch_on():
-        doors = Doors()
-        door = doors[bench.full("t1")]
-        door._ethtool("vpp-dl-1", 0x17, 1)
-        assert door.tx_checksum("vpp-dl-1")
-        doors.close()
+        handles = Handles()
+        handle = handles[bench.full("t1")]
+        handle._ethtool("vpp-dl-1", 0x17, 1)
+        assert handle.tx_checksum("vpp-dl-1")
+        handles.close()
 
     hub.offload(switch_on)
     until(lambda: bench.changes)
@@ -153,21 +154,22 @@ def test_checksum_offload_that_was_switched_on_is_noticed_and_switched_off(whole
 @pytest.mark.parametrize("link", ["ovs-00000000", "vpp-00000000", "ovs-dl", "vpp-dl"])
 def test_segmentation_offload_on_vpps_links_is_noticed_and_switched_off(bench, link):
     """VPP gets whole packets with their checksums, whatever somebody did with ethtool to its links."""
-    objects = [dataclasses.replace(bench.site.host(), translator="vpp", downlink="ovs-dl",
+    bench.rooms[0]._layout = VppLayout()
+    objects = [dataclasses.replace(bench.site.host(), downlink="ovs-dl",
                                    downlink_peer="vpp-dl", downlink_mac="02:f6:40:ff:ff:ff"),
-               bench.site.uplink(translator="vpp")]
+               bench.site.uplink()]
     bench.converge(objects)
     hub.sleep(0.3)
     bench.changes = 0
 
     def segments(switch_on: bool = False) -> bool:
-        doors = Doors()
-        door = doors[bench.netns]
+        handles = Handles()
+        handle = handles[bench.netns]
         if switch_on:
-            door._ethtool(link, 0x17, 1)  # ETHTOOL_STXCSUM, without which there is no segmentation offload
-            door._ethtool(link, 0x1f, 1)  # ETHTOOL_STSO
-        answer = bool(door._ethtool(link, 0x1e, 0))  # ETHTOOL_GTSO
-        doors.close()
+            handle._ethtool(link, 0x17, 1)  # ETHTOOL_STXCSUM, without which there is no segmentation offload
+            handle._ethtool(link, 0x1f, 1)  # ETHTOOL_STSO
+        answer = bool(handle._ethtool(link, 0x1e, 0))  # ETHTOOL_GTSO
+        handles.close()
         return answer
 
     assert not hub.offload(segments)
@@ -196,10 +198,10 @@ def test_a_pair_that_dies_while_it_is_looked_at_is_made_anew(bench, monkeypatch)
     bench.ip("agent", "link set ovs-00000000 mtu 1400")
     look = readback.veth
 
-    def delete_and_look(prefix, doors, netns, name, peer_netns):
+    def delete_and_look(prefix, handles, netns, name, peer_netns):
         monkeypatch.setattr(readback, "veth", look)
         bench.ip("agent", f"link del {name}")
-        return look(prefix, doors, netns, name, peer_netns)
+        return look(prefix, handles, netns, name, peer_netns)
 
     monkeypatch.setattr(readback, "veth", delete_and_look)
     bench.converge(objects)
@@ -500,13 +502,12 @@ def test_changed_objects_are_changed_in_place(bench):
     """A tenant whose VLAN changes gets another veth; the FIP of one that moves keeps its one route."""
     site = bench.site
     bench.converge(site.standard())
-    moved = dataclasses.replace(site.fip(1, 1), core_link="tenant-2", router_id="t2")
+    moved = dataclasses.replace(site.fip(1, 1), vlan=2, router_id="t2")
     objects = [site.host(), site.uplink(), site.tenant(1), site.tenant(2), moved, site.fip(2, 2)]
     bench.converge(objects)
     shown = run("ip", "-6", "route", "show", "table", "100", netns=site.core).stdout
     assert shown.count("2001:db8:f::11 ") == 1 and "dev tenant-1" not in shown
-    other = dataclasses.replace(site.tenant(1), vlan=9, interface="ovs-dl-9", peer="vpp-dl-9",
-                                core_link="tenant-9", mac="02:f6:40:00:00:09")
+    other = dataclasses.replace(site.tenant(1), vlan=9, interface="ovs-dl-9", mac="02:f6:40:00:00:09")
     objects = [site.host(), site.uplink(), other, site.tenant(2), moved, site.fip(2, 2)]
     bench.repair(objects)
     assert "ovs-dl-1" not in run("ip", "link", netns=bench.netns).stdout

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from fip64agent.process import outcome
 from fip64agent.translator.tayga import process
 from fip64agent.translator.tayga.room import TaygaRoom
 from tests.conftest import require_programs, require_root
@@ -21,7 +22,7 @@ def end_all(run_path) -> None:
     for found in process.running(str(run_path)):
         with contextlib.suppress(ProcessLookupError):
             os.kill(found.pid, signal.SIGKILL)
-        process.reap(found.pid)
+        outcome(found.pid)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ that tells of new clients late overrides `save_clients(site)`.
 from __future__ import annotations
 
 import abc
+import os
 import sys
 import time
 from ipaddress import IPv4Address, IPv6Address
@@ -183,6 +184,10 @@ class Contract(abc.ABC):
 
     def test_healthy(self, both):
         assert both.room.healthy() is None
+
+    def test_a_tenant_has_a_namespace_where_it_has_a_link_of_its_own(self, both):
+        netns = both.room.netns("blue")
+        assert os.path.exists(f"/run/netns/{netns}") and bool(netns) == (not both.host.downlink)
 
     def test_clients(self, both):
         seen = both.client.http_get(FIP_A)["answer"]["you_are"]

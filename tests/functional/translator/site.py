@@ -17,6 +17,7 @@ from scapy.packet import Packet
 
 from fip64agent.links.room import LinksRoom
 from fip64agent.plan.desired import Host, Mapping64, Tenant, Uplink
+from fip64agent.translator import driver
 from fip64agent.translator.base import Translator
 from lab import netns as namespaces
 from lab.node import Node
@@ -44,11 +45,11 @@ class Site:
         self.ovs = PrivateOvs(directory / "ovs", netns=self.agent)
         self.directory = directory
         self.changes = 0
-        self.links = LinksRoom(prefix)
+        self.links = LinksRoom(prefix, driver(translator).layout(prefix))
         self.rooms: list = [self.links]
         self.room = self.new_room()
         self.host: Host = planned.host(prefix, translator)
-        self.uplink: Uplink = planned.uplink(prefix, translator=translator)
+        self.uplink: Uplink = planned.uplink(prefix)
         self.nodes: dict[str, Node] = {}
         self.bindings: dict[str, tuple] = {}
         """By tenant: its static client bindings."""
@@ -107,9 +108,9 @@ class Site:
         maps |= {f"10.0.0.{6 + number}": fip for number, fip in enumerate(fips[1:])}
         changes: dict = {"bindings": self.bindings.get(name, ())}
         if self.kind == "vpp":
-            changes |= {"translator": "vpp", "netns": "", "core_link": "", "interface": self.host.downlink,
-                        "peer": self.host.downlink_peer, "mac": self.host.downlink_mac}
-        return planned.tenant(self.prefix, name, vlan, maps, **changes)
+            changes |= {"own_interface": False, "interface": self.host.downlink,
+                        "mac": self.host.downlink_mac}
+        return planned.tenant(name, vlan, maps, **changes)
 
     def mapping(self, tenant: Tenant, fip: str) -> Mapping64:
         return planned.mapping(tenant, fip, next(str(fixed) for fixed, of in tenant.maps if str(of) == fip))

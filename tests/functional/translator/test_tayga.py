@@ -59,9 +59,12 @@ class Bench:
             self.namespaces.append(netns)
             self.make_tun(name)
         return dataclasses.replace(Tenant(
-            router_id=name, translator="tayga", core_netns="", netns=netns, vlan=1, interface="", peer="",
-            core_link="", mac="", pool=IPv4Network("100.64.0.0/24"), address6=IPv6Address("2001:db8:ffff::2"),
+            router_id=name, vlan=1, interface="", own_interface=True, mac="",
+            pool=IPv4Network("100.64.0.0/24"), address6=IPv6Address("2001:db8:ffff::2"),
             maps=((IPv4Address("10.0.0.5"), IPv6Address("2001:db8:f::5")),)), **values)
+
+    def netns(self, tenant: Tenant) -> str:
+        return self.prefix + tenant.router_id
 
     def make_tun(self, name: str) -> None:
         run("ip", "-n", self.prefix + name, "-batch", "-",
@@ -222,7 +225,7 @@ def test_one_that_lost_its_tun_device_is_replaced(bench):
     bench.converge(red)
     before = bench.pids()
     hub.sleep(1.1)  # younger ones get time to open it
-    run("ip", "-n", red.netns, "link", "del", "nat64")
+    run("ip", "-n", bench.netns(red), "link", "del", "nat64")
     bench.make_tun("red")  # the links room does that
     # tayga spins now, and opens and closes the system log's socket: that must not hide it.
     assert all("has lost its TUN device" in (bench.rooms[0].healthy() or "") for _ in range(100))
@@ -234,8 +237,8 @@ def test_one_in_a_namespace_that_is_gone_is_replaced(bench):
     red = bench.tenant("red")
     bench.converge(red)
     before = bench.pids()
-    run("ip", "netns", "del", red.netns)
-    bench.namespaces.remove(red.netns)
+    run("ip", "netns", "del", bench.netns(red))
+    bench.namespaces.remove(bench.netns(red))
     assert not bench.settled(red)
     assert "no network namespace" in next(iter(bench.converge(red).values()))
     bench.tenant("red")
@@ -258,7 +261,7 @@ def test_two_of_one_tenant_are_replaced_by_one(bench):
         second.wait()
 
 
-def test_a_crash_loop_is_slowed_down_and_told_with_its_last_words(bench):
+def test_a_crash_loop_is_slowed_down_and_told_with_its_last_output(bench):
     red = bench.tenant("red", pool=IPv4Network("127.0.0.0/24"))
     key = next(bench.rooms[0].expand(red)).key
     now = time.monotonic()
@@ -288,9 +291,9 @@ def test_a_program_that_is_missing_or_no_program_is_told(bench, tmp_path):
 
 def test_taygas_of_others_are_left_alone(bench, tmp_path):
     red = bench.tenant("red")
-    run("ip", "-n", red.netns, "tuntap", "add", "other", "mode", "tun")
+    run("ip", "-n", bench.netns(red), "tuntap", "add", "other", "mode", "tun")
     (tmp_path / "tayga.conf").write_text("tun-device other\nipv4-addr 192.0.2.1\nprefix 2001:db8:9::/96\n")
-    foreign = subprocess.Popen(inside(red.netns, ["tayga", "--nodetach", "--config",
+    foreign = subprocess.Popen(inside(bench.netns(red), ["tayga", "--nodetach", "--config",
                                                   str(tmp_path / "tayga.conf")]))
     try:
         bench.converge(red)
@@ -341,7 +344,7 @@ def test_the_pool_is_full_when_tayga_says_so(bench):
     red = bench.tenant("red", pool=IPv4Network("100.64.0.0/29"))
     assert bench.converge(red) == {}
     clients = [f"2001:db8:c::{number}" for number in range(1, 10)]
-    run("ip", "-n", red.netns, "-batch", "-", input="link set lo up\n" + "".join(
+    run("ip", "-n", bench.netns(red), "-batch", "-", input="link set lo up\n" + "".join(
         f"addr add {address}/128 dev lo nodad\n" for address in clients))
     send = ("import socket, sys\nfor address in sys.argv[1:]:\n"
             "    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:\n"
@@ -350,17 +353,17 @@ def test_the_pool_is_full_when_tayga_says_so(bench):
 
     def translated() -> int:
         """Packets that tayga wrote."""
-        shown = run("ip", "-n", red.netns, "-s", "-json", "link", "show", "nat64").stdout
+        shown = run("ip", "-n", bench.netns(red), "-s", "-json", "link", "show", "nat64").stdout
         return json.loads(shown)[0]["stats64"]["rx"]["packets"]
 
     for count, full in ((5, False), (9, True)):
         before = translated()
-        run(sys.executable, "-c", send, *clients[:count], netns=red.netns)
+        run(sys.executable, "-c", send, *clients[:count], netns=bench.netns(red))
         wanted = before + min(count, 6)
         until(lambda wanted=wanted: translated() >= wanted)
         os.kill(bench.pids()["red"], signal.SIGTERM)
         until(lambda: not bench.pids())
-        room._lives.clear()  # two deaths in a row are meant here
+        room._ends.clear()  # two ends in a row are meant here
         assert bench.converge(red) == {}
         assert len(room.clients("red")) == min(count, 6)
         assert ("is full" in (room.healthy() or "")) == full

@@ -20,6 +20,7 @@ from fip64agent.plan.planner import plan
 from fip64agent.topology.model import ROUTER_INTERFACE, FixedIP, FloatingIP, Nat64Binding, Port, Subnet
 from fip64agent.topology.values import nat64_pool
 from tests.fakes.topologies import Site, add_tenant, add_vm, edge_site, mac
+from tests.fakes.translators import CAPABILITIES
 from tests.functional.translator.test_tayga import Bench, bench  # noqa: F401 (a fixture)
 
 GOOD = "fip-vm-red"
@@ -64,7 +65,8 @@ def sites(draw) -> tuple[Site, IPv4Network]:
         Nat64Binding, ADDRESSES6 | st.sampled_from(own),
         low | ADDRESSES4 | st.just(pool[-1]) | st.just(pool[len(own)])), max_size=5))
     site.change("routers", "red", nat64_pool=pool, nat64_bindings=tuple(bindings))
-    site.settings = Settings(translator="tayga", pool_slice=draw(st.sampled_from(((1, 1), (2, 2), (3, 4)))))
+    site.settings = Settings(capabilities=CAPABILITIES["tayga"],
+                             pool_slice=draw(st.sampled_from(((1, 1), (2, 2), (3, 4)))))
     return site, pool
 
 
@@ -91,6 +93,6 @@ def test_what_the_planner_refuses_tayga_refuses_too(bench):  # noqa: F811
         for address in (prefix[0], prefix[-1]):
             pair = ((address, ip_address("2001:db8:f::6")) if address.version == 4
                     else (ip_address("10.0.0.6"), address))
-            bench.rooms[0]._lives.clear()
+            bench.rooms[0]._ends.clear()
             reason, = bench.converge(dataclasses.replace(red, maps=(*red.maps, pair))).values()
             assert reason.startswith("tayga ended with status 1"), (address, reason)

@@ -14,7 +14,8 @@ import pytest
 from fip64agent import hub
 from fip64agent.plan.desired import NOTHING, Desired
 from fip64agent.reconcile.loop import Loop
-from fip64agent.translator.succession import Succession
+from fip64agent.translator import driver
+from fip64agent.translator.room import TranslatorRoom
 from fip64agent.translator.tayga import process as taygas
 from fip64agent.translator.tayga.room import TaygaRoom
 from fip64agent.translator.vpp import process
@@ -183,9 +184,10 @@ def test_from_vpp_to_tayga_and_back_nothing_of_the_other_is_left(site, short_tmp
         """As a restart of the agent with another [fip64] translator."""
         rooms = {"vpp": lambda: new_room(short_tmp), "tayga": tayga}
         site.kind = kind
-        site.host, site.uplink = planned.host(site.prefix, kind), planned.uplink(site.prefix, translator=kind)
+        site.links._layout = driver(kind).layout(site.prefix)
+        site.host, site.uplink = planned.host(site.prefix, kind), planned.uplink(site.prefix)
         active = rooms.pop(kind)()
-        both = Succession(active, [make() for make in rooms.values()])
+        both = TranslatorRoom(active, [make() for make in rooms.values()])
         site.rooms.append(both)
         both.start()
         kept = Kept(site, both)
@@ -212,7 +214,7 @@ def test_from_vpp_to_tayga_and_back_nothing_of_the_other_is_left(site, short_tmp
             assert not os.path.exists(f"/run/netns/{site.prefix}core")
             kept.stop()
             kept.translator.close()
-        remains = Succession(tayga(), [new_room(short_tmp)])
+        remains = TranslatorRoom(tayga(), [new_room(short_tmp)])
         site.rooms.append(remains)
         assert remains.prune(list(remains.remains().values())) == {}
         assert process.running(str(short_tmp / "vpp")) == [] and remains.remains() == {}

@@ -14,6 +14,7 @@ import pytest
 
 from fip64agent import hub
 from fip64agent.plan.desired import NOTHING
+from fip64agent.process import outcome
 from fip64agent.reconcile.loop import Loop
 from fip64agent.translator.vpp import process
 from fip64agent.translator.vpp.room import VppRoom
@@ -57,8 +58,8 @@ class Kept:
         self.thread.kill()
         self.room.close()
         for found in process.running(self.options.run_path):
-            process.stop(found)
-            process.outcome(found.pid)
+            found.stop()
+            outcome(found.pid)
         process.clean(self.options)
 
 

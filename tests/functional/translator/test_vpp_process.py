@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from fip64agent import hub
+from fip64agent.process import outcome, status
 from fip64agent.translator.vpp import process
 from fip64agent.translator.vpp.api import compatibility
 from fip64agent.translator.vpp.api.errors import VppGone
@@ -69,9 +70,14 @@ def supervise(options):
     yield make
     for one in made:
         one.close()
+    end_all(options, signal.SIGKILL)
+
+
+def end_all(options, number=signal.SIGTERM):
+    """End the VPPs of ours, as the room does when nothing needs one any more."""
     for found in process.running(options.run_path):
-        process.stop(found, (signal.SIGKILL,))
-        process.outcome(found.pid)
+        found.stop((number,))
+        outcome(found.pid)
     process.clean(options)
 
 
@@ -118,10 +124,11 @@ def test_it_does_not_eat_a_core(supervise, options):
     assert (ticks() - before) / os.sysconf("SC_CLK_TCK") < 0.5, "seconds of CPU in two"
 
 
-def test_stop_ends_it_and_leaves_nothing_in_memory(supervise, options):
+def test_its_end_leaves_nothing_in_memory(supervise, options):
     one, _ = supervise()
     pid = up(one)
-    one.stop()
+    one.close()
+    end_all(options)
     assert not os.path.exists(f"/proc/{pid}") and not os.path.exists(options.api_socket)
     assert not [name for name in os.listdir("/dev/shm") if name.startswith(options.segment_prefix)]
 
@@ -276,7 +283,7 @@ def test_a_second_vpp_of_ours_is_ended(supervise, options):
     other = process.start(str(lab_vpp.find().binary), options)  # takes the sockets of the first
     second, _ = supervise()
     assert up(second) == other.pid
-    assert until(lambda: not os.path.exists(f"/proc/{pid}") or process.status(pid)[0] == "Z")
+    assert until(lambda: not os.path.exists(f"/proc/{pid}") or status(pid)[0] == "Z")
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, 0)
 
@@ -287,7 +294,8 @@ def test_another_vpp_on_the_host_is_left_alone(supervise, short_tmp):
         pid = up(one)
         os.kill(pid, signal.SIGKILL)
         up(one, but=pid)
-        one.stop()
+        one.close()
+        end_all(options)
         assert other.running and "ping_plugin" in other.cli("show plugins")
 
 
@@ -311,8 +319,9 @@ def test_an_external_vpp_is_used_and_never_killed(supervise, options, short_tmp)
     assert until(lambda: str(other.api_socket) in (one.ready() or ""), 5)
     with Vpp(directory, plugins=("ping_plugin.so",)) as other:
         assert up(one, but=gone) == other.pid
-        one.stop()
-        assert other.running, "stop() ends only what the agent started"
+        one.close()
+        end_all(options)
+        assert other.running, "only what the agent started is ended"
     assert not os.path.exists(options.log_file)
 
 

@@ -18,6 +18,7 @@ from fip64agent.links.room import LinksRoom
 from fip64agent.reconcile import diff
 from fip64agent.translator.vpp import process, requests
 from fip64agent.translator.vpp.items import Daemon, HostInterface, Mapping, Route, Table, Tenant64
+from fip64agent.translator.vpp.links import VppLayout
 from fip64agent.translator.vpp.room import VppRoom
 from lab.shell import run
 from lab.vpp import Vpp
@@ -36,10 +37,10 @@ class Bench:
     def __init__(self, prefix: str, directory: Path, make: Callable[..., VppRoom]) -> None:
         self.prefix, self.directory, self._make = prefix, directory, make
         self.changes = 0
-        self.links = LinksRoom(prefix)
+        self.links = LinksRoom(prefix, VppLayout())
         self.links.start()
         self.host = planned.host(prefix, "vpp")
-        self.uplink = planned.uplink(prefix, translator="vpp")
+        self.uplink = planned.uplink(prefix)
         self.rooms: list[VppRoom] = []
         self.room = self.again()
 
@@ -60,13 +61,13 @@ class Bench:
         self.links.close()
 
     def other_uplink(self):
-        return planned.uplink(self.prefix, PORT_B, 2, "vpp", addresses=(IPv6Interface("2001:db8:e::1/64"),),
+        return planned.uplink(self.prefix, PORT_B, 2, addresses=(IPv6Interface("2001:db8:e::1/64"),),
                               routes=(), onlink=(IPv6Network("2001:db8:e::/64"),), routed=())
 
     def tenant(self, name: str = "red", vlan: int = 7, **changes):
-        return planned.tenant(self.prefix, name, vlan, {}, **{
-            "pool": IPv4Network("100.64.0.0/24"), "translator": "vpp", "netns": "", "core_link": "",
-            "interface": self.host.downlink, "peer": self.host.downlink_peer, "mac": self.host.downlink_mac}
+        return planned.tenant(name, vlan, {}, **{
+            "pool": IPv4Network("100.64.0.0/24"), "own_interface": False,
+            "interface": self.host.downlink, "mac": self.host.downlink_mac}
             | changes)
 
     def mappings(self, tenant, count: int, first: int = 0):
@@ -224,7 +225,7 @@ def test_a_vpp_that_dies_or_hangs_is_replaced_and_filled_again(bench, number):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_vpp_with_many_uplinks_that_was_killed_has_not_hung(bench, number, caplog):
     """The kernel takes longer to close its packet sockets than a health probe waits."""
-    uplinks = [planned.uplink(bench.prefix, f"{number:08x}-0000-4000-8000-000000000001", number, "vpp",
+    uplinks = [planned.uplink(bench.prefix, f"{number:08x}-0000-4000-8000-000000000001", number,
                               addresses=(IPv6Interface(f"2001:db8:{number:x}::1/64"),), routes=(),
                               onlink=(IPv6Network(f"2001:db8:{number:x}::/64"),), routed=())
                for number in range(1, 50)]
@@ -387,7 +388,7 @@ def test_a_vlan_goes_to_another_tenant(bench):
 def test_a_table_goes_to_another_uplink(bench):
     red = bench.tenant()
     bench.settle(bench.host, bench.uplink, red, *bench.mappings(red, 2))
-    other = planned.uplink(bench.prefix, PORT_B, 1, "vpp")
+    other = planned.uplink(bench.prefix, PORT_B, 1)
     bench.settle(bench.host, other, red, *bench.mappings(red, 2))
     assert "11111111" not in bench.cli("show interface")
 
@@ -517,7 +518,7 @@ def test_random_changes_end_where_the_plan_is(bench):
 
 
 def test_101_uplinks_come_and_go(bench):
-    uplinks = [planned.uplink(bench.prefix, f"{number:08x}-0000-4000-8000-000000000001", number, "vpp",
+    uplinks = [planned.uplink(bench.prefix, f"{number:08x}-0000-4000-8000-000000000001", number,
                               addresses=(IPv6Interface(f"2001:db8:{number:x}::1/64"),), routes=(),
                               onlink=(IPv6Network(f"2001:db8:{number:x}::/64"),), routed=())
                for number in range(1, 102)]

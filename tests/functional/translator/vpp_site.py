@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fip64agent.process import outcome
 from fip64agent.translator.vpp import process
 from fip64agent.translator.vpp.room import VppRoom
 from fip64agent.translator.vpp.startup import StartupOptions
@@ -42,8 +43,8 @@ def end_all(directory: Path) -> None:
     """End the VPPs of new_room(directory)."""
     for found in process.running(str(directory / "vpp")):
         with contextlib.suppress(TimeoutError, OSError):
-            process.stop(found)
-        process.outcome(found.pid)
+            found.stop()
+        outcome(found.pid)
     process.clean(StartupOptions(str(directory / "vpp")))
 
 

@@ -9,6 +9,7 @@ import pytest
 from fip64agent.admin.trace import _Walk, trace
 from fip64agent.reconcile.explain import NOT_REACHED, NOTE, OK, STOP, Stops
 from fip64agent.translator.base import Sighting
+from fip64agent.translator.tayga.links import TaygaLayout
 from tests.fakes.scripted_agent import ScriptedAgent
 
 
@@ -71,7 +72,7 @@ def test_a_switch_that_cannot_be_asked(agent):
 def test_a_namespace_that_is_gone_stops_it_at_the_route(agent):
     veth = agent.loop.desired.uplinks["uplink"].veth_ofport
     agent.rooms["switch"].traces[1] = f" 0. ipv6,in_port=1, priority 40000\n    output:{veth}\n"
-    agent.site.settings = dataclasses.replace(agent.site.settings, netns_prefix="f64-no-such-")
+    agent.rooms["links"].layout = TaygaLayout("f64-no-such-")
     agent.settle()
     assert stop(agent) == ("route", "network namespace f64-no-such-core does not exist")
 

@@ -16,6 +16,7 @@ from fip64agent.plan.inputs import Inputs, Interface, Settings
 from fip64agent.plan.planner import plan
 from fip64agent.switch.flows import flows_of
 from fip64agent.topology.loader import parse
+from tests.fakes.translators import CAPABILITIES
 
 
 def interfaces():
@@ -25,8 +26,13 @@ def interfaces():
 
 
 @pytest.fixture(scope="module", params=["tayga", "vpp"])
-def desired(request):
-    return plan(inputs(2000, Settings(translator=request.param)))
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def desired(kind):
+    return plan(inputs(2000, Settings(capabilities=CAPABILITIES[kind])))
 
 
 def test_every_floating_ip_of_the_document_is_planned(desired):
@@ -36,10 +42,10 @@ def test_every_floating_ip_of_the_document_is_planned(desired):
     assert len(desired.uplinks) == 1
 
 
-def test_the_flows_that_are_counted_by_hand_are_those_of_the_plan(desired):
+def test_the_flows_that_are_counted_by_hand_are_those_of_the_plan(desired, kind):
     flows = {(flow.table, flow.priority, flow.match) for obj in desired.objects() for flow in flows_of(obj)}
     flows.discard((0, 0, ()))  # NORMAL: a new bridge has it
-    assert len(flows) == scale.flow_count(2000, desired.host.translator)
+    assert len(flows) == scale.flow_count(2000, kind)
 
 
 def test_what_is_added_goes_to_an_address_without_a_floating_ip(desired):

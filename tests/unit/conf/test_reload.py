@@ -6,6 +6,7 @@ import pytest
 from fip64agent.cmd.common import load_config
 from fip64agent.conf import reading
 from fip64agent.exceptions import ConfigError
+from fip64agent.translator import fixed_settings
 
 GOOD = "[fip64]\nvlan_min = 5\n[metrics]\nper_fip = false\n"
 
@@ -42,12 +43,12 @@ def test_a_file_that_cannot_be_used_changes_nothing(conf, path, text, reason):
         path.write_bytes(text)
 
     with pytest.raises(ConfigError) as caught:
-        reading.reload(conf, "tayga")
+        reading.reload(conf, fixed_settings(conf, "tayga"))
 
     assert reason in str(caught.value)
     assert in_force(conf) == before == (5, 4094, 7440, False)
     path.write_text("[fip64]\nvlan_min = 7\n")  # and once it is mended, it is taken over
-    assert reading.reload(conf, "tayga").vlan_range == (7, 4094)
+    assert reading.reload(conf, fixed_settings(conf, "tayga")).vlan_range == (7, 4094)
     assert in_force(conf) == (7, 4094, 7440, True)
 
 
@@ -59,6 +60,6 @@ def test_files_of_a_directory_count(tmp_path, path):
     assert in_force(conf)[:2] == (5, 50)
     more.write_text("[fip64]\nvlan_max = 3\n")
     with pytest.raises(ConfigError, match="vlan_min 5 is above vlan_max 3"):
-        reading.reload(conf, "vpp")
+        reading.reload(conf, fixed_settings(conf, "vpp"))
     more.write_text("[fip64]\nvlan_max = 60\n")
-    assert reading.reload(conf, "vpp").vlan_range == (5, 60)
+    assert reading.reload(conf, fixed_settings(conf, "vpp")).vlan_range == (5, 60)

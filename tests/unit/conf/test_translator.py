@@ -8,7 +8,8 @@ from oslo_config import cfg
 
 from fip64agent import conf as options
 from fip64agent.exceptions import ConfigError
-from fip64agent.translator import choose
+from fip64agent.translator import choose, fixed_settings
+from tests.fakes.translators import CAPABILITIES
 
 
 def load(**overrides):
@@ -19,6 +20,11 @@ def load(**overrides):
         group, _, option = name.partition("__")
         conf.set_override(option, value, group=group)
     return conf
+
+
+def settings(driver: str, **overrides):
+    conf = load(**overrides)
+    return options.settings_from(conf, fixed_settings(conf, driver))
 
 
 def fake_vpp(root: Path, plugin: bool) -> str:
@@ -61,9 +67,10 @@ def test_what_is_named_is_taken(name, tmp_path):
 
 
 def test_the_plan_gets_the_translator_that_was_chosen():
-    assert options.settings_from(load(), "vpp").translator == "vpp"
-    assert options.settings_from(load(fip64__nat64_pool_slice="3/4"), "tayga").pool_slice == (3, 4)
-    assert options.settings_from(load(fip64__nat64_pool_slice="2/3"), "vpp").pool_slice == (2, 3)
+    assert settings("vpp").capabilities == CAPABILITIES["vpp"] != CAPABILITIES["tayga"]
+    assert settings("tayga", tayga__netns_prefix="x-").netns_prefix == "x-"
+    assert settings("tayga", fip64__nat64_pool_slice="3/4").pool_slice == (3, 4)
+    assert settings("vpp", fip64__nat64_pool_slice="2/3").pool_slice == (2, 3)
 
 
 @pytest.mark.parametrize(("value", "driver", "words"), [
@@ -71,15 +78,15 @@ def test_the_plan_gets_the_translator_that_was_chosen():
     ("2/3", "tayga", "the count must be a power of two")])
 def test_slices_that_cannot_be_are_refused_by_name(value, driver, words):
     with pytest.raises(ConfigError) as caught:
-        options.settings_from(load(fip64__nat64_pool_slice=value), driver)
+        settings(driver, fip64__nat64_pool_slice=value)
     assert f"[fip64] nat64_pool_slice = {value}" in str(caught.value) and words in str(caught.value)
 
 
 def test_what_rfc_7915_leaves_to_the_operator_reaches_the_plan():
-    settings = options.settings_from(load(), "vpp")
-    assert (settings.lowest_ipv6_mtu, settings.zero_traffic_class, settings.drop_udp_zero_checksum) == (
+    found = settings("vpp")
+    assert (found.lowest_ipv6_mtu, found.zero_traffic_class, found.drop_udp_zero_checksum) == (
         1280, False, False)
-    settings = options.settings_from(load(fip64__lowest_ipv6_mtu=1500, fip64__traffic_class="zero",
-                                          fip64__udp_zero_checksum="drop"), "vpp")
-    assert (settings.lowest_ipv6_mtu, settings.zero_traffic_class, settings.drop_udp_zero_checksum) == (
+    found = settings("vpp", fip64__lowest_ipv6_mtu=1500, fip64__traffic_class="zero",
+                     fip64__udp_zero_checksum="drop")
+    assert (found.lowest_ipv6_mtu, found.zero_traffic_class, found.drop_udp_zero_checksum) == (
         1500, True, True)

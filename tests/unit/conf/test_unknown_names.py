@@ -34,8 +34,8 @@ def warnings(tmp_path, monkeypatch):
     ("[DEFAULT]\nvlan_min = 7\n",
      "there is no option [DEFAULT] vlan_min, it is ignored; vlan_min belongs into [fip64]"),
     ("[DEFAULT]\nprobe_interval = 7\n",
-     "there is no option [DEFAULT] probe_interval, it is ignored; probe_interval belongs into [vpp] or "
-     "[reconcile]"),
+     "there is no option [DEFAULT] probe_interval, it is ignored; probe_interval belongs into [reconcile] or "
+     "[vpp]"),
     ("[fip64]\nquite_different = 7\n", "there is no option [fip64] quite_different, it is ignored"),
     ("[DEFAULT]\nlog_fil = x\n",
      "there is no option [DEFAULT] log_fil, it is ignored; did you mean log_file?"),

@@ -4,7 +4,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fip64agent.plan.allocate import allocate, core_netns, tenant_mac, tenant_netns, uplink_suffixes
+from fip64agent.plan.allocate import allocate, tenant_mac, uplink_suffixes
 
 OWNERS = st.lists(st.text(max_size=4), unique=True, max_size=12)
 NUMBERS = st.integers(0, 12)
@@ -47,18 +47,6 @@ def test_suffixes_of_uplinks():
     assert all(len(suffix) == 8 and int(suffix, 16) >= 0 for suffix in suffixes.values())
     assert uplink_suffixes([first])[first] == "0a1b2c3d"
     assert uplink_suffixes(["port one"])["port one"] == suffixes["port one"]
-
-
-@given(st.lists(st.text(max_size=200), unique=True))
-def test_namespaces_are_unique_file_names(router_ids):
-    names = [core_netns("fip64-"), *(tenant_netns("fip64-", router_id) for router_id in router_ids)]
-    assert len(set(names)) == len(names)
-    assert all("/" not in name and "\0" not in name and len(name) < 255 for name in names)
-
-
-def test_namespaces_of_neutron_routers_are_readable():
-    router_id = "1a2b3c4d-0000-4000-8000-000000000001"
-    assert tenant_netns("fip64-", router_id) == f"fip64-{router_id}"
 
 
 def test_macs_are_locally_administered_unicast():

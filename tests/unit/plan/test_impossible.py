@@ -10,6 +10,7 @@ from fip64agent.plan.inputs import Settings
 from fip64agent.plan.planner import plan
 from fip64agent.topology.model import ROUTER_GATEWAY, FloatingIP, Nat64Binding, Network, Port
 from tests.fakes.topologies import add_tenant, add_vm, edge_site, fixed, mac, routes, subnet
+from tests.fakes.translators import CAPABILITIES
 
 TRANSLATORS = pytest.mark.parametrize("kind", ["tayga", "vpp"])
 GOOD = ("fip-vm-red", "fip-vm-blue")
@@ -19,7 +20,7 @@ CLIENT, POOL_ADDRESS = "2001:db8:c::1", "100.64.0.9"
 def site(kind="tayga", cidr="10.0.0.0/24"):
     """Two tenants that work; red's subnet is `cidr`, and may get more VMs."""
     made = edge_site()
-    made.settings = Settings(translator=kind)
+    made.settings = Settings(capabilities=CAPABILITIES[kind])
     add_vm(add_tenant(made, "red", cidr=cidr), "vm-red", "red", str(IPv4Network(cidr)[5]), "2001:db8:f::10")
     return add_vm(add_tenant(made, "blue"), "vm-blue", "blue", "10.0.0.5", "2001:db8:f::11")
 

@@ -14,6 +14,7 @@ from fip64agent.plan.inputs import Settings
 from fip64agent.plan.planner import plan
 from fip64agent.topology.model import Nat64Binding
 from tests.fakes.topologies import add_tenant, add_vm, edge_site
+from tests.fakes.translators import CAPABILITIES
 
 CLIENT, OTHER = IPv6Address("2001:db8:9::1"), IPv6Address("2001:db8:9::2")
 
@@ -75,7 +76,7 @@ def test_taygas_slices_are_prefixes(number, count, prefix):
 
 def site(driver: str, part=(1, 1), bindings=(), pool=None):
     made = add_vm(add_tenant(edge_site(), "red"), "vm-red", "red", "10.0.0.5", "2001:db8:f::10")
-    made.settings = Settings(translator=driver, pool_slice=part)
+    made.settings = Settings(capabilities=CAPABILITIES[driver], pool_slice=part)
     return made.change("routers", "red", nat64_bindings=tuple(bindings),
                        nat64_pool=IPv4Network(pool) if pool else None)
 
@@ -123,7 +124,7 @@ def test_static_bindings_of_this_hosts_part(driver):
     ("vpp", "10.9.9.9", "pool address 10.9.9.9 is not in its NAT64 pool 100.64.0.0/16"),
     ("vpp", "100.64.0.0", "is the first or last of its NAT64 pool"),
     ("vpp", "100.64.255.255", "is the first or last of its NAT64 pool"),
-    ("tayga", "100.64.0.1", "is one that tayga keeps for itself on this host")])
+    ("tayga", "100.64.0.1", "is one that the translator keeps for itself on this host")])
 def test_a_binding_that_cannot_be_costs_only_itself(driver, address, words):
     bindings = [Nat64Binding(CLIENT, IPv4Address(address)), Nat64Binding(OTHER, IPv4Address("100.64.0.9"))]
     desired = plan(site(driver, bindings=bindings).inputs)

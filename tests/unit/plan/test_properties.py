@@ -68,19 +68,16 @@ def test_a_valid_site_has_no_errors(site):
 @given(all_inputs)
 def test_names_numbers_and_macs_are_unique(inputs):
     desired = plan(inputs)
-    tayga = inputs.settings.translator == "tayga"
+    shared = inputs.settings.capabilities.shared_downlink
     uplinks, tenants = desired.uplinks.values(), desired.tenants.values()
     links = [name for uplink in uplinks for name in (uplink.veth, uplink.peer)]
-    links += [name for tenant in tenants if tayga
-              for name in (tenant.interface, tenant.peer, tenant.core_link)]
+    links += [tenant.interface for tenant in tenants if not shared]
     assert all(0 < len(name) <= 15 for name in links)
     unique = {
         "links": links,
         "vlans": [tenant.vlan for tenant in tenants],
         "tables": [uplink.table for uplink in uplinks],
-        "macs": [tenant.mac for tenant in tenants if tayga],
-        "namespaces": [tenant.netns for tenant in tenants if tayga] + [desired.host.core_netns] * tayga
-        if desired.host else [],
+        "macs": [tenant.mac for tenant in tenants if not shared],
         "floating": [found.floating_ip for found in desired.mappings.values()],
         "fixed": [(found.router_id, found.fixed_ip) for found in desired.mappings.values()],
     }
@@ -88,7 +85,6 @@ def test_names_numbers_and_macs_are_unique(inputs):
         assert [value for value, count in Counter(values).items() if count > 1] == [], what
     first, last = inputs.settings.vlan_range
     assert all(first <= tenant.vlan <= last for tenant in tenants)
-    assert all("/" not in tenant.netns for tenant in tenants)
 
 
 @quick

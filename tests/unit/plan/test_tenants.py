@@ -20,6 +20,7 @@ from tests.fakes.topologies import (
     subnet,
     two_tenant_site,
 )
+from tests.fakes.translators import CAPABILITIES
 
 RED = ("fip", "fip-vm-red")
 
@@ -67,7 +68,7 @@ def test_multiple_downlinks_use_different_vrf_numbers():
     tenants = plan(two_tenant_site().inputs).tenants
     red, blue = tenants["red"], tenants["blue"]
     assert red.maps[0][0] == blue.maps[0][0] == IPv4Address("10.0.0.5")
-    for attribute in ("vlan", "mac", "netns", "interface", "peer", "core_link"):
+    for attribute in ("vlan", "mac", "interface"):
         assert getattr(red, attribute) != getattr(blue, attribute)
 
 
@@ -150,19 +151,18 @@ def test_the_table_is_deleted():
 
 def test_the_objects_of_a_floating_ip_with_tayga():
     site = red_site()
+    site.settings = Settings(capabilities=CAPABILITIES["tayga"])
     desired = plan(site.inputs)
     tenant = desired.tenants["red"]
     site.add(*own_interfaces(desired, 50).values())
     found = plan(site.inputs).mappings["fip-vm-red"]
     vlan = tenant.vlan
-    assert (tenant.interface, tenant.peer, tenant.core_link) == (
-        f"ovs-dl-{vlan}", f"vpp-dl-{vlan}", f"tenant-{vlan}")
-    assert (tenant.netns, tenant.core_netns) == ("fip64-red", "fip64-core")
+    assert tenant.interface == f"ovs-dl-{vlan}" and tenant.own_interface
     assert tenant.mac == f"02:f6:40:00:{vlan // 256:02x}:{vlan % 256:02x}"
     assert tenant.pool == IPv4Network("100.64.0.0/16")
     assert tenant.address6 == IPv6Address("2001:db8:ffff::2")
     assert found.downlink_ofport in (50, 51) and found.downlink_vlan is None
-    assert (found.downlink_mac, found.core_link) == (tenant.mac, tenant.core_link)
+    assert (found.downlink_mac, found.vlan) == (tenant.mac, tenant.vlan)
     assert found.vm_ofport == site.interfaces["tap-vm-red"].ofport
     assert found.vm_mac == site.ports["vm-red"].mac_address
     assert (found.uplink_id, found.on_link) == ("uplink", False)
@@ -174,13 +174,13 @@ def test_the_objects_of_a_floating_ip_with_tayga():
 
 def test_the_objects_of_a_floating_ip_with_vpp():
     site = two_tenant_site().add(Interface("ovs-dl", 40))
-    site.settings = Settings(translator="vpp")
+    site.settings = Settings(capabilities=CAPABILITIES["vpp"])
     desired = plan(site.inputs)
     for tenant in desired.tenants.values():
-        assert (tenant.interface, tenant.peer, tenant.netns, tenant.core_link) == ("ovs-dl", "vpp-dl", "", "")
+        assert tenant.interface == "ovs-dl" and not tenant.own_interface
     for found in desired.mappings.values():
         assert found.downlink_ofport == 40
-        assert found.downlink_vlan == desired.tenants[found.router_id].vlan
+        assert found.downlink_vlan == found.vlan == desired.tenants[found.router_id].vlan
         assert found.downlink_mac == desired.tenants[found.router_id].mac == desired.host.downlink_mac
 
 
@@ -219,16 +219,6 @@ def test_pool_of_the_router_over_the_default():
     site = red_site().change("routers", "red", nat64_pool=IPv4Network("192.0.2.0/24"))
     desired = plan(site.inputs)
     assert desired.tenants["red"].pool == desired.mappings["fip-vm-red"].pool == IPv4Network("192.0.2.0/24")
-
-
-@pytest.mark.parametrize("router_id", ["core", "a/b", "..", "", "x" * 300, "with space", "+plain"])
-def test_namespaces_of_routers_with_odd_ids(router_id):
-    site = add_vm(add_tenant(edge_site(), "red"), "vm", "red", "10.0.0.5", "2001:db8:f::10")
-    site.add(Router(router_id))
-    for port_id in ("red-if", "red-gw"):
-        site.change("ports", port_id, device_id=router_id)
-    netns = plan(site.inputs).tenants[router_id].netns
-    assert netns.startswith("fip64-+") and netns != "fip64-core" and "/" not in netns and len(netns) < 64
 
 
 # VLAN IDs

@@ -28,6 +28,7 @@ from tests.fakes.topologies import (
     subnet,
     two_tenant_site,
 )
+from tests.fakes.translators import CAPABILITIES
 
 UPLINK = ("uplink", "uplink")
 
@@ -61,7 +62,6 @@ def test_port_with_ipv6_address_becomes_active_and_inactive():
     assert (uplink.interface, uplink.ofport, uplink.mac, uplink.mtu) == ("eth-up", 1, mac(1), 1500)
     assert uplink.addresses == (IPv6Interface("2001:db8:ffff::2/64"),)
     assert (uplink.router_id, uplink.network_id, uplink.redirect) == ("edge", "uplink-net", "all")
-    assert desired.host.core_netns == uplink.core_netns == "fip64-core"
 
     site.interfaces.clear()
     inactive = plan(site.inputs)
@@ -353,11 +353,10 @@ def test_names_of_uplinks_with_the_same_first_characters():
     assert len({uplink.veth for uplink in uplinks.values()}) == 3
 
 
-def test_vpp_needs_the_neighbor_discovery_namespace_and_no_core():
+def test_a_shared_downlink_is_the_hosts():
     site = edge_site()
-    site.settings = Settings(translator="vpp")
+    site.settings = Settings(capabilities=CAPABILITIES["vpp"])
     desired = plan(site.inputs)
-    assert (desired.host.core_netns, desired.uplinks["uplink"].core_netns) == ("", "")
     assert desired.host.nd_netns == desired.uplinks["uplink"].nd_netns == "fip64-nd"
     assert (desired.host.downlink, desired.host.downlink_peer) == ("ovs-dl", "vpp-dl")
 

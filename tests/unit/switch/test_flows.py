@@ -126,12 +126,12 @@ def test_deliver_and_back_tagged():
 
 
 def test_guards_drop():
-    vpp = dataclasses.replace(HOST, translator="vpp", downlink="ovs-dl", downlink_ofport=13)
+    vpp = dataclasses.replace(HOST, downlink="ovs-dl", downlink_ofport=13)
     for obj, ofports in ((UPLINK, [11, 14]), (TENANT, [12]), (vpp, [13])):
         guards = of_kind(obj, Kind.GUARD)
         assert [guard.match for guard in guards] == [(("in_port", ofport),) for ofport in ofports]
         assert all(guard.actions == () and guard.priority < pipeline.SERVICE for guard in guards)
-    assert of_kind(dataclasses.replace(TENANT, translator="vpp"), Kind.GUARD) == []
+    assert of_kind(dataclasses.replace(TENANT, own_interface=False), Kind.GUARD) == []
     assert of_kind(HOST, Kind.GUARD) == []
 
 

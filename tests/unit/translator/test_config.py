@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fip64agent.plan.allocate import nd_netns
 from fip64agent.plan.desired import Host, Tenant
-from fip64agent.translator.tayga import config, process
-from fip64agent.translator.tayga.room import TaygaRoom, _Life
+from fip64agent.translator.tayga import config, names, process
+from fip64agent.translator.tayga.room import TaygaRoom
 
 TENANT = Tenant(
-    router_id="red", translator="tayga", core_netns="fip64-core", netns="fip64-red", vlan=7,
-    interface="ovs-dl-7",
-    peer="vpp-dl-7", core_link="tenant-7", mac="02:f6:40:00:00:07", pool=IPv4Network("100.64.0.0/16"),
+    router_id="red", vlan=7, interface="ovs-dl-7", own_interface=True, mac="02:f6:40:00:00:07",
+    pool=IPv4Network("100.64.0.0/16"),
     address6=IPv6Address("2001:db8:ffff::2"),
     maps=((IPv4Address("10.0.0.5"), IPv6Address("2001:db8:f::5")),
           (IPv4Address("10.0.0.6"), IPv6Address("2001:db8:f::6"))),
@@ -31,7 +31,7 @@ def room(**options) -> TaygaRoom:
 
 
 def test_text():
-    assert config.instance(TENANT, "/var/x").text.splitlines() == [
+    assert config.instance(TENANT, "fip64-", "/var/x").text.splitlines() == [
         "tun-device nat64", "ipv4-addr 100.64.0.1", "ipv6-addr 2001:db8:ffff::2",
         "dynamic-pool 100.64.0.0/16", "data-dir /var/x/tayga/red",
         "map 10.0.0.5 2001:db8:f::5", "map 10.0.0.6 2001:db8:f::6"]
@@ -41,39 +41,62 @@ def test_a_slice_of_the_pool_and_static_bindings():
     part = dataclasses.replace(TENANT, pool_first=IPv4Address("100.64.64.0"),
                                pool_last=IPv4Address("100.64.127.255"), maps=(),
                                bindings=((IPv6Address("2001:db8:9::1"), IPv4Address("100.64.64.9")),))
-    assert config.instance(part, "/var/x").text.splitlines() == [
+    assert config.instance(part, "fip64-", "/var/x").text.splitlines() == [
         "tun-device nat64", "ipv4-addr 100.64.64.1", "ipv6-addr 2001:db8:ffff::2",
         "dynamic-pool 100.64.64.0/18", "data-dir /var/x/tayga/red", "map 100.64.64.9 2001:db8:9::1"]
 
 
 def test_an_instance_is_equal_when_its_configuration_is():
-    first = config.instance(TENANT, "/var/x")
+    first = config.instance(TENANT, "fip64-", "/var/x")
     assert first == dataclasses.replace(first, text="", owner=())
-    other = config.instance(dataclasses.replace(TENANT, maps=TENANT.maps[:1]), "/var/x")
+    other = config.instance(dataclasses.replace(TENANT, maps=TENANT.maps[:1]), "fip64-", "/var/x")
     assert other != first and other.key == first.key
-    same = config.instance(dataclasses.replace(TENANT, interface_ofport=9), "/var/x")
+    same = config.instance(dataclasses.replace(TENANT, interface_ofport=9), "fip64-", "/var/x")
     assert same == first
 
 
-def test_only_tenants_of_tayga_have_an_instance():
+def test_only_tenants_have_an_instance():
     assert [item.owner for item in room().expand(TENANT)] == [("tenant", "red")]
-    assert not list(room().expand(dataclasses.replace(TENANT, translator="vpp")))
-    assert not list(room().expand(Host("tayga", "fip64-core", "", "", "")))
+    assert not list(room().expand(Host()))
+
+
+@given(st.lists(st.text(max_size=200), unique=True))
+def test_namespaces_are_unique_file_names(router_ids):
+    found = [names.core_netns("fip64-"), nd_netns("fip64-"),
+             *(names.tenant_netns("fip64-", router_id) for router_id in router_ids)]
+    assert len(set(found)) == len(found)
+    assert all("/" not in name and "\0" not in name and len(name) < 255 for name in found)
+
+
+@pytest.mark.parametrize("router_id", ["core", "nd", "a/b", "..", "", "x" * 300, "with space", "+plain"])
+def test_namespaces_of_routers_with_odd_ids(router_id):
+    netns = names.tenant_netns("fip64-", router_id)
+    assert netns.startswith("fip64-+") and "/" not in netns and len(netns) < 64
+
+
+def test_namespaces_of_neutron_routers_are_readable():
+    router_id = "1a2b3c4d-0000-4000-8000-000000000001"
+    assert names.tenant_netns("fip64-", router_id) == room().netns(router_id) == f"fip64-{router_id}"
+
+
+def test_links_have_names_of_their_own_and_are_short_enough():
+    found = [name for vlan in range(1, 4095) for name in (names.tenant_link(vlan), names.downlink_peer(vlan))]
+    assert len(set(found)) == len(found) and all(len(name) <= 15 for name in found)
 
 
 @pytest.mark.parametrize("router_id", ["not/a-name", "..", "core", "two words", "", "x" * 200, "\n"])
 def test_an_id_that_is_no_file_name_stays_below_our_directory(router_id):
-    item = config.instance(dataclasses.replace(TENANT, router_id=router_id), "/var/x")
+    item = config.instance(dataclasses.replace(TENANT, router_id=router_id), "fip64-", "/var/x")
     assert item.name.startswith("+") and "/" not in item.name
     assert router_id not in ("core",) or item.name != "core"
     assert all(len(line.split()) in (2, 3) for line in item.text.splitlines())
 
 
 def test_capacity_leaves_out_the_first_address_tayga_itself_and_maps():
-    assert config.capacity(config.instance(TENANT, "/var/x").text) == 65534
+    assert config.capacity(config.instance(TENANT, "fip64-", "/var/x").text) == 65534
     small = dataclasses.replace(TENANT, pool=IPv4Network("10.0.0.0/29"), pool_first=IPv4Address("10.0.0.0"),
                                 pool_last=IPv4Address("10.0.0.7"))
-    assert config.capacity(config.instance(small, "/var/x").text) == 4
+    assert config.capacity(config.instance(small, "fip64-", "/var/x").text) == 4
     assert config.capacity("") is None
     assert config.capacity("dynamic-pool\nipv4-addr x\ndynamic-pool y") is None
 
@@ -120,17 +143,14 @@ def test_a_missing_program_is_told():
     assert "install the package tayga" in room(binary="no-such-program").ready()
 
 
-def test_deaths_in_a_row_are_waited_for_longer_and_longer():
+def test_the_next_start_waits_longer_after_each_end_in_a_row():
     now = [100.0]
     made = room(clock=lambda: now[0])
-    made._lives["red"] = _Life(started=95.0)
-    waits = []
     for _ in range(9):
-        made._died("red", "no reason")
-        waits.append(made._lives["red"].not_before - now[0])
-    assert waits == [0, 1, 2, 4, 8, 16, 32, 60, 60]
-    item = config.instance(TENANT, "/var/x")
+        made._ended("red", "no reason")
+    item = config.instance(TENANT, "fip64-", "/var/x")
     assert made.apply([(None, item)]) == {item.key: "tayga died 9 times; started again in 60 s: no reason"}
-    now[0] += 1000
-    made._died("red", "")
-    assert made._lives["red"].deaths == 1 and made._lives["red"].not_before == now[0]
+    made._ends["red"].back_off.runs(now[0])
+    now[0] += 11
+    made._ended("red", "")
+    assert made._ends["red"].back_off.wait(now[0]) == 0

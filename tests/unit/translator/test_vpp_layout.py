@@ -29,8 +29,7 @@ UP, RED = f"fip64:uplink:{PORT}", "fip64:tenant:red"
 
 
 def tenant(**changes):
-    return planned.tenant("p-", "red", 7, {"10.0.0.5": "2001:db8:f::a"}, translator="vpp", netns="",
-                          core_link="", **changes)
+    return planned.tenant("red", 7, {"10.0.0.5": "2001:db8:f::a"}, own_interface=False, **changes)
 
 
 def expand(obj, site=SITE):
@@ -58,7 +57,7 @@ def test_neighbors_age_where_a_time_is_given():
 
 
 def test_uplink():
-    obj = planned.uplink("p-", translator="vpp", onlink=(planned.EXTERNAL, IPv6Network("2001:db8:a::/64")))
+    obj = planned.uplink("p-", onlink=(planned.EXTERNAL, IPv6Network("2001:db8:a::/64")))
     table = obj.table
     assert expand(obj) == [
         Table(6, table, UP), HostInterface(UP, obj.peer, obj.mac, 1500, table),
@@ -70,7 +69,7 @@ def test_uplink():
 
 def test_a_prefix_that_is_served_is_not_routed_elsewhere():
     served = IPv6Network("2001:db8:e::/64")
-    obj = planned.uplink("p-", translator="vpp", routed=(served,),
+    obj = planned.uplink("p-", routed=(served,),
                          routes=((served, IPv6Address("2001:db8:f::2")),))
     assert [item for item in expand(obj) if isinstance(item, Route)] == [Route(obj.table, served, "")]
 
@@ -100,18 +99,13 @@ def test_mapping():
     assert expand(obj) == [Mapping(IPv6Address("2001:db8:f::a"), IPv4Address("10.0.0.5"), 1003, 7)]
 
 
-def test_nothing_for_tayga():
-    for obj in (planned.host("p-"), planned.uplink("p-"), planned.tenant("p-", "red", 7)):
-        assert expand(obj) == []
-
-
 def test_seeds_differ_by_host_and_tenant_and_stay():
     seeds = {layout.hash_seed(seed, router) for seed in (b"a", b"b") for router in ("red", "blue")}
     assert len(seeds) == 4 and all(0 <= seed < 1 << 64 for seed in seeds)
 
 
 def test_every_kind_is_made_after_what_it_stands_on():
-    objects = (planned.host("p-", "vpp"), planned.uplink("p-", translator="vpp"), tenant())
+    objects = (planned.host("p-", "vpp"), planned.uplink("p-"), tenant())
     assert {type(item) for obj in objects for item in expand(obj)} <= set(RANK)
     assert RANK[Table] < RANK[HostInterface] < RANK[SubInterface] < RANK[Address] < RANK[Route]
     assert RANK[Table] < RANK[Tenant64] < RANK[Mapping] and RANK[Tenant64] < RANK[Binding]

@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The managed VPP's files, and processes that are or are not a VPP of ours (stand-ins for it)."""
 
-import dataclasses
 import os
-import resource
-import signal
-import subprocess
 import time
 
 import pytest
 
 from fip64agent.exceptions import EnvironmentMissing
+from fip64agent.process import outcome, status
 from fip64agent.translator.vpp import installation, process, startup
 from fip64agent.translator.vpp.startup import StartupOptions
 
@@ -34,8 +31,8 @@ def program(tmp_path):
 def started(options, program):
     found = process.start(program, options)
     yield found
-    process.stop(found)
-    process.outcome(found.pid)
+    found.stop()
+    outcome(found.pid)
 
 
 def until(condition, seconds=20.0):
@@ -57,10 +54,10 @@ def test_start_writes_its_file_and_removes_what_was_left(options, program):
         with open(startup.path(options)) as file:
             assert file.read() == startup.text(options)
         assert os.getsid(found.pid) == found.pid, "a session of its own: it outlives the agent"
-        assert process.status(found.pid)[1] == found.started and found.age < 60
+        assert status(found.pid)[1] == found.started and found.age < 60
     finally:
-        process.stop(found)
-        process.outcome(found.pid)
+        found.stop()
+        outcome(found.pid)
 
 
 def test_running_finds_ours_by_the_command_line_only(options, started):
@@ -72,60 +69,6 @@ def test_running_finds_ours_by_the_command_line_only(options, started):
 def test_a_program_that_cannot_be_started(options):
     with pytest.raises(OSError):
         process.start("/nonexistent/vpp", options)
-
-
-def test_stop_spares_a_process_that_only_has_the_pid():
-    child = subprocess.Popen(["sleep", "60"])
-    try:
-        process.stop(process.Process(child.pid, "1", "startup-0123456789ab.conf"), seconds=0.1)
-        assert child.poll() is None
-    finally:
-        child.kill()
-        child.wait()
-
-
-def test_stop_of_a_stopped_one_does_not_wait_for_it(options, started):
-    os.kill(started.pid, signal.SIGSTOP)
-    assert until(lambda: process.status(started.pid)[0] == "T")
-    begun = time.monotonic()
-    process.stop(started, seconds=30)
-    assert time.monotonic() - begun < 25
-    assert process.outcome(started.pid) == "was killed by signal 9 (SIGKILL)"
-
-
-def test_stop_works_when_the_agent_has_many_files_open(options, started):
-    """Its systemd unit lets it have 65536."""
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], min(4096, limits[1])), limits[1]))
-    near, far = os.pipe()
-    taken = [near, far]
-    try:
-        while taken[-1] < 1100:
-            taken.append(os.dup(near))
-        process.stop(started)
-        assert process.outcome(started.pid) == "was killed by signal 15 (SIGTERM)"
-    finally:
-        for each in taken:
-            os.close(each)
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-
-
-def test_ending_is_one_that_has_ended_and_one_that_only_has_its_pid(options, started):
-    assert not process.ending(started)
-    assert process.ending(dataclasses.replace(started, started="1"))
-    os.kill(started.pid, signal.SIGKILL)
-    assert until(lambda: process.ending(started))
-    process.outcome(started.pid)
-    assert process.ending(started)
-
-
-def test_outcome_of_what_ended_by_itself(options, tmp_path):
-    path = tmp_path / "failing"
-    path.write_text("#!/bin/sh\nexit 3\n")
-    path.chmod(0o755)
-    found = process.start(str(path), options)
-    assert until(lambda: process.status(found.pid)[0] == "Z")
-    assert process.outcome(found.pid) == "ended with status 3"
 
 
 SAID = """fip64-agent starts VPP: /usr/bin/vpp -c /run/a
@@ -146,21 +89,21 @@ Code:  f7 d8 c3 66 2e
 """
 
 
-def test_last_words_are_those_of_the_last_vpp_without_noise(options):
-    assert process.last_words(options) == ""
+def test_last_output_is_that_of_the_last_vpp_without_noise(options):
+    assert process.last_output(options) == ""
     os.makedirs(options.run_path)
     with open(options.log_file, "w") as log:
         log.write(SAID)
-    assert process.last_words(options) == (
+    assert process.last_output(options) == (
         "received signal SIGSEGV, PC 0x7f3b53e49503, faulting address 0x7373; "
         "in clock_nanosleep, called by nanosleep, called by ?, called by vlib_main")
 
 
-def test_last_words_of_a_chatterbox_are_cut(options):
+def test_last_output_is_cut(options):
     os.makedirs(options.run_path)
     with open(options.log_file, "w") as log:
         log.write("word " * 1000 + "the end\n")
-    words = process.last_words(options)
+    words = process.last_output(options)
     assert len(words) < 420 and words.endswith("the end") and words.startswith("… ")
 
 

@@ -77,34 +77,21 @@ def test_a_vpp_that_says_nothing_hangs(tmp_path):
     assert downs and downs[0] == "VPP does not answer for 1.5 s; it is external, so it is left alone"
 
 
-@pytest.mark.parametrize("deaths", range(12))
-def test_each_death_in_a_row_doubles_the_wait_up_to_a_minute(deaths):
-    now = [1000.0]
-    one = Supervisor(StartupOptions("/nonexistent"), clock=lambda: now[0])
-    for _ in range(deaths + 1):
-        one._died()
-    wanted = [0, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60][deaths]
-    assert one._not_before - now[0] == wanted
-    one._up_since = now[0]
-    now[0] += 61
-    one._died()
-    assert one._not_before == now[0], "one that lived for a minute starts from the beginning"
-
-
 def test_a_lost_connection_does_not_make_an_old_vpp_young(tmp_path):
     """Else its death would count as one in a row, and the next VPP would wait."""
     now = [1000.0]
     with FakeVpp(tmp_path) as fake:
         one = Supervisor(StartupOptions("/nonexistent"), clock=lambda: now[0])
-        one._deaths = 5
+        back_off = one._vpp.back_off
+        back_off.ends = 5
         for _ in range(2):
             client = VppClient(fake.path)
             client.connect()
             one._up(client)
             now[0] += 45
             one._down("the connection was lost")
-        one._died()
-    assert one._not_before == now[0]
+        back_off.ended(now[0])
+    assert back_off.wait(now[0]) == 0 and back_off.ends == 1
 
 
 @pytest.mark.parametrize(("silent", "blocked", "is_blocked"), [

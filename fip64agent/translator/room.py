@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One driver translates; what others left on this host is found and removed like anything not wanted.
+"""The translator as a room: one driver translates; what others left on this host is found and removed.
 
 So a restart with another [fip64] translator needs no code of its own: the loop makes what the new driver
 needs, then prunes what it did not ask for.
@@ -20,15 +20,15 @@ from fip64agent.translator.base import ClientBinding, Translator
 LOG = logging.getLogger(__name__)
 
 
-class Succession:
-    """A translator made of the `active` driver and of `retired` ones, whose remains are only removed."""
+class TranslatorRoom:
+    """Made of the `active` driver and of `retired` ones, whose items are only removed."""
 
     name = "translator"
 
     def __init__(self, active: Translator, retired: Iterable[Translator]) -> None:
         self.active = active
         self._retired = list(retired)
-        self._heirs: dict[Hashable, Translator] = {}
+        self._left_by: dict[Hashable, Translator] = {}
         """By key of an item that a retired driver has left: that driver."""
 
     @property
@@ -52,12 +52,12 @@ class Succession:
         return self.active.allocations()
 
     def actual(self) -> dict[Hashable, Item]:
-        return self.active.actual() | self._heritage()
+        return self.active.actual() | self._leftovers()
 
     def remains(self) -> dict[Hashable, Item]:
-        return self.active.remains() | self._heritage()
+        return self.active.remains() | self._leftovers()
 
-    def _heritage(self) -> dict[Hashable, Item]:
+    def _leftovers(self) -> dict[Hashable, Item]:
         """Return what retired drivers have left. One that left nothing is not asked again."""
         result: dict[Hashable, Item] = {}
         for driver in list(self._retired):
@@ -67,7 +67,7 @@ class Succession:
             if found:
                 LOG.info("%d items of the translator %s are left on this host: they are removed", len(found),
                          driver.kind)
-                self._heirs.update(dict.fromkeys(found, driver))
+                self._left_by.update(dict.fromkeys(found, driver))
                 result |= found
             else:
                 self._retired.remove(driver)
@@ -80,12 +80,12 @@ class Succession:
     def prune(self, items: Sequence[Item]) -> dict[Hashable, str]:
         failed: dict[Hashable, str] = {}
         for driver in (self.active, *self._retired):
-            own = [item for item in items if self._heirs.get(item.key, self.active) is driver]
+            own = [item for item in items if self._left_by.get(item.key, self.active) is driver]
             if own:
                 failed |= driver.prune(own)
         for item in items:
             if item.key not in failed:
-                self._heirs.pop(item.key, None)
+                self._left_by.pop(item.key, None)
         return failed
 
     def clients(self, router_id: str) -> list[ClientBinding]:

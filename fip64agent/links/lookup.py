@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asks the kernel, in a network namespace, which way a packet would go. Reads only; blocks briefly:
-call it through hub.offload()."""
+"""Looks up routes, neighbors and addresses in a network namespace: the kernel's answer for one packet.
+
+Reads only. Blocks briefly: call it through hub.offload().
+"""
 
 from __future__ import annotations
 
@@ -24,13 +26,13 @@ _NUD = {0x01: "INCOMPLETE", 0x02: "REACHABLE", 0x04: "STALE", 0x08: "DELAY", 0x1
         0x20: "FAILED", 0x40: "NOARP", 0x80: "PERMANENT"}
 
 
-class NoWay(Exception):
+class LookupFailed(Exception):
     """The packet would go nowhere, or the namespace cannot be asked; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Way:
-    """What the kernel would do with a packet."""
+class NextHop:
+    """Where the kernel would send a packet."""
 
     device: str
     via: str | None
@@ -42,7 +44,7 @@ class Way:
 
 
 def _ask(name: str, question: Callable[..., _T], *args: Any) -> _T:
-    """Ask the kernel in network namespace `name`. Raises: NoWay."""
+    """Ask the kernel in network namespace `name`. Raises: LookupFailed."""
     def ask() -> _T:
         with IPRoute() as handle:
             return question(handle, *args)
@@ -50,38 +52,39 @@ def _ask(name: str, question: Callable[..., _T], *args: Any) -> _T:
     try:
         return netns.inside(name, ask)
     except FileNotFoundError:
-        raise NoWay(f"network namespace {name} does not exist") from None
+        raise LookupFailed(f"network namespace {name} does not exist") from None
     except OSError as error:
-        raise NoWay(f"network namespace {name}: {error.strerror or error}") from error
+        raise LookupFailed(f"network namespace {name}: {error.strerror or error}") from error
 
 
 def _index(handle: IPRoute, device: str) -> int:
     for index in handle.link_lookup(ifname=device):
         return index
-    raise NoWay(f"interface {device} does not exist")
+    raise LookupFailed(f"interface {device} does not exist")
 
 
-def route(name: str, source: IPv6Address, destination: IPv6Address, device: str) -> Way:
-    """Return the way of a packet that comes in by `device` (``ip -6 route get ... iif``).
+def route(name: str, source: IPv6Address, destination: IPv6Address, device: str) -> NextHop:
+    """Return the next hop of a packet that comes in by `device` (``ip -6 route get ... iif``).
 
-    `name`: the network namespace. Raises: NoWay.
+    `name`: the network namespace. Raises: LookupFailed.
     """
     return _ask(name, _route, source, destination, device)
 
 
-def _route(handle: IPRoute, source: IPv6Address, destination: IPv6Address, device: str) -> Way:
+def _route(handle: IPRoute, source: IPv6Address, destination: IPv6Address, device: str) -> NextHop:
     try:
         answer = next(iter(handle.route("get", family=socket.AF_INET6, dst=str(destination), src=str(source),
                                         iif=_index(handle, device))))
     except NetlinkError as error:
         reason = _REFUSALS.get(error.code) or os.strerror(error.code)
-        raise NoWay(f"{reason} for {destination} from {source}") from error
+        raise LookupFailed(f"{reason} for {destination} from {source}") from error
     out = next(iter(handle.get_links(answer.get_attr("RTA_OIF"))))
-    return Way(out.get_attr("IFLA_IFNAME"), answer.get_attr("RTA_GATEWAY"), answer.get_attr("RTA_TABLE") or 0)
+    return NextHop(out.get_attr("IFLA_IFNAME"), answer.get_attr("RTA_GATEWAY"),
+                   answer.get_attr("RTA_TABLE") or 0)
 
 
 def has_address(name: str, device: str, address: IPv6Address) -> bool:
-    """Return whether an interface has an address, so that the kernel answers for it. Raises: NoWay."""
+    """Return whether an interface has an address, so that the kernel answers for it. Raises: LookupFailed."""
     return _ask(name, _has_address, device, address)
 
 
@@ -89,12 +92,15 @@ def _has_address(handle: IPRoute, device: str, address: IPv6Address) -> bool:
     return bool(list(handle.get_addr(index=_index(handle, device), address=str(address))))
 
 
-def neighbour(name: str, device: str, address: IPv6Address) -> tuple[str, str | None] | None:
-    """Return (state, MAC) of a neighbour as the kernel knows it; None when it knows none. Raises: NoWay."""
-    return _ask(name, _neighbour, device, address)
+def neighbor(name: str, device: str, address: IPv6Address) -> tuple[str, str | None] | None:
+    """Return (state, MAC) of a neighbor as the kernel knows it; None when it knows none.
+
+    Raises: LookupFailed.
+    """
+    return _ask(name, _neighbor, device, address)
 
 
-def _neighbour(handle: IPRoute, device: str, address: IPv6Address) -> tuple[str, str | None] | None:
+def _neighbor(handle: IPRoute, device: str, address: IPv6Address) -> tuple[str, str | None] | None:
     for entry in handle.get_neighbours(family=socket.AF_INET6, ifindex=_index(handle, device)):
         known = entry.get_attr("NDA_DST")
         if known is not None and IPv6Address(known) == address:

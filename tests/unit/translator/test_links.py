@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From objects of the plan to items, for both translators; marks and their numbers; the kernel's news."""
+"""The links that each driver wants for objects of the plan, with what every driver has."""
 
 from __future__ import annotations
 
@@ -7,58 +7,66 @@ import dataclasses
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, ip_network
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from fip64agent.links import events, layout, marks, rtnetlink
-from fip64agent.links.model import ORDER, Address, Namespace, Neighbour, Route, Rule, Tun, Veth
-from fip64agent.links.room import LinksRoom
+from fip64agent.links import events, layout
+from fip64agent.links.model import (
+    ORDER,
+    ROUTER,
+    Address,
+    Hop,
+    KernelPath,
+    Namespace,
+    Neighbor,
+    Route,
+    Rule,
+    Tun,
+    Veth,
+)
 from fip64agent.plan.desired import Gateway, Host, Mapping64, Tenant, Uplink
+from fip64agent.reconcile.explain import Journey
+from fip64agent.translator.tayga.links import TaygaLayout
+from fip64agent.translator.vpp.links import VppLayout, kernel_mac
 
 CORE, RED, ND = "fip64-core", "fip64-red", "fip64-nd"
-HOST = Host("tayga", CORE, "", "", "", nd_netns="fip64-nd")
+HOST = Host(nd_netns="fip64-nd")
+SHARED = dataclasses.replace(HOST, downlink="ovs-dl", downlink_peer="vpp-dl",
+                             downlink_mac="02:f6:40:ff:ff:ff")
 UPLINK = Uplink(
-    port_id="up", router_id="edge", network_id="net", translator="tayga", core_netns=CORE, interface="eth",
-    ofport=1,
+    port_id="up", router_id="edge", network_id="net", interface="eth", ofport=1,
     veth="ovs-12345678", veth_ofport=None, peer="vpp-12345678", mac="fa:16:00:00:00:01", mtu=9000,
     addresses=(IPv6Interface("2001:db8:ffff::2/64"),),
     routes=((IPv6Network("::/0"), IPv6Address("2001:db8:ffff::1")),), table=1007,
     onlink=(IPv6Network("2001:db8:ffff::/64"),), routed=(IPv6Network("2001:db8:f::/64"),), redirect="all",
     nd_netns="fip64-nd", nd_veth="ovs-nd-12345678", nd_veth_ofport=None, nd_peer="nd-12345678")
 TENANT = Tenant(
-    router_id="red", translator="tayga", core_netns=CORE, netns=RED, vlan=7, interface="ovs-dl-7",
-    peer="vpp-dl-7",
-    core_link="tenant-7", mac="02:f6:40:00:00:07", pool=IPv4Network("100.64.0.0/16"),
+    router_id="red", vlan=7, interface="ovs-dl-7", own_interface=True, mac="02:f6:40:00:00:07",
+    pool=IPv4Network("100.64.0.0/16"),
     address6=IPv6Address("2001:db8:ffff::2"), maps=())
 FIP = Mapping64(
     fip_id="f", floating_ip=IPv6Address("2001:db8:f::5"), fixed_ip=IPv4Address("10.0.0.5"), router_id="red",
     port_id="vm", uplink_id="up", on_link=False, nd_netns="fip64-nd", nd_peer="nd-12345678", uplink_ofport=1,
-    uplink_mac="", translator="tayga",
-    core_netns=CORE,
-    core_link="tenant-7", downlink_ofport=None, downlink_vlan=None, downlink_mac="", pool=TENANT.pool,
+    uplink_mac="", vlan=7, downlink_ofport=None, downlink_vlan=None, downlink_mac="", pool=TENANT.pool,
     vm_ofport=5,
     vm_mac="", gateway_mac="")
 GATEWAY = Gateway("vm", IPv4Address("10.0.0.1"), "fa:16:00:00:00:02", 5, "fa:16:00:00:00:03", True, True)
 
 
-def items(obj) -> list:
-    return list(layout.expand("fip64-", obj))
+TAYGA, VPP = TaygaLayout("fip64-"), VppLayout()
 
 
-def vpp(obj):
-    return dataclasses.replace(obj, translator="vpp", core_netns="")
+def items(obj, of=TAYGA) -> list:
+    return list(layout.expand("fip64-", of, obj))
 
 
 def test_host_with_tayga_is_a_router():
-    assert items(HOST) == [Namespace(ND, layout.ROUTER), Namespace(CORE, layout.ROUTER),
+    assert items(HOST) == [Namespace(ND, ROUTER), Namespace(CORE, ROUTER),
                            Rule(CORE, 6, 100, 100), Route(CORE, 101, ip_network("::/0"), kind="blackhole")]
 
 
 def test_host_with_vpp_is_one_veth_and_the_neighbor_discovery_namespace():
-    host = Host("vpp", "", "ovs-dl", "vpp-dl", "02:f6:40:ff:ff:ff", nd_netns=ND)
-    assert items(host) == [Namespace(ND, layout.ROUTER),
+    assert items(SHARED, VPP) == [Namespace(ND, ROUTER),
                            Veth("", "ovs-dl", "", "vpp-dl", "fip64agent fip64- host", 9216,
-                                "06:f6:40:ff:ff:ff", True, deaf=True)]
+                                "06:f6:40:ff:ff:ff", True, peer_without_ipv6=True)]
 
 
 ANSWERING = [
@@ -95,9 +103,9 @@ def test_what_comes_from_anywhere_needs_no_rule_by_source():
 
 
 def test_uplink_with_vpp_is_a_veth_in_the_agents_namespace():
-    assert items(vpp(UPLINK)) == [Veth("", "ovs-12345678", "", "vpp-12345678",
+    assert items(UPLINK, VPP) == [Veth("", "ovs-12345678", "", "vpp-12345678",
                                        "fip64agent fip64- uplink up table 1007", 9000, "06:16:00:00:00:01",
-                                       True, deaf=True), *ANSWERING]
+                                       True, peer_without_ipv6=True), *ANSWERING]
 
 
 def test_the_kernel_has_its_own_link_local_address_by_itself():
@@ -107,27 +115,27 @@ def test_the_kernel_has_its_own_link_local_address_by_itself():
         IPv6Interface("fe80::1/128")]
 
 
-@pytest.mark.parametrize("of", [lambda fip: fip, vpp], ids=["tayga", "vpp"])
+@pytest.mark.parametrize("of", [TAYGA, VPP], ids=["tayga", "vpp"])
 def test_an_on_link_fip_is_an_address_that_the_kernel_answers_for(of):
-    fip = of(dataclasses.replace(FIP, on_link=True))
-    assert Address(ND, "nd-12345678", IPv6Interface("2001:db8:f::5/128")) in items(fip)
+    fip = dataclasses.replace(FIP, on_link=True)
+    assert Address(ND, "nd-12345678", IPv6Interface("2001:db8:f::5/128")) in items(fip, of)
 
 
 def test_the_kernel_never_has_vpps_mac():
-    assert [layout.other_mac(mac) for mac in ("fa:16:3e:00:00:01", "06:00:00:00:00:01")] == [
+    assert [kernel_mac(mac) for mac in ("fa:16:3e:00:00:01", "06:00:00:00:00:01")] == [
         "06:16:3e:00:00:01", "0a:00:00:00:00:01"]
 
 
 def test_tenant_with_tayga():
     mark = "fip64agent fip64- tenant red vlan 7"
     assert items(TENANT) == [
-        Namespace(RED, layout.ROUTER),
+        Namespace(RED, ROUTER),
         Veth("", "ovs-dl-7", RED, "vpp-dl-7", mark, 9216, "02:f6:40:00:00:07", True),
         Veth(CORE, "tenant-7", RED, "core", mark, 1500),
         Tun(RED, "nat64", 1500),
         Address(CORE, "tenant-7", IPv6Interface("fe80::1/64")), Address(RED, "core",
                                                                         IPv6Interface("fe80::2/64")),
-        Neighbour(RED, "vpp-dl-7", IPv4Address("169.254.0.1"), "02:f6:40:00:00:01"),
+        Neighbor(RED, "vpp-dl-7", IPv4Address("169.254.0.1"), "02:f6:40:00:00:01"),
         Route(RED, 254, ip_network("0.0.0.0/0"), "vpp-dl-7", IPv4Address("169.254.0.1")),
         Route(RED, 254, TENANT.pool, "nat64"), Route(RED, 254, ip_network("::/0"), "core",
                                                      IPv6Address("fe80::1")),
@@ -141,14 +149,15 @@ def test_fip_with_tayga_is_one_route():
                                 IPv6Address("fe80::2"))]
 
 
-@pytest.mark.parametrize("obj", [vpp(TENANT), vpp(FIP), GATEWAY])
-def test_no_links_for(obj):
-    assert items(obj) == []
+@pytest.mark.parametrize(("obj", "of"), [(TENANT, VPP), (FIP, VPP), (GATEWAY, VPP), (GATEWAY, TAYGA)])
+def test_no_links_for(obj, of):
+    assert items(obj, of) == []
 
 
-@pytest.mark.parametrize("obj", [HOST, UPLINK, TENANT, FIP, vpp(UPLINK)])
-def test_items_know_their_owner_have_keys_of_their_own_and_a_text(obj):
-    found = items(obj)
+@pytest.mark.parametrize(("obj", "of"), [(HOST, TAYGA), (UPLINK, TAYGA), (TENANT, TAYGA), (FIP, TAYGA),
+                                         (SHARED, VPP), (UPLINK, VPP)])
+def test_items_know_their_owner_have_keys_of_their_own_and_a_text(obj, of):
+    found = items(obj, of)
     assert {item.owner for item in found} == {obj.key}
     assert len({item.key for item in found}) == len(found)
     assert all(type(item) in ORDER and str(item) for item in found)
@@ -160,43 +169,19 @@ def test_uplinks_that_serve_the_same_prefixes_share_no_item():
     assert not {item.key for item in items(UPLINK)} & {item.key for item in items(second)}
 
 
-@pytest.mark.parametrize("name", ["red", "two words", "vlan 5", "x" * 128, "ü", "tenant a vlan 1"])
-def test_numbers_are_read_off_the_marks(name):
-    found = marks.allocations("fip64-", [marks.uplink("fip64-", name, 1003), marks.tenant("fip64-", name,
-                                                                                          4094),
-                                         marks.host("fip64-"), marks.namespace("fip64-", "fip64-core"),
-                                         marks.tenant("other-", "blue", 3), "", "fip64agent"])
-    assert dict(found.tables) == {name: 1003} and dict(found.vlans) == {name: 4094}
-
-
-@given(st.lists(st.text() | st.text().map(lambda text: "fip64agent fip64- " + text)))
-def test_no_alias_breaks_the_marks(aliases):
-    marks.allocations("fip64-", aliases)
-
-
-@given(st.binary(max_size=200), st.booleans())
-def test_no_bytes_break_the_news(data, foreign_ground):
-    list(events.parse(data, foreign_ground))
-    list(rtnetlink.attributes(data, 0))
-
-
-@given(st.sampled_from([16, 17, 20, 21, 24, 25, 28, 29, 32, 33, 80, 81]), st.binary(max_size=64))
-def test_no_short_message_breaks_the_news(kind, body):
-    data = rtnetlink._HEADER.pack(16 + len(body), kind, 0, 1, 42) + body
-    assert all(event.port == 42 for event in events.parse(data, foreign_ground=False))
-
-
-@pytest.mark.parametrize("obj", [UPLINK, vpp(UPLINK), TENANT, dataclasses.replace(
-    HOST, translator="vpp", downlink="ovs-dl", downlink_peer="vpp-dl", downlink_mac="02:f6:40:ff:ff:ff")],
-    ids=["uplink", "uplink with vpp", "tenant", "downlink"])
-def test_the_news_of_all_our_links_in_the_agents_namespace_is_heard(obj):
-    names = [name.encode() for item in items(obj) if isinstance(item, Veth) and not item.netns
+@pytest.mark.parametrize(("obj", "of"), [(UPLINK, TAYGA), (UPLINK, VPP), (TENANT, TAYGA), (SHARED, VPP)],
+                         ids=["uplink", "uplink with vpp", "tenant", "downlink"])
+def test_the_news_of_all_our_links_in_the_agents_namespace_is_heard(obj, of):
+    names = [name.encode() for item in items(obj, of) if isinstance(item, Veth) and not item.netns
              for name in (item.name, *([] if item.peer_netns else [item.peer]))]
     assert names and all(events._OUR_NAMES.fullmatch(name) for name in names)
 
 
-def test_a_kernel_without_ipv6_is_told(monkeypatch, tmp_path):
-    room = LinksRoom("fip64-")
-    assert room.ready() is None
-    monkeypatch.setattr("fip64agent.links.room._IPV6", tmp_path / "none")
-    assert "without IPv6" in room.ready()
+def test_the_path_of_a_packet_through_the_kernel():
+    journey = Journey(IPv6Address("2001:db8:9::1"), UPLINK, TENANT, FIP, IPv4Address("100.64.0.9"))
+    assert VPP.path(journey) == KernelPath()
+    path = TAYGA.path(journey)
+    hops = [(hop.netns, hop.link_in, hop.link_out) for hop in (*path.there, *path.back)]
+    assert hops == [(CORE, "vpp-12345678", "tenant-7"), (RED, "core", "nat64"),
+                    (CORE, "tenant-7", "vpp-12345678")]
+    assert all(isinstance(hop, Hop) and hop.name and hop.title for hop in (*path.there, *path.back))

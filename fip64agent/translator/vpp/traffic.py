@@ -47,7 +47,7 @@ class Totals:
         return {name: dict(self.sums.get(name, {})) for name in tenants}
 
 
-class Figures:
+class TrafficCounters:
     """Counters of one VPP after the other."""
 
     def __init__(self, stats_socket: str) -> None:

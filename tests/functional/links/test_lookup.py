@@ -7,7 +7,7 @@ from ipaddress import IPv6Address
 
 import pytest
 
-from fip64agent.links import ways
+from fip64agent.links import lookup
 from lab.shell import run
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("ip")]
@@ -33,34 +33,34 @@ def netns():
         run("ip", "netns", "delete", name)
 
 
-def test_the_way_of_a_packet(netns):
-    way = ways.route(netns, CLIENT, FIP, "wan")
-    assert (way.device, way.via) == ("lan", "fe80::2")
-    back = ways.route(netns, FIP, CLIENT, "lan")
+def test_the_next_hop_of_a_packet(netns):
+    there = lookup.route(netns, CLIENT, FIP, "wan")
+    assert (there.device, there.via) == ("lan", "fe80::2")
+    back = lookup.route(netns, FIP, CLIENT, "lan")
     assert (back.device, back.via) == ("wan", str(HOP))
-    assert ways.route(netns, FIP, HOP, "lan").via in (None, str(HOP))
+    assert lookup.route(netns, FIP, HOP, "lan").via in (None, str(HOP))
     assert str(back) == "dev wan via 2001:db8:ffff::9 (table 254)"
 
 
 @pytest.mark.parametrize(("destination", "reason"), [
     ("2001:db8:f::11", "a blackhole route"), ("2001:db8:e::1", "an unreachable route"),
     ("2001:db8:d::1", "no route")])
-def test_no_way(netns, destination, reason):
-    with pytest.raises(ways.NoWay) as caught:
-        ways.route(netns, CLIENT, IPv6Address(destination), "wan")
+def test_no_next_hop(netns, destination, reason):
+    with pytest.raises(lookup.LookupFailed) as caught:
+        lookup.route(netns, CLIENT, IPv6Address(destination), "wan")
     assert str(caught.value) == f"{reason} for {destination} from {CLIENT}"
 
 
 def test_an_interface_or_a_namespace_that_is_not_there(netns):
-    with pytest.raises(ways.NoWay, match="interface gone does not exist"):
-        ways.route(netns, CLIENT, FIP, "gone")
-    with pytest.raises(ways.NoWay, match="network namespace f64-nowhere does not exist"):
-        ways.route("f64-nowhere", CLIENT, FIP, "wan")
+    with pytest.raises(lookup.LookupFailed, match="interface gone does not exist"):
+        lookup.route(netns, CLIENT, FIP, "gone")
+    with pytest.raises(lookup.LookupFailed, match="network namespace f64-nowhere does not exist"):
+        lookup.route("f64-nowhere", CLIENT, FIP, "wan")
     assert not os.path.exists("/run/netns/f64-nowhere")  # asking must not make it
 
 
 def test_neighbors(netns):
-    assert ways.neighbour(netns, "wan", HOP) == ("PERMANENT", "02:00:00:00:00:09")
-    assert ways.neighbour(netns, "wan", IPv6Address("2001:db8:ffff::77")) is None
-    with pytest.raises(ways.NoWay):
-        ways.neighbour(netns, "gone", HOP)
+    assert lookup.neighbor(netns, "wan", HOP) == ("PERMANENT", "02:00:00:00:00:09")
+    assert lookup.neighbor(netns, "wan", IPv6Address("2001:db8:ffff::77")) is None
+    with pytest.raises(lookup.LookupFailed):
+        lookup.neighbor(netns, "gone", HOP)

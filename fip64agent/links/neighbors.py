@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel's IPv6 neighbours in a network namespace: their states, and having them asked.
+"""The kernel's IPv6 neighbors in a network namespace: their states, and having them asked.
 
 Blocks briefly: call it through hub.offload(). Nothing stays open, so a namespace can go at any time.
 """
@@ -22,27 +22,27 @@ _NEW, _DELETE, _GET = 28, 29, 30
 _BODY = struct.Struct("=BxxxiHBB")
 """struct ndmsg: family, index of the link, state, flags, type."""
 _NTF_USE = 0x01
-"""The kernel resolves the neighbour as if a packet were to be sent to it."""
+"""The kernel resolves the neighbor as if a packet were to be sent to it."""
 _NDA_DST = 1
 _TRIES = 5
 """Dumps until one was not interrupted by a change."""
 
-Neighbour = tuple[str, IPv6Address]
+Neighbor = tuple[str, IPv6Address]
 """(link, address)"""
 
 
-def states(netns: str, links: Iterable[str]) -> tuple[set[str], dict[Neighbour, int]]:
-    """Return which of the links are there, and the states of the neighbours on them.
+def states(netns: str, links: Iterable[str]) -> tuple[set[str], dict[Neighbor, int]]:
+    """Return which of the links are there, and the states of the neighbors on them.
 
     Raises: OSError when there is no such namespace, or it cannot be asked.
     """
     return namespaces.inside(netns, _with_socket, _states, list(links))
 
 
-def ask(netns: str, questions: Sequence[tuple[Neighbour, Ask]]) -> None:
-    """Let the kernel solicit neighbours; states() tells later what came of it.
+def ask(netns: str, questions: Sequence[tuple[Neighbor, Ask]]) -> None:
+    """Let the kernel solicit neighbors; states() tells later what came of it.
 
-    Of a link or a neighbour that is gone meanwhile, states() tells too. Raises: OSError.
+    Of a link or a neighbor that is gone meanwhile, states() tells too. Raises: OSError.
     """
     namespaces.inside(netns, _with_socket, _ask, questions)
 
@@ -52,10 +52,10 @@ def _with_socket(function, *args):
         return function(kernel, *args)
 
 
-def _states(kernel: rtnetlink.Socket, links: list[str]) -> tuple[set[str], dict[Neighbour, int]]:
+def _states(kernel: rtnetlink.Socket, links: list[str]) -> tuple[set[str], dict[Neighbor, int]]:
     names = {index: name for name in links if (index := _index(name))}
     for _ in range(_TRIES):
-        found: dict[Neighbour, int] = {}
+        found: dict[Neighbor, int] = {}
         try:
             for body in kernel.dump(_GET, _BODY.pack(socket.AF_INET6, 0, 0, 0, 0)):
                 family, index, state, _flags, _kind = _BODY.unpack_from(body)
@@ -67,10 +67,10 @@ def _states(kernel: rtnetlink.Socket, links: list[str]) -> tuple[set[str], dict[
         except rtnetlink.Refusal as error:
             raise OSError(error.code, str(error)) from error
         return set(names.values()), found
-    raise OSError(errno.EAGAIN, "the neighbours change too quickly to be read")
+    raise OSError(errno.EAGAIN, "the neighbors change too quickly to be read")
 
 
-def _ask(kernel: rtnetlink.Socket, questions: Sequence[tuple[Neighbour, Ask]]) -> None:
+def _ask(kernel: rtnetlink.Socket, questions: Sequence[tuple[Neighbor, Ask]]) -> None:
     requests = []
     for (link, address), how in questions:
         index = _index(link)

@@ -4,7 +4,7 @@
 import dataclasses
 
 from fip64agent.exceptions import NotReady
-from fip64agent.translator.succession import Succession
+from fip64agent.translator.room import TranslatorRoom
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Driver:
 
 def test_what_a_retired_driver_left_is_read_back_and_removed_by_it():
     active, retired = Driver("vpp", "new"), Driver("tayga", "old")
-    both = Succession(active, [retired])
+    both = TranslatorRoom(active, [retired])
     assert both.kind == "vpp" and set(both.actual()) == set(both.remains()) == {"new", "old"}
     assert both.prune([Thing("old")]) == {}
     assert set(both.actual()) == set(active.things) == {"new"} and retired.closed
@@ -57,7 +57,7 @@ def test_what_a_retired_driver_left_is_read_back_and_removed_by_it():
 def test_what_cannot_be_removed_yet_stays_the_retired_drivers():
     retired = Driver("tayga", "old")
     retired.stuck = {"old": "it does not end"}
-    both = Succession(Driver("vpp"), [retired])
+    both = TranslatorRoom(Driver("vpp"), [retired])
     both.actual()
     assert both.prune([Thing("old")]) == {"old": "it does not end"}
     retired.stuck = {}
@@ -67,13 +67,13 @@ def test_what_cannot_be_removed_yet_stays_the_retired_drivers():
 def test_a_retired_driver_that_does_not_run_has_nothing():
     retired = Driver("vpp", "unseen")
     retired.down = True
-    both = Succession(Driver("tayga", "new"), [retired])
+    both = TranslatorRoom(Driver("tayga", "new"), [retired])
     assert set(both.actual()) == {"new"} and retired.closed
 
 
 def test_the_active_driver_makes_what_is_new():
     active, retired = Driver("vpp"), Driver("tayga", "old")
-    both = Succession(active, [retired])
+    both = TranslatorRoom(active, [retired])
     both.actual()
     both.apply([(None, Thing("new"))])
     assert set(active.things) == {"new"} and set(retired.things) == {"old"}

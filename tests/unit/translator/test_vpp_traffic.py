@@ -4,7 +4,7 @@
 from ipaddress import IPv6Address
 
 from fip64agent.translator.base import TO_CLIENT, TO_VM, Count
-from fip64agent.translator.vpp.figures import Totals
+from fip64agent.translator.vpp.traffic import Totals
 
 A, B = ("red", IPv6Address("2001:db8:f::a")), ("red", IPv6Address("2001:db8:f::b"))
 

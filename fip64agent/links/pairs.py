@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes veth pairs, takes over those that are there, and removes them. Blocking."""
+
+from __future__ import annotations
+
+import errno
+import time
+
+from pyroute2.netlink.exceptions import NetlinkError
+
+from fip64agent.links import netns as namespaces
+from fip64agent.links import readback
+from fip64agent.links.access import NO_ADDRESSES, Access, Refused, gone_is_fine
+from fip64agent.links.kernel import write_sysctls
+from fip64agent.links.model import Veth
+
+_TAKEN = 2.0
+"""Seconds that a name may stay taken by the far end of a link whose namespace is being torn down."""
+
+
+class VethPairs:
+    """Veth pairs of ours, in the namespaces that `access` opens."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def install(self, item: Veth) -> None:
+        """Make the pair so. Raises: Refused, OSError, NetlinkError."""
+        if not self._taken_over(item):
+            self._make(item)
+        self._settle(item)
+
+    def _taken_over(self, item: Veth) -> bool:
+        """Whether a pair is there that only has to be set right; one that cannot be is removed."""
+        index = self._access.look_up(item.netns, item.name)
+        if index is None:
+            return False
+        pair = self._read(item)
+        if pair is None and self._is_half_made(item):
+            self._access.route(item.netns).link("set", index=index, ifalias=item.alias)
+            pair = self._read(item)
+        if pair is None:
+            if self._access.look_up(item.netns, item.name) is None:  # it died while we looked
+                return False
+            raise Refused(f"a link named {item.name} is there and does not carry our mark")
+        if (pair.peer_netns, pair.peer) == (item.peer_netns, item.peer):
+            if item.peer_mac and pair.peer_mac != item.peer_mac:
+                peer = self._access.index(item.peer_netns, item.peer)
+                self._access.route(item.peer_netns).link("set", index=peer, address=item.peer_mac)
+                self._access.handles.collateral = True  # its neighbors
+            return True
+        self._clear(item.netns, index)
+        return False
+
+    def _is_half_made(self, item: Veth) -> bool:
+        """Whether it is a pair that an agent made and could not mark before it was killed.
+
+        Such a link has no mark at all, and its far end, with the right name, is in a namespace of ours.
+        """
+        if not item.peer_netns:
+            return False
+        link = next(iter(readback.links(self._access.handles[item.netns], item.name)), None)
+        peer = next(iter(readback.links(self._access.handle(item.peer_netns), item.peer)), None)
+        return (link is not None and peer is not None and link.kind == "veth" and not link.alias
+                and (peer.index, peer.peer_index) == (link.peer_index, link.index)
+                and readback.name_for(self._access.handles[item.netns], item.peer_netns) == link.peer_nsid)
+
+    def _clear(self, netns: str, index: int) -> None:
+        """Delete a link of ours that is in the way, and with it what was on it."""
+        gone_is_fine(self._access.route(netns).link, "del", index=index)
+        self._access.handles.collateral = True
+
+    def _read(self, item: Veth) -> Veth | None:
+        """Return the pair as it is; None when it is not ours."""
+        return readback.veth(self._access.prefix, self._access.handles, item.netns, item.name,
+                             item.peer_netns)
+
+    def _make(self, item: Veth) -> None:
+        peer = {"ifname": item.peer, "mtu": item.mtu}
+        if item.peer_mac:
+            peer["address"] = item.peer_mac
+        if item.peer_netns:
+            peer["net_ns_fd"] = item.peer_netns
+            in_the_way = self._access.look_up(item.peer_netns, item.peer)
+            if in_the_way is not None:  # in a namespace of ours: from a pair of ours that is given up
+                self._clear(item.peer_netns, in_the_way)
+        deadline = time.monotonic() + _TAKEN
+        while True:
+            try:
+                # The kernel takes no mark with it: _settle() sets it, or the next agent (_is_half_made).
+                self._access.route(item.netns).link("add", ifname=item.name, kind="veth", mtu=item.mtu,
+                                                    ifalias=item.alias, peer=peer)
+                break
+            except NetlinkError as error:
+                if error.code != errno.EEXIST:
+                    raise
+                if time.monotonic() > deadline:
+                    raise Refused(f"the name {item.name} or {item.peer} is taken by another link") from error
+                time.sleep(0.02)
+
+    def _settle(self, item: Veth) -> None:
+        """Set what can be set on a pair that is there."""
+        first = self._access.index(item.netns, item.name)
+        second = self._access.index(item.peer_netns, item.peer)
+        if item.switched:
+            self._access.handle(item.netns).no_tx_checksum(item.name)
+            self._access.handle(item.peer_netns).no_tx_checksum(item.peer)
+        # No link-local address of the kernel's where OVS or a tenant is, nor between our namespaces.
+        self._access.route(item.netns).link("set", index=first, ifalias=item.alias, IFLA_AF_SPEC=NO_ADDRESSES)
+        if not item.peer_mac:
+            self._access.route(item.peer_netns).link("set", index=second, IFLA_AF_SPEC=NO_ADDRESSES)
+        if item.peer_without_ipv6:  # else the kernel would act on Router Advertisements
+            write_sysctls(item.peer_netns, {f"ipv6.conf.{item.peer}.disable_ipv6": "1"})
+        self._access.route(item.netns).link("set", index=first, mtu=item.mtu, state="up")
+        self._access.route(item.peer_netns).link("set", index=second, mtu=item.mtu, state="up")
+
+    def remove(self, item: Veth) -> None:
+        """Remove the pair; gone already is success. Raises: OSError, NetlinkError."""
+        index = self._access.look_up(item.netns, item.name)
+        if index is None:
+            return
+        if item.peer_netns != readback.ELSEWHERE and namespaces.exists(item.peer_netns):
+            self._access.look_up(item.peer_netns, item.peer)  # it goes too, by our doing
+        gone_is_fine(self._access.route(item.netns).link, "del", index=index)

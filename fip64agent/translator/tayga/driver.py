@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What others must know of the driver before there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fip64agent.plan.inputs import Capabilities
+from fip64agent.translator.base import Driver
+from fip64agent.translator.tayga.links import TaygaLayout
+from fip64agent.translator.tayga.room import TaygaRoom
+
+
+def _room(conf, netns_prefix: str, on_change: Callable[[], None]) -> TaygaRoom:
+    return TaygaRoom(run_path=conf.run_path, state_path=conf.state_path, binary=conf.tayga.binary,
+                     netns_prefix=netns_prefix, on_change=on_change)
+
+
+DRIVER = Driver(
+    name="tayga",
+    # Of a pool it keeps the first address free, and the second one is its own.
+    capabilities=Capabilities(pools_are_prefixes=True, kept_addresses=2),
+    layout=TaygaLayout,
+    room=_room)

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The VPP that the agent starts, as a process: found again, started, watched, ended.
+
+Green; whatever blocks is offloaded. Whether it answers is the supervisor's business.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import signal
+import time
+from collections.abc import Callable
+
+from fip64agent import hub
+from fip64agent.exceptions import EnvironmentMissing
+from fip64agent.process import BackOff, outcome
+from fip64agent.translator.vpp import installation, process, startup
+from fip64agent.translator.vpp.api.errors import VppUnavailable
+from fip64agent.translator.vpp.process import Process
+from fip64agent.translator.vpp.startup import StartupOptions
+
+LOG = logging.getLogger(__name__)
+
+STEADY = 60.0
+"""Seconds that a VPP must have run for its end to count as the first again."""
+_ABORT = 1.0
+"""Seconds that a hung VPP gets to write down where it hangs."""
+_ENDING = 10.0
+"""Seconds that the kernel may take to end a VPP that was killed; Child.ending says why."""
+_LOG_CHECK = 30.0
+"""Seconds between looks at the size of its log."""
+
+
+class ManagedVpp:
+    """At most one process. on_end is called when it has ended, from a greenthread.
+
+    options: without plugin directories, which are filled in from binary and plugin_path.
+    """
+
+    def __init__(self, options: StartupOptions, binary: str, plugin_path: str, on_end: Callable[[], None],
+                 clock: Callable[[], float] = time.monotonic) -> None:
+        self.process: Process | None = None
+        """None while there is none."""
+        self.end: str | None = None
+        """How the last one ended, in words; None while there is one, and before there was one."""
+        self.outdated: str | None = None
+        """In words, that it runs with older startup options than it would be started with now."""
+        self.back_off = BackOff(STEADY)
+        self._files: dict[str, tuple[int, int]] = {}
+        """Program and plugin as they were just before that process was started or found."""
+        self._options = options
+        self._binary = binary
+        self._plugin_path = plugin_path
+        self._on_end = on_end
+        self._clock = clock
+        self._watcher = None
+        self._log_checked = 0.0
+
+    def leave(self) -> None:
+        """Watch it no more; it runs on."""
+        if self._watcher is not None:
+            self._watcher.kill()
+        self._watcher = self.process = None
+        self.back_off.forget()
+
+    def failed(self) -> None:
+        """Count an end, or a start that failed: the next one waits longer."""
+        self.back_off.ended(self._clock())
+
+    def complete_options(self) -> StartupOptions:
+        """Return the options with this machine's plugin directories. Raises: EnvironmentMissing, OSError."""
+        try:
+            there = installation.find(self._binary, self._plugin_path)
+            self._files = there.files()
+        except (EnvironmentMissing, OSError):
+            self.failed()
+            raise
+        options = self._with_directories(there)
+        if found := startup.faults(options):
+            self.failed()
+            raise EnvironmentMissing("; ".join(found))
+        return options
+
+    def _with_directories(self, there: installation.Installation) -> StartupOptions:
+        return dataclasses.replace(self._options, plugin_directories=there.plugin_directories)
+
+    # -- there it is ------------------------------------------------------------------------------
+
+    def find(self, options: StartupOptions) -> bool:
+        """Take the VPP that runs already, if there is one. An older one beside it is ended."""
+        found = hub.offload(process.running, options.run_path)
+        for old in found[:-1]:  # it cannot be reached, since a younger one has taken its sockets
+            self.kill(old, f"VPP (pid {old.pid}) is a second one: pid {found[-1].pid} has its sockets")
+        if not found:
+            return False
+        LOG.info("VPP runs already: pid %d, %s", found[-1].pid, found[-1].startup_file)
+        self._take(found[-1])
+        return True
+
+    def start(self, options: StartupOptions) -> None:
+        """Start one. Raises: VppUnavailable."""
+        try:
+            found = hub.offload(process.start, installation.find(self._binary).binary, options)
+        except OSError as error:
+            self.failed()
+            raise VppUnavailable(f"VPP cannot be started: {error}") from error
+        self._take(found)
+
+    def _take(self, found: Process) -> None:
+        self.process, self.end, self.outdated = found, None, None
+        if self._watcher is not None:
+            self._watcher.kill()
+        self._watcher = hub.spawn(self._watch, found)
+
+    def compare(self, options: StartupOptions) -> None:
+        """Tell when it runs with other startup options than these."""
+        if self.process is not None and self.process.startup_file != startup.file_name(options):
+            self.outdated = (f"VPP (pid {self.process.pid}) runs with older startup options until it is "
+                             f"restarted: it was started with {self.process.startup_file}, now it would be "
+                             f"{startup.file_name(options)}")
+            LOG.warning("%s", self.outdated)
+
+    def reason_to_restart(self) -> str | None:
+        """Return why a VPP started now may do what this one cannot, if there is a reason."""
+        try:
+            there = installation.find(self._binary, self._plugin_path)
+            newer = there.renewed(self._files, self.process.age)
+        except (EnvironmentMissing, OSError):  # in the middle of an upgrade
+            return None
+        if newer:
+            return f"{newer} was installed after it was started"
+        if self.process.startup_file != startup.file_name(self._with_directories(there)):
+            return "it was started with other options than the present ones"
+        return None
+
+    # -- its end ----------------------------------------------------------------------------------
+
+    def _watch(self, found: Process) -> None:
+        found.wait()
+        how = outcome(found.pid)
+        if self.process == found:
+            self.process = None
+            self.end = f"VPP (pid {found.pid}) {how}"
+            self._on_end()
+
+    def wait_if_ending(self, wake: hub.Event) -> str | None:
+        """Return how it ended; wait for the end of one that is about to. `wake` is set at its end.
+
+        Returns None when it runs, or does not end in time.
+        """
+        found, last = self.process, self._clock() + _ENDING
+        while self.end is None and found is not None and found.ending and self._clock() < last:
+            wake.clear()
+            wake.wait(0.2)
+        return self.end
+
+    def kill(self, found: Process, reason: str) -> None:
+        """Kill a VPP of ours, which may say where it hangs first. `reason`: for the log."""
+        LOG.error("%s: it is killed", reason)
+        try:
+            hub.offload(found.stop, (signal.SIGABRT, signal.SIGKILL), _ABORT)
+        except (TimeoutError, OSError) as error:
+            LOG.error("VPP (pid %d): %s", found.pid, error)
+        for _ in range(50):  # until the watcher has seen it
+            if self.process != found:
+                break
+            hub.sleep(0.01)
+
+    # -- its log ----------------------------------------------------------------------------------
+
+    def last_output(self) -> str:
+        """Return what it said at its end, as one line; "" when it said nothing."""
+        return hub.offload(process.last_output, self._options)
+
+    def bound_log(self) -> None:
+        """Keep its log small. Cheap: it looks now and then only."""
+        if self._clock() - self._log_checked > _LOG_CHECK:
+            self._log_checked = self._clock()
+            hub.offload(process.bound_log, self._options)
