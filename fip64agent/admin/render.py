@@ -182,10 +182,10 @@ def trace(answer: dict[str, Any], width: int | None = None) -> str:
     else:
         number, step = stop
         lines.append(f"Verdict: stops at step {number} ({step['title']}): {step['detail']}")
-    return folded("\n".join([*lines, *_seen(answer)]) + "\n", width)
+    return folded("\n".join([*lines, *_live_packets(answer)]) + "\n", width)
 
 
-def _seen(answer: dict[str, Any]) -> Iterator[str]:
+def _live_packets(answer: dict[str, Any]) -> Iterator[str]:
     if answer["live_problem"]:
         yield from ("", f"Real packets cannot be shown: {answer['live_problem']}")
     if answer["seen"] is None:
@@ -196,7 +196,7 @@ def _seen(answer: dict[str, Any]) -> Iterator[str]:
         return
     yield "Packets of this floating IP that the translator handled just now:"
     for packet in answer["seen"]:
-        way, *told = packet["lines"]
+        nodes, *details = packet["lines"]
         yield ""
-        yield f"  {packet['seconds']:.6f} s  {way}"
-        yield from (f"      {line}" for line in told)
+        yield f"  {packet['seconds']:.6f} s  {nodes}"
+        yield from (f"      {line}" for line in details)
