@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from fip64agent.admin import tables
 
 
 class WrongState(Exception):
@@ -33,13 +35,20 @@ class Figure:
             return None
         return self.value <= self.wanted if self.at_most else self.value >= self.wanted
 
-    def row(self) -> tuple[str, str, str, str, str]:
-        wanted = "" if self.wanted is None else f"{'<=' if self.at_most else '>='} {shown(self.wanted)}"
-        verdict = {None: "", True: "met", False: "MISSED"}[self.met]
+    def row(self, at_most: str = "<=", at_least: str = ">=", missed: str = "MISSED") -> Sequence[str]:
+        """Return the cells of a table with the columns of HEAD."""
+        sign = at_most if self.at_most else at_least
+        wanted = "" if self.wanted is None else f"{sign} {shown(self.wanted)}"
+        verdict = {None: "", True: "met", False: missed}[self.met]
         return self.name, f"{shown(self.value)} {self.unit}", wanted, verdict, self.peer
 
     def plain(self) -> dict[str, Any]:
+        """Return it as JSON has it; from_plain() is the way back."""
         return dataclasses.asdict(self) | {"met": self.met, "samples": list(self.samples)}
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> Figure:
+        return cls(**{field.name: values[field.name] for field in dataclasses.fields(cls)})
 
 
 def shown(value: float) -> str:
@@ -66,13 +75,4 @@ HEAD = ("figure", "value", "wanted", "", "beside")
 
 def table(rows: Sequence[Figure]) -> str:
     """Return the figures as one table for people."""
-    cells = [HEAD, *(figure.row() for figure in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(HEAD))]
-
-    def line(row: Sequence[str]) -> str:
-        aligned = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in
-                                              zip(row[1:3], widths[1:3], strict=True)),
-                   row[3].ljust(widths[3]), row[4]]
-        return "  ".join(aligned).rstrip()
-
-    return "\n".join([line(cells[0]), "  ".join("-" * width for width in widths), *map(line, cells[1:])])
+    return "\n".join(tables.table(HEAD, [figure.row() for figure in rows], None, right=("value", "wanted")))

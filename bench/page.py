@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.figures import shown
+from bench.figures import HEAD, Figure
 
 PAGE = Path(__file__).resolve().parent.parent / "doc/source/reference/measurements.rst"
 INTRODUCTION = """\
@@ -116,14 +116,10 @@ def _run(result: dict[str, Any]) -> str:
 
 
 def _table(figures: list[dict[str, Any]]) -> list[str]:
-    lines = [".. list-table::", "   :header-rows: 1", "   :widths: 46 14 12 8 20", "", "   * - figure",
-             "     - value", "     - wanted", "     -", "     - beside"]
-    for figure in figures:
-        wanted = "" if figure["wanted"] is None else (
-            f"{'≤' if figure['at_most'] else '≥'} {shown(figure['wanted'])}")
-        verdict = {None: "", True: "met", False: "**missed**"}[figure["met"]]
-        lines += [f"   * - {figure['name']}"] + [f"     - {cell}".rstrip() for cell in (
-            f"{shown(figure['value'])} {figure['unit']}", wanted, verdict, figure["peer"])]
+    lines = [".. list-table::", "   :header-rows: 1", "   :widths: 46 14 12 8 20", ""]
+    rows = [Figure.from_plain(figure).row("≤", "≥", "**missed**") for figure in figures]
+    for first, *others in [HEAD, *rows]:
+        lines += [f"   * - {first}", *(f"     - {cell}".rstrip() for cell in others)]
     return lines
 
 

@@ -16,15 +16,31 @@ from typing import Any
 def found(package: str, attribute: str, group: str) -> Iterator[tuple[str, Any]]:
     """Yield (name, value) of all that is to be found, by name within each of the two places.
 
-    package: dotted name; the value is the `attribute` of each module or package directly in it
-    that has one, and the name is the module's. group: an entry point group whose entries, in
-    packages outside of fip64agent, name such values themselves.
+    package: dotted name, see inside(). group: an entry point group, see outside().
     Raises: ImportError, AttributeError when an entry point leads nowhere.
+    """
+    yield from inside(package, attribute)
+    yield from outside(group)
+
+
+def inside(package: str, attribute: str) -> Iterator[tuple[str, Any]]:
+    """Yield (name, value) of what modules in a package of ours bring.
+
+    package: dotted name; the value is the `attribute` of each module or package directly in it
+    that has one, and the name is the module's.
     """
     parent = importlib.import_module(package)
     for module in sorted(pkgutil.iter_modules(parent.__path__), key=lambda found: found.name):
         value = getattr(importlib.import_module(f"{package}.{module.name}"), attribute, None)
         if value is not None:
             yield module.name, value
+
+
+def outside(group: str) -> Iterator[tuple[str, Any]]:
+    """Yield (name, value) of the entries of an entry point group: packages outside of fip64agent name such
+    values themselves there.
+
+    Raises: ImportError, AttributeError when an entry point leads nowhere.
+    """
     for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
         yield entry.name, entry.load()

@@ -15,7 +15,7 @@ import os
 import socket as native_socket
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 # os-ken picks its hub at its first import, and its default is native threads.
@@ -35,6 +35,9 @@ with warnings.catch_warnings():
     from eventlet.green import socket
 
 LOG = logging.getLogger(__name__)
+
+_PORTION = 500
+"""Rows that yielding() hands out before other greenthreads get a turn."""
 
 Semaphore = eventlet.semaphore.Semaphore
 Timeout = eventlet.Timeout
@@ -75,6 +78,14 @@ class Event:
 def spawn(function: Callable, *args: Any, **kwargs: Any):
     """Run `function` in a new greenthread; returns it (it has kill() and wait())."""
     return eventlet.spawn(function, *args, **kwargs)
+
+
+def yielding(rows: Iterable) -> Iterator:
+    """Yield the rows, and let other greenthreads work after every few hundred of them."""
+    for number, row in enumerate(rows):
+        if number % _PORTION == _PORTION - 1:
+            sleep(0)
+        yield row
 
 
 def offload(function: Callable, *args: Any, lock: Semaphore | None = None, **kwargs: Any) -> Any:
@@ -192,14 +203,24 @@ class _Protocol(eventlet.wsgi.HttpProtocol):
 
 
 class WsgiServer:
-    """Serves a WSGI application on a listening green socket; a connection may be silent for `seconds`."""
+    """Serves a WSGI application on a listening green socket, between serve() and stop().
 
-    def __init__(self, sock, application: Callable, seconds: float = 30, **kwargs: Any) -> None:
+    most: connections at a time; more of them wait. seconds: for which a connection may be silent.
+    """
+
+    def __init__(self, application: Callable, most: int, seconds: float = 30) -> None:
+        self._application, self._most, self._seconds = application, most, seconds
+        self._socket = self._thread = None
+
+    def serve(self, sock) -> None:
+        """Serve what connects to `sock`, in a greenthread of its own."""
         self._socket = sock
-        self._thread = spawn(eventlet.wsgi.server, sock, application, debug=False, log_output=False,
-                             keepalive=False, socket_timeout=seconds, protocol=_Protocol, **kwargs)
+        self._thread = spawn(eventlet.wsgi.server, sock, self._application, debug=False, log_output=False,
+                             keepalive=False, socket_timeout=self._seconds, max_size=self._most,
+                             protocol=_Protocol)
 
     def stop(self) -> None:
-        """Serve no more, and close the socket. May be called again."""
-        self._thread.kill()
-        self._socket.close()
+        """Serve no more, and close the socket. May be called again, and before serve()."""
+        if self._thread is not None:
+            self._thread.kill()
+            self._socket.close()

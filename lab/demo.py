@@ -17,11 +17,12 @@ import time
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
+from fip64agent.admin.tables import table
 from lab import sweep, vpp
 from lab.daemon import program
 from lab.host import FIP_A, FIP_B, Lab
 from lab.node import Node, Ping
-from lab.screen import Screen, beside, box, table, tee
+from lab.screen import Screen, beside, box, tee
 from lab.shell import run
 
 RUN = Path("/run")
@@ -145,7 +146,7 @@ def closing_table(client: Node, paths: list[Path64]) -> list[str]:
              f"{len(path.ping.lost)}/{path.ping.sent}" if path.ping else "-",
              milliseconds(path.ping.rtt_median if path.ping else None),
              path.http, path.rate, "equal" if path.equal == "yes" else path.equal) for path in paths]
-    return table(head, rows)
+    return list(table(head, rows, None))
 
 
 # The demo

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the demo prints: boxes, steps with result and time, tables. Colour only on a terminal."""
+"""What the demo prints: boxes, steps with result and time. Colour only on a terminal."""
 
 from __future__ import annotations
 
@@ -32,19 +32,6 @@ def beside(*blocks: Sequence[str], gap: int, join: str = "") -> list[str]:
 def tee(line: str, column: int, mark: str) -> str:
     """Return `line` with the character at `column` replaced: where a wire leaves a frame."""
     return line[:column] + mark + line[column + 1:]
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return a table in a frame; columns as wide as their widest cell."""
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-
-    def rule(left: str, middle: str, right: str) -> str:
-        return left + middle.join("─" * (width + 2) for width in widths) + right
-
-    def line(row: Sequence[str]) -> str:
-        return "│" + "│".join(f" {cell.ljust(width)} " for cell, width in zip(row, widths, strict=True)) + "│"
-
-    return [rule("┌", "┬", "┐"), line(head), rule("├", "┼", "┤"), *map(line, rows), rule("└", "┴", "┘")]
 
 
 class Step:

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The admin API: HTTP and JSON on a unix socket that only root may open.
 
-``GET`` of /status, /uplinks, /fips, /fips/<id or address>, /clients[?router=&client=], /plan, /diff,
-/flows[?feature=&table=], /trace?fip=[&client=][&live=]. An error is ``{"error": "..."}`` with the HTTP
-status: 400 bad request, 404 nothing by that name, 405 only GET, 503 a component cannot be asked
-now, 500 a fault of ours (logged with its traceback; the agent goes on).
+``GET`` of /status, of what the listings of the kinds have (/uplinks, /fips, /fips/<id or address>),
+/clients[?router=&client=], /plan, /diff, /flows[?feature=&table=], /trace?fip=[&client=][&live=]. An error
+is ``{"error": "..."}`` with the HTTP status: 400 bad request, 404 nothing by that name, 405 only GET, 503 a
+component cannot be asked now, 500 a fault of ours (logged with its traceback; the agent goes on).
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import http
 import json
 import logging
@@ -22,9 +23,11 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from fip64agent import hub
-from fip64agent.admin import client, flows, report, trace
+from fip64agent.admin import client, clients, flows, report, trace
+from fip64agent.admin.listing import Listing, listed
 from fip64agent.admin.state import States
 from fip64agent.exceptions import AlreadyRunning, ConfigError, NotReady, PermissionDenied
+from fip64agent.plan.kinds import kinds
 
 LOG = logging.getLogger(__name__)
 
@@ -53,10 +56,12 @@ class Application:
         self._agent = agent
         self._heavy = hub.Semaphore()
         """Reading everything back is done once at a time, however many ask."""
+        lists = {listing.path: listing for listing in listed().values() if listing.path}
+        self._with_details = {path for path, listing in lists.items() if listing.details}
         self._routes: dict[str, tuple[Callable[..., Any], frozenset[str]]] = {
             "status": (self._status, frozenset()),
-            "uplinks": (self._uplinks, frozenset()),
-            "fips": (self._fips, frozenset()),
+            **{path: (functools.partial(self._objects, listing), frozenset())
+               for path, listing in lists.items()},
             "clients": (self._clients, frozenset({"router", "client"})),
             "plan": (self._plan, frozenset()),
             "diff": (self._diff, frozenset()),
@@ -97,9 +102,10 @@ class Application:
             raise _HttpError(http.HTTPStatus.NOT_FOUND, f"no /{name} here; there is {known}")
         handler, parameters = self._routes[name]
         query = self._query(environ.get("QUERY_STRING", ""), parameters)
-        if (rest not in ([], [""]) and name != "fips") or len(rest) > 1:
+        below = name in self._with_details
+        if (rest not in ([], [""]) and not below) or len(rest) > 1:
             raise _HttpError(http.HTTPStatus.NOT_FOUND, f"/{name} has nothing below it")
-        return handler(*(rest if name == "fips" else ()), **query)
+        return handler(*(rest if below else ()), **query)
 
     @staticmethod
     def _query(text: str, allowed: frozenset[str]) -> dict[str, str]:
@@ -117,11 +123,10 @@ class Application:
     def _status(self) -> Any:
         return report.status(self._agent)
 
-    def _uplinks(self) -> Any:
-        return report.uplinks(self._agent)
-
-    def _fips(self, what: str | None = None) -> Any:
-        return report.fips(self._agent) if what is None else report.fip(self._agent, self._fip_id(what))
+    def _objects(self, listing: Listing, what: str | None = None) -> Any:
+        if what is None:
+            return report.objects(self._agent, listing)
+        return report.details(self._agent, listing, self._id(listing, what))
 
     def _clients(self, router: str | None = None, client: str | None = None) -> Any:
         try:
@@ -130,7 +135,7 @@ class Application:
             raise _bad(f"client {client!r} is neither an IPv6 address nor a prefix: {error}") from None
         router_id = self._router_id(router) if router is not None else None
         with self._heavy:
-            return report.clients(self._agent, router_id, within)
+            return clients.rows(self._agent, router_id, within)
 
     def _plan(self) -> Any:
         return hub.offload(report.plan, self._agent)
@@ -153,34 +158,29 @@ class Application:
         if live is not None and not (live.isascii() and live.isdigit() and 1 <= int(live) <= LONGEST_WATCH):
             raise _bad(f"parameter 'live' is not a number of seconds from 1 to {LONGEST_WATCH}: {live!r}")
         try:
-            return trace.trace(self._agent, self._fip_id(fip), client, int(live) if live else None)
+            return trace.trace(self._agent, self._id(listed()[trace.KIND], fip), client,
+                               int(live) if live else None)
         except ValueError as error:
             raise _bad(str(error)) from None
 
     # -- names ------------------------------------------------------------------------------
 
-    def _fip_id(self, what: str) -> str:
-        found = report.find_fip(States.now(self._agent), what)
+    def _id(self, listing: Listing, what: str) -> str:
+        """Return the id of what has that name. Raises: _HttpError when nothing has."""
+        found = listing.details.find(States(self._agent), what)
         if found is None:
+            names = " or ".join(f"the {name}" for name in listing.details.known_by)
+            where = " of the topology" if kinds()[listing.kind].resource else ""
             raise _HttpError(http.HTTPStatus.NOT_FOUND,
-                             f"no floating IP has the id or the address {what or repr(what)}; "
-                             "fip64ctl fip list shows all of the topology")
+                             f"no {listing.title} has {names} {what or repr(what)}; "
+                             f"fip64ctl {listing.kind} list shows all{where}")
         return found
 
     def _router_id(self, what: str) -> str:
-        found = report.find_router(States.now(self._agent), what)
+        found = clients.find_router(States(self._agent), what)
         if found is None:
             raise _HttpError(http.HTTPStatus.NOT_FOUND, f"no router has the id or the name {what}")
         return found
-
-
-class _Quiet:
-    """A log for eventlet's WSGI server: what it says of connections goes to our log."""
-
-    @staticmethod
-    def write(text: str) -> None:
-        if text.strip():
-            LOG.debug("admin API: %s", text.strip())
 
 
 class AdminServer:
@@ -188,8 +188,7 @@ class AdminServer:
 
     def __init__(self, agent, path: str) -> None:
         self.path = path
-        self._application = Application(agent)
-        self._server: hub.WsgiServer | None = None
+        self._server = hub.WsgiServer(Application(agent), most=64)
         self._inode: tuple[int, int] | None = None
 
     def start(self) -> None:
@@ -207,7 +206,7 @@ class AdminServer:
             raise ConfigError(f"[admin] socket: {self.path}: {error.strerror or error}") from error
         status = os.stat(self.path)
         self._inode = (status.st_dev, status.st_ino)
-        self._server = hub.WsgiServer(sock, self._application, log=_Quiet(), max_size=64)
+        self._server.serve(sock)
 
     def _listen(self):
         directory = os.path.dirname(os.path.abspath(self.path))
@@ -235,17 +234,9 @@ class AdminServer:
 
     def stop(self) -> None:
         """Stop serving and remove the socket, if it is still ours. May be called again."""
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
-            with contextlib.suppress(OSError):
-                status = os.stat(self.path)
-                if (status.st_dev, status.st_ino) == self._inode:
-                    os.unlink(self.path)
-
-
-def serve(agent) -> AdminServer:
-    """Start the API on the agent's configured socket."""
-    server = AdminServer(agent, agent.conf.admin.socket)
-    server.start()
-    return server
+        self._server.stop()
+        with contextlib.suppress(OSError):
+            status = os.stat(self.path)
+            if (status.st_dev, status.st_ino) == self._inode:
+                os.unlink(self.path)
+        self._inode = None

@@ -22,8 +22,7 @@ DEFAULT_SOCKET = "$run_path/admin.sock"
 TIMEOUT = 60.0
 """Seconds to wait for an answer: reading 10,000 objects back takes a while."""
 
-
-_QUEUE_FULL = 0.02
+_RETRY_PAUSE = 0.02
 """Seconds between two tries to connect."""
 
 
@@ -56,7 +55,7 @@ class UnixConnection(http.client.HTTPConnection):
             except BlockingIOError:  # the listener's queue is full: the agent is busy, and many ask
                 if time.monotonic() > deadline:
                     raise TimeoutError from None
-                time.sleep(_QUEUE_FULL)
+                time.sleep(_RETRY_PAUSE)
 
 
 def socket_from(config_file: str | None = None) -> str:

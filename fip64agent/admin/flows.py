@@ -6,7 +6,7 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-from fip64agent.admin import answers
+from fip64agent import hub
 from fip64agent.plan.desired import Desired
 from fip64agent.switch import pipeline
 
@@ -20,7 +20,7 @@ def rows(agent) -> list[dict[str, Any]]:
     """
     owners = _owners(agent.loop.desired)
     found = [_row(flow, int(flow["cookie"], 16), owners)
-             for flow in answers.breathing(agent.rooms["switch"].dump())]
+             for flow in hub.yielding(agent.rooms["switch"].dump())]
     return sorted(filter(None, found),
                   key=lambda row: (row["table"], -row["priority"], row["feature"], row["match"]))
 

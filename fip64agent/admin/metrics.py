@@ -17,10 +17,10 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from fip64agent import hub
-from fip64agent.admin import answers, report
-from fip64agent.admin.state import KINDS, STATES, States
+from fip64agent.admin import report
+from fip64agent.admin.listing import listed
+from fip64agent.admin.state import STATES, States
 from fip64agent.exceptions import NotReady
-from fip64agent.plan.desired import Uplink
 from fip64agent.translator.base import Count, Traffic
 
 LOG = logging.getLogger(__name__)
@@ -48,21 +48,21 @@ class AgentCollector(Collector):
         yield info
 
     def _objects(self) -> Iterator[Metric]:
-        states = States.now(self._agent)
-        family = GaugeMetricFamily("fip64_objects", "Uplinks, tenants and floating IPs by state.",
-                                   labels=["kind", "state"])
-        for kind in KINDS:
-            counts = Counter(state.state for _name, state in answers.breathing(states.all(kind)))
+        states = States(self._agent)
+        *others, last = (listing.titles for listing in listed().values())
+        text = f"{', '.join(others)} and {last} by state."
+        family = GaugeMetricFamily("fip64_objects", text[0].upper() + text[1:], labels=["kind", "state"])
+        for kind in listed():
+            counts = Counter(state.state for _name, state in hub.yielding(states.all(kind)))
             for state in STATES:
                 family.add_metric([kind, state], counts[state])
         yield family
-        family = GaugeMetricFamily("fip64_gateway_up", "1 when a gateway of an uplink answers Neighbor "
-                                   "Solicitations, 0 when it does not.", labels=["uplink", "gateway"])
-        for name in states.names(Uplink.kind):
-            for address, standing in states.next_hops(name).items():
-                if standing.alive is not None:
-                    family.add_metric([name, str(address)], int(standing.alive))
-        yield family
+        for listing in listed().values():
+            for gauge in listing.gauges(states):
+                family = GaugeMetricFamily(gauge.name, gauge.help, labels=gauge.labels)
+                for labels, value in gauge.samples.items():
+                    family.add_metric(labels, value)
+                yield family
 
     def _loop(self) -> Iterator[Metric]:
         loop = self._agent.loop
@@ -77,7 +77,7 @@ class AgentCollector(Collector):
         yield self._by_room("fip64_failures", "Items that could not be installed or removed.",
                             Counter(failure.room for failure in loop.failures))
         yield self._by_room("fip64_room_blocked", "1 when the room cannot work now: its component is down.",
-                            dict.fromkeys(States.now(self._agent).blocked, 1))
+                            dict.fromkeys(States(self._agent).blocked, 1))
 
     def _by_room(self, name: str, text: str, values: dict[str, int]) -> Metric:
         family = GaugeMetricFamily(name, text, labels=["room"])
@@ -148,7 +148,7 @@ def _counts(name: str, whose: str, labels: list[str],
                                   labels=[*labels, "direction"])
     octets = CounterMetricFamily(f"{name}_bytes", f"Bytes {whose} that were translated, as they came in.",
                                  labels=[*labels, "direction"])
-    for names, directions in answers.breathing(counts.items()):
+    for names, directions in hub.yielding(counts.items()):
         for direction, count in directions.items():
             values = [*map(str, names), direction]
             packets.add_metric(values, count.packets)
@@ -176,7 +176,7 @@ class MetricsServer:
         """Where metrics are served; None while they are not."""
         self.problem: str | None = None
         """Why they are not, although they should be."""
-        self._server: hub.WsgiServer | None = None
+        self._server = hub.WsgiServer(self._application, most=16)
         self.registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -196,7 +196,7 @@ class MetricsServer:
             LOG.error("%s; the agent goes on without", self.problem)
             return
         self.url = f"http://{where}/metrics"
-        self._server = hub.WsgiServer(sock, self._application, max_size=16)
+        self._server.serve(sock)
 
     def _application(self, environ, start_response: Callable) -> Iterable[bytes]:
         if environ["PATH_INFO"] != "/metrics":
@@ -216,7 +216,5 @@ class MetricsServer:
 
     def stop(self) -> None:
         """Stop serving. May be called again."""
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
+        self._server.stop()
         self.url = None

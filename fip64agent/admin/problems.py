@@ -8,10 +8,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fip64agent.admin.answers import breathing, timestamp
-from fip64agent.admin.state import DOWN, KINDS, ROOM, STATES, States, describe
-from fip64agent.admin.tables import printable
-from fip64agent.plan.desired import ACTIVE, ERROR, PENDING, Mapping64, Uplink
+from fip64agent import hub
+from fip64agent.admin.answers import timestamp
+from fip64agent.admin.listing import ExternalFault, listed, listing_of
+from fip64agent.admin.state import DOWN, ROOM, STATES, States, describe
+from fip64agent.plan.desired import ACTIVE, ERROR, PENDING
+from fip64agent.plan.kinds import kinds
 from fip64agent.reconcile.place import NOT_ASKED
 
 WARNING = "warning"
@@ -30,37 +32,37 @@ class Fault:
     sufferers: dict[str, list[str]] = dataclasses.field(default_factory=lambda: defaultdict(list))
     """Ids by kind."""
     reasons: set[str] = dataclasses.field(default_factory=set)
-    alike: str = ""
-    """What is alike in the reasons."""
+    common: str = ""
+    """What is common to the reasons."""
 
     @property
     def reason(self) -> str:
-        """The one that all have, or what is alike."""
-        return next(iter(self.reasons)) if len(self.reasons) == 1 else self.alike
+        """The one that all have, or what is common to theirs."""
+        return next(iter(self.reasons)) if len(self.reasons) == 1 else self.common
 
 
-def survey(agent, states: States) -> tuple[dict[str, dict[str, int]], list[dict[str, Any]]]:
+def count_and_explain(agent, states: States) -> tuple[dict[str, dict[str, int]], list[dict[str, Any]]]:
     """Return how many objects of each kind are in which state, and the problems, the worst first."""
-    counts = {kind: dict.fromkeys(STATES, 0) for kind in KINDS}
+    counts = {kind: dict.fromkeys(STATES, 0) for kind in listed()}
     faults: dict[tuple[str, str, str], Fault] = defaultdict(Fault)
-    """By kind of what is at fault, state, and what is alike in the reasons."""
-    for kind in KINDS:
-        for name, state in breathing(states.all(kind)):
+    """By kind of what is at fault, state, and what is common to the reasons."""
+    for kind in listed():
+        for name, state in hub.yielding(states.all(kind)):
             counts[kind][state.state] += 1
             if state.state not in (ACTIVE, DOWN):
                 cause = state.cause or (kind, name)
-                alike = state.alike or state.reason
-                fault = faults[cause[0], state.state, alike]
-                fault.alike = alike
+                common = state.common or state.reason
+                fault = faults[cause[0], state.state, common]
+                fault.common = common
                 fault.reasons.add(state.reason)
                 (fault.objects if cause == (kind, name) else fault.sufferers[kind]).append(name)
-    silent = {name: reason for name in states.names(Uplink.kind) if (reason := states.silent(name))}
-    problems = [*_agent_problems(agent, states, faults), *_gateway_problems(states, silent),
+    external = {kind: listing.external(states) for kind, listing in listed().items()}
+    problems = [*_agent_problems(agent, states, faults), *_external_problems(states, external),
                 *_object_problems(states, faults)]
 
     def order(problem: dict[str, Any]) -> tuple[int, bool]:
-        # A gateway that does not answer is told first: nothing on this host can be the cause of it.
-        first = problem["kind"] == Uplink.kind and not silent.keys().isdisjoint(problem["objects"])
+        # What is wrong outside is told first: nothing on this host can be the cause of it.
+        first = not external.get(problem["kind"], {}).keys().isdisjoint(problem["objects"])
         return (ERROR, WARNING, PENDING).index(problem["severity"]), not first
 
     return counts, sorted(problems, key=order)
@@ -79,13 +81,16 @@ def _problem(severity: str, kind: str, text: str, reason: str, objects: Iterable
 def _suffering(states: States, fault: Fault, verb: tuple[str, str]) -> Iterable[str]:
     """Say for each kind how many suffer from a fault, and name some. `verb`: of one and of many."""
     for kind, names in fault.sufferers.items():
-        noun = _NOUNS[kind][0] if len(names) == 1 else f"{len(names)} {_NOUNS[kind][1]}"
-        yield f"{noun} {verb[len(names) != 1]}: {_some(states, kind, names)}"
+        yield f"{_number(kind, names)} {verb[len(names) != 1]}: {_some(states, kind, names)}"
+
+
+def _number(kind: str, names: list[str]) -> str:
+    return kinds()[kind].title if len(names) == 1 else f"{len(names)} {kinds()[kind].titles}"
 
 
 def _some(states: States, kind: str, names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(label(states, kind, name) for name in names[:_SHOWN]) + more
+    return ", ".join(listing_of(kind).label(states, name) for name in names[:_SHOWN]) + more
 
 
 def _agent_problems(agent, states: States,
@@ -123,41 +128,27 @@ def _agent_problems(agent, states: States,
         yield _problem(WARNING, "metrics", agent.metrics.problem, agent.metrics.problem)
 
 
-def _gateway_problems(states: States, silent: Mapping[str, str]) -> Iterable[dict[str, Any]]:
-    """Gateways that do not answer, of uplinks that have others."""
-    for name, reason in silent.items():
-        if states.uplink(name).state == ACTIVE:
-            yield _problem(WARNING, Uplink.kind, f"{reason}; what is routed to another one goes on", reason,
-                           [name])
-
-
-_NOUNS = {"uplink": ("uplink", "uplinks"), "tenant": ("tenant", "tenants"),
-          "fip": ("floating IP", "floating IPs")}
+def _external_problems(states: States,
+                       external: Mapping[str, Mapping[str, ExternalFault]]) -> Iterable[dict[str, Any]]:
+    """What is wrong outside of this host, but does no harm to the object now."""
+    for kind, faults in external.items():
+        for name, fault in faults.items():
+            if states.state(kind, name).state == ACTIVE:
+                yield _problem(WARNING, kind, fault.while_active, fault.reason, [name])
 
 
 def _object_problems(states: States,
                      faults: Mapping[tuple[str, str, str], Fault]) -> Iterable[dict[str, Any]]:
     """One problem for all objects of a kind that share state and reason, and for what suffers from them."""
-    for (kind, state, _alike), fault in faults.items():
+    for (kind, state, _common), fault in faults.items():
         if kind == ROOM:
             continue
         names, reason = fault.objects, fault.reason
         verb = "in error" if state == ERROR else "pending"
         if names:
-            noun = _NOUNS[kind][0] if len(names) == 1 else f"{len(names)} {_NOUNS[kind][1]}"
-            text = f"{noun} {verb}: {_some(states, kind, names)}: {reason}"
+            text = f"{_number(kind, names)} {verb}: {_some(states, kind, names)}: {reason}"
         else:  # what all stand on is no object that somebody lists
-            text = f"{kind} {verb}: {reason}"
+            text = f"{kinds()[kind].title} {verb}: {reason}"
         yield _problem(state, kind, text, reason, names,
                        suffering=_suffering(states, fault, ("suffers from it", "suffer from it")),
                        sufferers=fault.sufferers)
-
-
-def label(states: States, kind: str, name: str) -> str:
-    """What an operator calls the object: a floating IP's address, else name and id."""
-    topology = states.topology
-    if kind == Mapping64.kind:
-        fip = topology.floatingips.get(name)
-        return str(fip.floating_ip_address) if fip else name
-    resource = (topology.ports if kind == Uplink.kind else topology.routers).get(name)
-    return f"{printable(resource.name)} ({name})" if resource and resource.name else name

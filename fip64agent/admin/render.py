@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from fip64agent.admin.listing import listing_of
 from fip64agent.admin.tables import folded, wrapped
 
 _HEADINGS = (("error", "Wrong:"), ("warning", "Look at:"), ("pending", "Pending:"))
-_NAMES = {"uplink": "uplinks", "tenant": "tenants", "fip": "floating IPs"}
 _SHOWN = 20
 """Problems of one severity, and details of one problem, that are told."""
 _MARKS = {"ok": "ok", "note": "note", "stop": "STOP", "not reached": "-"}
@@ -32,8 +32,8 @@ def duration(seconds: float) -> str:
 
 def status(answer: dict[str, Any], width: int | None = None) -> str:
     """What is wrong first, then counts, then the agent itself. `width`: see tables."""
-    lines = [_summary(answer), "", *_problems(answer["problems"]), *_counts(answer["objects"]), "",
-             *_agent(answer)]
+    lines = [_summary(answer), "", *_problems(answer["problems"], reversed(answer["objects"])),
+             *_counts(answer["objects"]), "", *_agent(answer)]
     return folded("\n".join(lines) + "\n", width)
 
 
@@ -47,16 +47,22 @@ def _summary(answer: dict[str, Any]) -> str:
     elif counts["pending"]:
         text = f"nothing is wrong, {_number(counts['pending'], 'thing is', 'things are')} pending"
     else:
-        active = answer["objects"]["fip"]["active"]
-        text = f"all is well, {_number(active, 'floating IP is', 'floating IPs are')} active"
+        text = f"all is well, {' and '.join(_active(answer['objects']))}"
     return f"fip64-agent on {answer['host']}: {text}"
+
+
+def _active(objects: dict[str, dict[str, int]]) -> Iterator[str]:
+    for listing in map(listing_of, objects):
+        if listing.headline:
+            yield _number(objects[listing.kind]["active"], f"{listing.title} is active",
+                          f"{listing.titles} are active")
 
 
 def _number(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"
 
 
-def _problems(problems: list[dict[str, Any]]) -> Iterator[str]:
+def _problems(problems: list[dict[str, Any]], kinds: Iterable[str]) -> Iterator[str]:
     for severity, heading in _HEADINGS:
         found = [problem for problem in problems if problem["severity"] == severity]
         if found:
@@ -66,7 +72,8 @@ def _problems(problems: list[dict[str, Any]]) -> Iterator[str]:
                 yield from _shortened(problem["details"], "      ", "fip64ctl status -f yaml")
                 yield from (f"      {sentence}" for sentence in problem["suffering"])
             if len(found) > _SHOWN:
-                yield f"  - and {len(found) - _SHOWN} more: fip64ctl fip list, uplink list, status -f yaml"
+                lists = ", ".join(f"{kind} list" for kind in kinds if listing_of(kind).path)
+                yield f"  - and {len(found) - _SHOWN} more: fip64ctl {lists}, status -f yaml"
             yield ""
 
 
@@ -80,7 +87,7 @@ def _counts(objects: dict[str, dict[str, int]]) -> Iterator[str]:
     states = list(next(iter(objects.values())))
     yield f"{'':14}" + "".join(f"{state:>9}" for state in states)
     for kind, counts in objects.items():
-        yield f"{_NAMES.get(kind, kind):14}" + "".join(f"{counts[state]:>9}" for state in states)
+        yield f"{listing_of(kind).titles:14}" + "".join(f"{counts[state]:>9}" for state in states)
 
 
 def _agent(answer: dict[str, Any]) -> Iterator[str]:
@@ -175,10 +182,10 @@ def trace(answer: dict[str, Any], width: int | None = None) -> str:
     else:
         number, step = stop
         lines.append(f"Verdict: stops at step {number} ({step['title']}): {step['detail']}")
-    return folded("\n".join([*lines, *_seen(answer)]) + "\n", width)
+    return folded("\n".join([*lines, *_live_packets(answer)]) + "\n", width)
 
 
-def _seen(answer: dict[str, Any]) -> Iterator[str]:
+def _live_packets(answer: dict[str, Any]) -> Iterator[str]:
     if answer["live_problem"]:
         yield from ("", f"Real packets cannot be shown: {answer['live_problem']}")
     if answer["seen"] is None:
@@ -189,7 +196,7 @@ def _seen(answer: dict[str, Any]) -> Iterator[str]:
         return
     yield "Packets of this floating IP that the translator handled just now:"
     for packet in answer["seen"]:
-        way, *told = packet["lines"]
+        nodes, *details = packet["lines"]
         yield ""
-        yield f"  {packet['seconds']:.6f} s  {way}"
-        yield from (f"      {line}" for line in told)
+        yield f"  {packet['seconds']:.6f} s  {nodes}"
+        yield from (f"      {line}" for line in details)

@@ -1,42 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The state of every object - active, pending, error or down - and the reason. Pure.
+"""The state of every object - active, pending, error or down - and the reason. Changes nothing.
 
-An object is as good as the worst of what it stands on: a floating IP stands on its own flows, on
-its VM port's, on its tenant, its uplink and the host; an uplink on at least one of its gateways. The
-reason says what is wrong with the one that is at fault, and `cause` which one that is: what many stand on
-is told once, with the number of those that suffer.
+An object is as good as the worst of its own and what it stands on (plan.kinds): a floating IP stands on its
+tenant, its uplink and the host, an uplink on the host, and on one of its gateways at least. The reason says
+what is wrong with the one that is at fault, and `cause` which one that is: what many stand on is told once,
+with the number of those that suffer. What a kind's listing adds to this: see admin.listing.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
-from datetime import UTC, datetime
-from ipaddress import IPv6Address
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-from fip64agent.admin.view import StandingView
-from fip64agent.plan.desired import (
-    ACTIVE,
-    ERROR,
-    PENDING,
-    Desired,
-    Gateway,
-    Host,
-    Mapping64,
-    ObjectKey,
-    PlanObject,
-    Tenant,
-    Uplink,
-)
-from fip64agent.plan.inputs import Interface
+from fip64agent.admin.listing import listed
+from fip64agent.plan.desired import ACTIVE, ERROR, PENDING, ObjectKey, PlanObject
+from fip64agent.plan.kinds import kinds
 from fip64agent.reconcile.place import Failure
-from fip64agent.topology.model import FloatingIP, Topology
+from fip64agent.topology.model import Topology
 
 DOWN = "down"
 """Neutron's state of a floating IP that is not associated with a port: nothing is missing."""
 STATES = (ACTIVE, PENDING, ERROR, DOWN)
-KINDS = ("uplink", "tenant", "fip")
+ROOM = "room"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,12 +32,11 @@ class State:
     """One of STATES."""
     reason: str = ""
     cause: ObjectKey | None = dataclasses.field(default=None, compare=False)
-    """What is at fault: an object's key, ("room", name) when a room cannot work; None: the object itself."""
-    alike: str = dataclasses.field(default="", compare=False)
+    """What is at fault: an object's key, (ROOM, name) when a room cannot work; None: the object itself."""
+    common: str = dataclasses.field(default="", compare=False)
     """The reason without what is this object's own, when others may have the like; "": the reason."""
 
 
-ROOM = "room"
 _ACTIVE = State(ACTIVE)
 
 
@@ -61,165 +47,148 @@ def describe(failure: Failure) -> str:
     return f"{failure.room} cannot {verb} {failure.item}: {failure.reason}{tries}"
 
 
-def silence(port_id: str, dead: Mapping[IPv6Address, StandingView]) -> str:
-    """Say that next hops of an uplink do not answer, and since when."""
-    verb = "does" if len(dead) == 1 else "do"
-    since = datetime.fromtimestamp(max(standing.since for standing in dead.values()), UTC)
-    return (f"{_gateways(dead)} of uplink {port_id} {verb} not answer Neighbor Solicitations "
-            f"(since {since.isoformat(timespec='seconds')})")
-
-
-def _gateways(addresses: Collection[IPv6Address]) -> str:
-    """Name gateways: "gateway A", "gateways A and B"."""
-    names = [str(address) for address in sorted(addresses)]
-    return f"gateway {names[0]}" if len(names) == 1 else f"gateways {', '.join(names[:-1])} and {names[-1]}"
-
-
 class States:
     """Answers for one moment: take a new one for each question from outside."""
 
-    def __init__(self, desired: Desired, topology: Topology, interfaces: Mapping[str, Interface],
-                 failures: list[Failure], blocked: Mapping[str, str],
-                 carried_out: Callable[[PlanObject], bool],
-                 standing: Callable[[Uplink, IPv6Address], StandingView | None]) -> None:
-        self.desired = desired
-        self.topology = topology
-        self.interfaces = interfaces
-        self.failures = failures
-        self.blocked = dict(blocked)
-        self._carried_out = carried_out
-        self._standing = standing
-        self._failed: dict[ObjectKey, list[Failure]] = defaultdict(list)
-        for failure in failures:
-            # A VM port's flows are made per gateway address; for its FIPs any of them counts.
-            owner = tuple(failure.item.owner)
-            self._failed[owner[:2] if owner[:1] == (Gateway.kind,) else owner].append(failure)
-        self._gateways: dict[str, list[Gateway]] = defaultdict(list)
-        for gateway in desired.gateways.values():
-            self._gateways[gateway.port_id].append(gateway)
-        self._bases: dict[ObjectKey, State] = {}
-        self._working: dict[ObjectKey, State] = {}
-
-    @classmethod
-    def now(cls, agent) -> States:
-        """Take the agent's state of this moment (`agent`: admin.view.AgentView)."""
+    def __init__(self, agent) -> None:
+        """Take the agent's state of this moment. agent: see admin/__init__.py."""
         inputs = agent.inputs
-        blocked = dict(agent.loop.blocked)
+        self.agent = agent
+        self._kinds, self._listings = kinds(), listed()
+        self.desired = agent.loop.desired
+        self.topology = inputs.topology if inputs else Topology()
+        self.rooms = agent.rooms
+        """By name: "links", "switch" and "translator"."""
+        self.interfaces = inputs.interfaces if inputs else {}
+        """By name."""
+        self.failures: list[Failure] = agent.loop.failures
+        self.blocked: dict[str, str] = dict(agent.loop.blocked)
+        """Rooms that cannot work now, with the reason."""
         # The loop asks a room when there is work to do; the operator wants to know at once.
-        blocked.update((name, reason) for name, room in agent.rooms.items() if (reason := room.ready()))
-        return cls(agent.loop.desired, inputs.topology if inputs else Topology(),
-                   inputs.interfaces if inputs else {}, agent.loop.failures, blocked,
-                   agent.loop.carried_out, agent.gateways.standing)
+        self.blocked.update((name, reason) for name, room in agent.rooms.items() if (reason := room.ready()))
+        self._failed: dict[ObjectKey, list[Failure]] = defaultdict(list)
+        """By the first two parts of the keys of the objects that they belong to."""
+        for failure in self.failures:
+            self._failed[_first_two(failure)].append(failure)
+        self._below: dict[ObjectKey, State] = {}
+        """States of what others stand on: each is made once."""
+        self._under: dict[str, dict[ObjectKey, list[PlanObject]]] = {}
 
     # -- single objects ---------------------------------------------------------------------
 
-    def uplink(self, port_id: str) -> State:
-        """State of an uplink: a router port that is, or should be, bound here."""
-        return self._base((Uplink.kind, port_id))
-
-    def tenant(self, router_id: str) -> State:
-        """State of one router's IPv4 address space on this host."""
-        return self._base((Tenant.kind, router_id))
-
-    def fip(self, fip_id: str) -> State:
-        """State of a floating IP."""
-        key = (Mapping64.kind, fip_id)
-        mapping = self.desired.mappings.get(fip_id)
-        if mapping is None:
-            return self._problem(key) or self._unplanned(self.topology.floatingips.get(fip_id))
-        return _worst(self._problem(key), self._failure(key),
-                      self._failure((Gateway.kind, mapping.port_id)),
-                      self._works((Tenant.kind, mapping.router_id)), self.uplink(mapping.uplink_id),
-                      self._waiting(mapping, *self.gateways(mapping.port_id)))
+    def object(self, kind: str, name: str | None) -> Any:
+        """Return the object of the plan of that kind and id, if there is one."""
+        return self.desired.of(kind).get(name)
 
     def state(self, kind: str, name: str) -> State:
-        """State of the object of that kind (one of KINDS) and id."""
-        return {Uplink.kind: self.uplink, Tenant.kind: self.tenant, Mapping64.kind: self.fip}[kind](name)
+        """Return the state of the object of that kind and id, in the plan or not."""
+        return self._state(kind, name, self.object(kind, name))
 
-    def next_hops(self, port_id: str) -> dict[IPv6Address, StandingView]:
-        """The next hops of an uplink, with what is known of each; empty when nobody watches them."""
-        uplink = self.desired.uplinks.get(port_id)
-        found = {address: self._standing(uplink, address) for address in uplink.next_hops} if uplink else {}
-        return {address: standing for address, standing in found.items() if standing is not None}
+    def installed(self, kind: str, name: str) -> bool:
+        """Return whether an object is in the plan, and all is done that this host has to do for it."""
+        obj = self.object(kind, name)
+        return obj is not None and self._ours(obj, self._problem(kind, name)).state == ACTIVE
 
-    def silent(self, port_id: str) -> str:
-        """Say which next hops of an uplink do not answer; "": none is known not to.
+    def under(self, key: ObjectKey) -> list[PlanObject]:
+        """Return the objects whose keys begin with these two parts."""
+        if (found := self._under.get(key[0])) is None:
+            found = self._under[key[0]] = defaultdict(list)
+            for obj in self.desired.of(key[0]).values():
+                found[obj.key[:2]].append(obj)
+        return found.get(key, [])
 
-        Nobody can answer while the way there is not installed: then this says nothing.
-        """
-        uplink = self.desired.uplinks.get(port_id)
-        if uplink is None or _worst(*self._ours(uplink.key)).state != ACTIVE:
-            return ""
-        dead = {address: standing for address, standing in self.next_hops(port_id).items()
-                if standing.alive is False}
-        return silence(port_id, dead) if dead else ""
+    def failures_of(self, *keys: ObjectKey) -> list[str]:
+        """Say what failed of objects whose keys begin with these two parts."""
+        return [describe(failure) for failure in self.failures if _first_two(failure) in keys]
 
-    def gateways(self, port_id: str) -> list[Gateway]:
-        """The tenant router's addresses as the VM port sees them."""
-        return self._gateways.get(port_id, [])
+    def interface_of(self, ofport: int | None) -> str | None:
+        """Return the name of the OVS interface with that OpenFlow port number."""
+        return next((interface.name for interface in self.interfaces.values()
+                     if ofport is not None and interface.ofport == ofport), None)
 
     # -- all of a kind ----------------------------------------------------------------------
 
     def names(self, kind: str) -> list[str]:
-        """Ids of all objects of a kind, those that are nothing but a problem too; sorted."""
-        known = {Uplink.kind: self.desired.uplinks, Tenant.kind: self.desired.tenants,
-                 Mapping64.kind: self.topology.floatingips}[kind]
+        """Return the ids of all objects of a kind, those that are nothing but a problem too; sorted."""
+        resource = self._kinds[kind].resource
+        known = getattr(self.topology, resource) if resource else self.desired.of(kind)
         return sorted({*known, *(name for what, name in self.desired.problems if what == kind)})
 
     def all(self, kind: str) -> Iterator[tuple[str, State]]:
         """Yield (id, state) of all objects of a kind."""
+        objects = self.desired.of(kind)
         for name in self.names(kind):
-            yield name, self.state(kind, name)
+            yield name, self._state(kind, name, objects.get(name))
 
-    # -- what an object's state is made of --------------------------------------------------
+    # -- states for listings to return ------------------------------------------------------
 
-    def _base(self, key: ObjectKey) -> State:
-        """State of an uplink or a tenant; computed once, as many floating IPs stand on it."""
-        if (state := self._bases.get(key)) is None:
-            state = _worst(*self._ours(key))
-            if state.state == ACTIVE and key[0] == Uplink.kind:
-                state = self._reached(key[1])
-            state = self._bases[key] = _because_of(key, state)
+    @staticmethod
+    def error(reason: str, common: str = "") -> State:
+        """Somebody must act. common: see State."""
+        return State(ERROR, reason, common=common)
+
+    @staticmethod
+    def pending(reason: str, common: str = "") -> State:
+        """Something is expected to come. common: see State."""
+        return State(PENDING, reason, common=common)
+
+    @staticmethod
+    def down(reason: str) -> State:
+        """Nothing is missing."""
+        return State(DOWN, reason)
+
+    # -- what a state is made of ------------------------------------------------------------
+
+    def _state(self, kind: str, name: str, obj: PlanObject | None) -> State:
+        return self._absent(kind, name) if obj is None else self._planned(obj, self._problem(kind, name))
+
+    def _planned(self, obj: PlanObject, problem: State | None) -> State:
+        state = self._ours(obj, problem)
+        if state.state == ACTIVE and (check := self._listings[obj.kind].check) is not None:
+            return check(self, " ".join(obj.key[1:])) or state
         return state
 
-    def _works(self, key: ObjectKey) -> State:
-        """State of what is in the plan, without what somebody should mend although it works."""
-        if (state := self._working.get(key)) is None:
-            state = self._working[key] = _because_of(key, _worst(*self._ours(key)[1:]))
+    def _ours(self, obj: PlanObject, problem: State | None) -> State:
+        """Return what this host does for an object of the plan."""
+        kind, listing = self._kinds[obj.kind], self._listings[obj.kind]
+        found, parts = [problem, self._failure(obj.key[:2])], []
+        for key in listing.parts(self, obj):
+            found.append(self._failure(key))
+            parts += self.under(key)
+        for key in kind.stands_on(obj):
+            if key[0] in self._listings:
+                found.append(self._below.get(key) or self._standing_on(key))
+            else:
+                found.append(_because_of(key, self._failure(key[:2])))
+                parts.append(self.desired.find(key))
+        found.append(self._waiting(obj, parts))
+        return _worst(*found)
+
+    def _standing_on(self, key: ObjectKey) -> State:
+        """Return the state of an object as it is that of what stands on it."""
+        kind, name = key[0], " ".join(key[1:])
+        if self._listings[kind].shares_problems or (obj := self.object(kind, name)) is None:
+            state = self.state(kind, name)
+        else:
+            state = self._planned(obj, None)
+        self._below[key] = state = _because_of(key, state)
         return state
 
-    def _ours(self, key: ObjectKey) -> list[State | None]:
-        """What this host does for an uplink or a tenant."""
-        obj, host = self.desired.find(key), (Host.kind,)
-        found = [self._problem(key), self._failure(key), _because_of(host, self._failure(host))]
-        if obj is not None:
-            found.append(self._waiting(*filter(None, (self.desired.host, obj))))
-        elif found[0] is None:
-            found.append(State(PENDING, f"{key[0]} {key[1]} is not in the plan"))
-        return found
+    def _absent(self, kind: str, name: str) -> State:
+        """Return the state of what is not in the plan."""
+        problem = self._problem(kind, name)
+        if self._kinds[kind].resource:
+            return (problem or self._listings[kind].absent(self, name)
+                    or State(PENDING, "not in the plan of this host yet"))
+        return _worst(problem or State(PENDING, f"{kind} {name} is not in the plan"),
+                      self._failure((kind, name)))
 
-    def _reached(self, port_id: str) -> State:
-        """State of an uplink that is installed: one of its next hops must be alive, if it has any."""
-        known = self.next_hops(port_id)
-        if not known or any(standing.alive for standing in known.values()):
-            return _ACTIVE
-        if all(standing.alive is False for standing in known.values()):
-            return State(ERROR, silence(port_id, known),
-                         alike="their gateways do not answer Neighbor Solicitations")
-        waited = [address for address, standing in known.items() if standing.alive is None]
-        return State(PENDING, f"waits for {_gateways(waited)} of uplink {port_id} to answer Neighbor "
-                              "Solicitations",
-                     alike="wait for their gateways to answer Neighbor Solicitations")
-
-    def _problem(self, key: ObjectKey) -> State | None:
-        problem = self.desired.problems.get(key)
+    def _problem(self, kind: str, name: str) -> State | None:
+        problem = self.desired.problems.get((kind, name))
         if problem is None:
             return None
-        fip = self.topology.floatingips.get(key[1]) if key[0] == Mapping64.kind else None
-        alike = ""
-        if fip is not None and fip.port_id is not None and problem.state == PENDING:
-            alike = problem.reason.replace(f"port {fip.port_id} ", "its port ")
-        return State(problem.state, problem.reason, alike=alike)
+        common = self._listings[kind].common(self, name, problem.reason) if problem.state == PENDING else ""
+        return State(problem.state, problem.reason, common=common)
 
     def _failure(self, key: ObjectKey) -> State | None:
         failures = self._failed.get(key)
@@ -229,36 +198,33 @@ class States:
         first = failures[0]
         verb = "remove" if first.removing else "install"
         return State(ERROR, describe(first) + more,
-                     alike=f"{first.room} cannot {verb} what is theirs: {first.reason}")
+                     common=f"{first.room} cannot {verb} what is theirs: {first.reason}")
 
-    def _waiting(self, *objects: PlanObject) -> State | None:
-        """Return what objects of the plan that did not fail still wait for."""
-        for obj in objects:
-            match obj:
-                case Uplink(veth=name, veth_ofport=None) | Uplink(nd_veth=name, nd_veth_ofport=None):
-                    return self._unopened(name)
-                case Mapping64(downlink_ofport=None):
-                    tenant = self.desired.tenants.get(obj.router_id)
-                    return self._unopened(tenant.interface if tenant else "of the downlink")
-        for room, reason in self.blocked.items():
-            return State(PENDING, f"{room}: {reason}", (ROOM, room))
-        if not all(self._carried_out(obj) for obj in objects):
+    def _waiting(self, obj: PlanObject, parts: Iterable[PlanObject | None]) -> State | None:
+        """Return what an object of the plan that did not fail still waits for, it or its parts."""
+        waits = self._listings[obj.kind].waits
+        for name in waits(self, obj) if waits else self._kinds[obj.kind].waits(obj):
+            interface = self.interfaces.get(name)
+            if interface and interface.error:
+                return State(ERROR, f"Open vSwitch cannot open interface {name}: {interface.error}")
+            return self._held_up() or State(PENDING, f"waits for Open vSwitch to open interface {name}")
+        if (state := self._held_up()) is not None:
+            return state
+        carried_out = self.agent.loop.carried_out
+        if not carried_out(obj) or any(part is not None and not carried_out(part) for part in parts):
             return State(PENDING, "is being installed")
         return None
 
-    def _unopened(self, name: str) -> State:
-        interface = self.interfaces.get(name)
-        if interface and interface.error:
-            return State(ERROR, f"Open vSwitch cannot open interface {name}: {interface.error}")
+    def _held_up(self) -> State | None:
+        """Return what all have to wait for while a room cannot work."""
         for room, reason in self.blocked.items():
             return State(PENDING, f"{room}: {reason}", (ROOM, room))
-        return State(PENDING, f"waits for Open vSwitch to open interface {name}")
+        return None
 
-    @staticmethod
-    def _unplanned(fip: FloatingIP | None) -> State:
-        if fip is not None and fip.port_id is None:
-            return State(DOWN, "not associated with a port")
-        return State(PENDING, "not in the plan of this host yet")
+
+def _first_two(failure: Failure) -> ObjectKey:
+    """Return what the key of the object begins with that a failure belongs to."""
+    return tuple(failure.item.owner)[:2]
 
 
 def _because_of(key: ObjectKey, state: State | None) -> State | None:

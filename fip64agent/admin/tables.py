@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Columns and lines of text that fit a terminal. Pure: used by fip64ctl, so it imports little.
+"""Columns and lines of text that fit a terminal. Used by fip64ctl: it imports little. And by lab, bench.
 
 Columns are as wide as what is in them, and nothing in them is cut or wrapped. Those that do not fit beside
 the others follow on further lines of the same row. Text of any length has lines of its own. `width`:
@@ -93,21 +93,29 @@ def _fields(names: Sequence[str], values: Sequence[str], width: int | None) -> I
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None,
-          below: Sequence[str] = ()) -> Iterator[str]:
-    """Yield the lines of a table. `below`: columns of long text, which has lines of its own under its row."""
+          below: Sequence[str] = (), right: Sequence[str] = ()) -> Iterator[str]:
+    """Yield the lines of a table.
+
+    below: columns of long text, which has lines of its own under its row. right: columns whose text ends at
+    the right.
+    """
     width = None if width is None else max(width, NARROWEST)
     beside = [number for number, name in enumerate(columns) if name not in below]
     widths = {number: max([cells(columns[number]), *(cells(row[number]) for row in rows)])
               for number in beside}
     lines = _placed(beside, widths, width)
+    at_right = {number for number in beside if columns[number] in right}
+
+    def padded(row: Sequence[str], numbers: Sequence[int]) -> list[str]:
+        return [_padded(row[number], widths[number], number in at_right) for number in numbers]
+
     for number, line in enumerate(lines):
-        yield from _line([columns[each] for each in line], [widths[each] for each in line], number, width)
+        yield from _line(padded(columns, line), number, width)
     if lines:
-        yield from _line(["-" * widths[each] for each in lines[0]], [widths[each] for each in lines[0]], 0,
-                         width)
+        yield from _line(["-" * widths[each] for each in lines[0]], 0, width)
     for row in rows:
         for number, line in enumerate(lines):
-            yield from _line([row[each] for each in line], [widths[each] for each in line], number, width)
+            yield from _line(padded(row, line), number, width)
         under = [(name, value) for name, value in zip(columns, row, strict=True) if name in below and value]
         for line in _fields([name for name, _ in under], [value for _, value in under],
                             None if width is None else width - len(_INDENT)):
@@ -128,11 +136,18 @@ def _placed(numbers: Sequence[int], widths: dict[int, int], width: int | None) -
     return lines
 
 
-def _line(values: Sequence[str], widths: Sequence[int], number: int, width: int | None) -> Iterator[str]:
+def _padded(text: str, size: int, right: bool) -> str:
+    blanks = " " * (size - cells(text))
+    return blanks + text if right else text + blanks
+
+
+def _line(values: Sequence[str], number: int, width: int | None) -> Iterator[str]:
+    """Yield the line `number` of a row, of values that are as wide as their columns."""
     indent = _INDENT if number else ""
     if len(values) == 1:  # a name may be longer than the terminal is wide
-        yield from (indent + line for line in wrapped(values[0], width and width - len(indent)) if line)
+        yield from (indent + line for line in wrapped(values[0].rstrip(), width and width - len(indent))
+                    if line)
         return
-    line = _GAP.join(value + " " * (size - cells(value)) for value, size in zip(values, widths, strict=True))
+    line = _GAP.join(values)
     if line.strip():
         yield (indent + line).rstrip()

@@ -11,10 +11,11 @@ import dataclasses
 from ipaddress import IPv6Address
 from typing import Any
 
-from fip64agent.admin import ovstrace, packets, problems, report
+from fip64agent.admin import ovstrace, packets
+from fip64agent.admin.listing import listing_of
 from fip64agent.admin.state import States
 from fip64agent.exceptions import Fip64Error, NotReady
-from fip64agent.plan.desired import ACTIVE, Mapping64, Tenant, Uplink
+from fip64agent.plan.desired import ACTIVE, Gateway, Mapping64, Tenant, Uplink
 from fip64agent.reconcile.explain import (
     NOT_REACHED,
     NOTE,
@@ -27,6 +28,8 @@ from fip64agent.reconcile.explain import (
     Stops,
 )
 
+KIND = Mapping64.kind
+"""Of the objects that packets are sent to."""
 CLIENT_MAC = "02:00:00:00:00:0c"
 """Source of what comes in by the uplink: the client's or the upstream router's. Flows do not look at it."""
 
@@ -46,13 +49,15 @@ class _Walk:
 
     def __init__(self, agent, fip_id: str, client: IPv6Address | None) -> None:
         self.agent = agent
-        self.states = States.now(agent)
+        self.states = States(agent)
         self.fip_id = fip_id
         self.client = client
-        desired = self.states.desired
-        self.mapping: Mapping64 | None = desired.mappings.get(fip_id)
-        self.uplink: Uplink | None = desired.uplinks.get(self.mapping.uplink_id) if self.mapping else None
-        self.tenant: Tenant | None = desired.tenants.get(self.mapping.router_id) if self.mapping else None
+        self.mapping: Mapping64 | None = self.states.object(KIND, fip_id)
+        self.uplink: Uplink | None = None
+        self.tenant: Tenant | None = None
+        if self.mapping is not None:
+            self.uplink = self.states.object(Uplink.kind, self.mapping.uplink_id)
+            self.tenant = self.states.object(Tenant.kind, self.mapping.router_id)
         if self.client is None and self.uplink is not None and self.uplink.onlink:
             prefix = self.uplink.onlink[0]
             self.client = prefix[-2] if prefix.num_addresses > 2 else prefix[0]
@@ -99,7 +104,7 @@ class _Walk:
     # -- what is known ----------------------------------------------------------------------
 
     def _fip(self) -> Outcome:
-        state = self.states.fip(self.fip_id)
+        state = self.states.state(KIND, self.fip_id)
         where = f"floating IP {self.fip_id} in the plan"
         if self.journey is None:
             raise Stops(where, f"{state.state}: {state.reason}")
@@ -110,7 +115,7 @@ class _Walk:
 
     def _ports(self) -> Outcome:
         mapping, uplink, tenant = self.mapping, self.uplink, self.tenant
-        vm = report.interface_of(self.states, mapping.vm_ofport)
+        vm = self.states.interface_of(mapping.vm_ofport)
         where = f"OVS interfaces of port {mapping.port_id} and uplink {uplink.port_id}"
         if vm is None:
             raise Stops(where, f"no interface has OpenFlow port {mapping.vm_ofport}: the VM was unplugged")
@@ -140,7 +145,7 @@ class _Walk:
         raise Stops(looked_at, f"does not reach {self._ports_named([expected])}: {ended}")
 
     def _ports_named(self, ofports) -> str:
-        return ", ".join(f"{report.interface_of(self.states, port) or 'port'} ({port})" for port in ofports)
+        return ", ".join(f"{self.states.interface_of(port) or 'port'} ({port})" for port in ofports)
 
     def _uplink_named(self) -> str:
         uplink = self.uplink
@@ -183,7 +188,7 @@ class _Walk:
 
     def _arp(self) -> Outcome:
         mapping = self.mapping
-        gateways = self.states.gateways(mapping.port_id)
+        gateways = self.states.under((Gateway.kind, mapping.port_id))
         if not self.agent.conf.ovs.answer_arp:
             return NOTE, "[ovs] answer_arp", "switched off: another system must answer the VM's ARP requests"
         if not gateways:
@@ -227,16 +232,16 @@ def trace(agent, fip_id: str, client: str | None = None, live: float | None = No
             raise ValueError(f"client {client} is not an address that a client can have")
     walk = _Walk(agent, fip_id, address)
     steps = walk.run()
-    seen = problem = None
+    handled = problem = None
     if live is not None and walk.journey is not None:
         try:
-            seen = [{"seconds": each.at, "lines": list(each.lines)}
-                    for each in agent.rooms["translator"].watch(walk.journey, live)]
+            handled = [{"seconds": each.at, "lines": list(each.lines)}
+                       for each in agent.rooms["translator"].watch(walk.journey, live)]
         except NotReady as error:
             problem = str(error)
     return {
         "fip": fip_id,
-        "floating_ip_address": problems.label(walk.states, Mapping64.kind, fip_id),
+        "floating_ip_address": listing_of(KIND).label(walk.states, fip_id),
         "fixed_ip_address": str(walk.mapping.fixed_ip) if walk.mapping else None,
         "client": str(walk.client) if walk.client else None,
         "reachable": all(step.result in (OK, NOTE) for step in steps),
@@ -244,5 +249,5 @@ def trace(agent, fip_id: str, client: str | None = None, live: float | None = No
         "steps": [dataclasses.asdict(step) for step in steps],
         "live_seconds": live,
         "live_problem": problem,
-        "seen": seen,
+        "seen": handled,
     }

@@ -17,7 +17,7 @@ configuration, 3 missing rights, 5 another agent is running. OVS and the bridge 
 _M_TRIM_THRESHOLD = -1  # malloc.h
 _KEPT_FREE = 128 * 1024
 """Bytes of free memory at the end of the heap that the process may keep: glibc's initial value."""
-_early: list[int] = []
+_early_hangups: list[int] = []
 """SIGHUPs until the agent listens to them."""
 
 
@@ -52,14 +52,14 @@ def run() -> None:
                            (signal.SIGHUP, agent.reload)):
         notifier = hub.Notifier(action)
         signal.signal(number, lambda _number, _frame, notifier=notifier: notifier.notify())
-    if _early:
+    if _early_hangups:
         notifier.notify()
     allow_many_files()
     agent.run()
 
 
 def main() -> None:
-    signal.signal(signal.SIGHUP, lambda number, _frame: _early.append(number))  # else it ends a start
+    signal.signal(signal.SIGHUP, lambda number, _frame: _early_hangups.append(number))  # else it ends a start
     from fip64agent.cmd import common  # takes a while
 
     common.exit_with("fip64-agent", run)

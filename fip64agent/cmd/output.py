@@ -23,7 +23,7 @@ class _Attributes(FormattableColumn):
         return "\n".join(f"{name}={value}" for name, value in self._value.items() if name != "maps")
 
 
-class _Odd(FormattableColumn):
+class _Escaped(FormattableColumn):
     def human_readable(self) -> str:
         return "\n".join(map(tables.printable, self._value.split("\n")))
 
@@ -40,7 +40,7 @@ def cell(value: Any) -> Any:
     if isinstance(value, dict):
         return _Attributes(value)
     if isinstance(value, str) and not value.isprintable():
-        return _Odd(value)
+        return _Escaped(value)
     return _List(value) if isinstance(value, list) else value
 
 

@@ -34,7 +34,7 @@ _Key = tuple[str, str, IPv6Address]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Standing:
+class Reachability:
     """Whether a gateway answers."""
 
     alive: bool | None
@@ -57,7 +57,7 @@ class Gateways:
         self._interval = interval
         self._busy = busy
         self._judges: dict[_Key, Judge] = {}
-        self._standing: dict[_Key, Standing] = {}
+        self._reachability: dict[_Key, Reachability] = {}
         self._due = hub.Event()
         self._thread = None
 
@@ -74,11 +74,11 @@ class Gateways:
         """Uplinks may have come, changed or gone."""
         self._due.set()
 
-    def standing(self, uplink: Uplink, address: IPv6Address) -> Standing | None:
+    def reachability(self, uplink: Uplink, address: IPv6Address) -> Reachability | None:
         """Whether a gateway of an uplink answers; None: nobody watches."""
         if not self._interval:
             return None
-        return self._standing.get(_key(uplink, address), Standing(None))
+        return self._reachability.get(_key(uplink, address), Reachability(None))
 
     # -- the work ---------------------------------------------------------------------------
 
@@ -117,7 +117,7 @@ class Gateways:
                     owners[key] = uplink
         for key in self._judges.keys() - known:
             del self._judges[key]
-            self._standing.pop(key, None)
+            self._reachability.pop(key, None)
         return owners
 
     def _look_into(self, netns: str, keys: list[_Key], owners: dict[_Key, Uplink]) -> float:
@@ -149,10 +149,10 @@ class Gateways:
 
     def _note(self, key: _Key, judge: Judge, uplink: Uplink) -> None:
         """Take over what a judge found, and log when it is another thing than before."""
-        before = self._standing.get(key, Standing(None)).alive
+        before = self._reachability.get(key, Reachability(None)).alive
         if judge.alive == before:
             return
-        self._standing[key] = Standing(judge.alive, time.time() - (time.monotonic() - judge.since))
+        self._reachability[key] = Reachability(judge.alive, time.time() - (time.monotonic() - judge.since))
         address = key[2]
         if not judge.alive:
             LOG.warning("gateway %s of uplink %s does not answer Neighbor Solicitations", address,

@@ -13,7 +13,7 @@ from oslo_config import cfg
 from fip64agent import conf as options
 from fip64agent.exceptions import NotReady
 from fip64agent.links.explain import explain as explain_links
-from fip64agent.links.gateways import Standing
+from fip64agent.links.gateways import Reachability
 from fip64agent.plan.inputs import Interface
 from fip64agent.plan.planner import plan
 from fip64agent.reconcile.explain import Explanation
@@ -150,11 +150,11 @@ class ScriptedGateways:
     """All answer since the epoch, but those in `known`."""
 
     def __init__(self) -> None:
-        self.known: dict[str, Standing | None] = {}
+        self.known: dict[str, Reachability | None] = {}
         """Address -> what is known of it."""
 
-    def standing(self, uplink, address: IPv6Address) -> Standing | None:
-        return self.known.get(str(address), Standing(True, 0.0))
+    def reachability(self, uplink, address: IPv6Address) -> Reachability | None:
+        return self.known.get(str(address), Reachability(True, 0.0))
 
 
 class ScriptedAgent:

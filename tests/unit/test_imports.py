@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "translator": BELOW | SHAPE | LINK_ITEMS | {"plan"},
     "switch": BELOW | SHAPE | {"plan", "net"},
     "reconcile": BELOW | {"plan"},
-    "admin": BELOW | {"plan", "net", "topology", "reconcile", "switch.pipeline", "switch.appctl",
+    "admin": BELOW | {"discovery", "plan", "net", "topology", "reconcile", "switch.pipeline", "switch.appctl",
                       "translator.base"},
     "agent": BELOW | {"admin", "conf", "links", "plan", "reconcile", "switch", "systemd", "topology",
                       "translator"},

@@ -59,7 +59,7 @@ def test_it_works_and_leaves_nothing(a_demo):
     assert "All of it worked" in output and "✗" not in output
     assert "\033" not in output  # no colour in a file
     for fip, vm in ((FIP_A, "vm-a"), (FIP_B, "vm-b")):
-        row = next(line for line in output.splitlines() if line.strip().startswith(f"│ {fip}"))
+        row = next(line for line in output.splitlines() if line.strip().startswith(f"{fip} "))
         assert f"{vm} 10.0.0.5" in row and f"0/{demo.PINGS}" in row and "200" in row and "equal" in row
         assert f"{vm} saw GET / from 100.64." in output
     assert a_demo.leftovers() == []

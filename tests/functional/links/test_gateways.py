@@ -76,7 +76,7 @@ def wire() -> Iterator[Wire]:
 
 
 def alive(gateways: Gateways, wire: Wire, address: IPv6Address = FIRST) -> bool | None:
-    return gateways.standing(wire.uplink, address).alive
+    return gateways.reachability(wire.uplink, address).alive
 
 
 def test_a_gateway_answers_goes_away_and_comes_back(wire, caplog):
@@ -85,12 +85,12 @@ def test_a_gateway_answers_goes_away_and_comes_back(wire, caplog):
     gateways = wire.watch()
     assert alive(gateways, wire) is None
     until(lambda: alive(gateways, wire))
-    assert abs(gateways.standing(wire.uplink, FIRST).since - time.time()) < 5
+    assert abs(gateways.reachability(wire.uplink, FIRST).since - time.time()) < 5
     assert not caplog.messages  # a gateway that is there is no news
     wire.gateway("del")
     gone = time.time()
     until(lambda: alive(gateways, wire) is False, 30)
-    assert gateways.standing(wire.uplink, FIRST).since > gone - 5
+    assert gateways.reachability(wire.uplink, FIRST).since > gone - 5
     wire.gateway("add")
     until(lambda: alive(gateways, wire), 30)
     assert caplog.messages == [f"gateway {FIRST} of uplink up-0 does not answer Neighbor Solicitations",
@@ -159,7 +159,7 @@ def test_an_uplink_that_went_and_came_is_judged_anew(wire):
     there, wire.uplink = wire.uplink, None
     gateways.look_soon()
     hub.sleep(0.5)
-    assert gateways.standing(there, FIRST).alive is None
+    assert gateways.reachability(there, FIRST).alive is None
     wire.uplink = there
     wire.gateway("add")
     gateways.look_soon()
@@ -204,7 +204,7 @@ def test_one_that_was_set_by_hand_is_not_touched(wire):
 
 def test_an_interval_of_zero_watches_nothing(wire):
     gateways = wire.watch(0)
-    assert gateways.standing(wire.uplink, FIRST) is None
+    assert gateways.reachability(wire.uplink, FIRST) is None
     gateways.stop()
 
 

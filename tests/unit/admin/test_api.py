@@ -15,7 +15,7 @@ import time
 import pytest
 
 from fip64agent import hub
-from fip64agent.admin.api import AdminServer, serve
+from fip64agent.admin.api import AdminServer
 from fip64agent.admin.client import Client, Refused, answers
 from fip64agent.exceptions import AlreadyRunning, ConfigError, PermissionDenied
 from tests.unit.admin.conftest import serving
@@ -169,7 +169,8 @@ def test_a_silent_connection_holds_up_nobody(running):
 
 def test_the_socket_is_for_root_only_and_goes_with_the_agent(agent):
     path = agent.conf.admin.socket
-    server = serve(agent)
+    server = AdminServer(agent, path)
+    server.start()
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
     assert answers(path)
     server.stop()
@@ -212,7 +213,7 @@ def test_a_file_that_is_no_socket_is_left_alone(agent, short_tmp):
     path = short_tmp / "admin.sock"
     path.write_text("precious")
     with pytest.raises(ConfigError, match="is not a socket"):
-        serve(agent)
+        AdminServer(agent, str(path)).start()
     assert path.read_text() == "precious"
 
 
@@ -231,7 +232,7 @@ def test_a_place_where_no_socket_can_be(agent, short_tmp):
 def test_a_directory_that_may_not_be_written(agent, short_tmp):
     os.chmod(short_tmp, 0o500)
     with pytest.raises(PermissionDenied, match=r"admin\.sock: "):
-        serve(agent)
+        AdminServer(agent, agent.conf.admin.socket).start()
 
 
 def test_the_run_directory_is_made(agent, short_tmp):

@@ -18,7 +18,8 @@ from fip64agent import conf as options
 from fip64agent import hub
 from fip64agent.admin import client, trace
 from fip64agent.cmd import ctl as ctl_module
-from fip64agent.cmd.ctl import FEATURES, Ctl
+from fip64agent.cmd.commands import FEATURES
+from fip64agent.cmd.ctl import Ctl
 from fip64agent.exceptions import TopologyError
 from fip64agent.switch import pipeline
 from tests.unit.admin.conftest import ctl

@@ -17,7 +17,7 @@ from fip64agent import hub
 from fip64agent.admin import metrics, report
 from fip64agent.admin.metrics import MetricsServer
 from fip64agent.exceptions import TopologyError
-from fip64agent.links.gateways import Standing
+from fip64agent.links.gateways import Reachability
 from fip64agent.translator.base import TO_CLIENT, TO_VM, About, Count, Traffic
 
 REFERENCE = Path(__file__).parents[3] / "doc/source/reference/metrics.rst"
@@ -72,8 +72,8 @@ def test_numbers_of_an_agent_where_all_is_right(server, agent):
 
 def test_gateways_that_are_known_to_answer_or_not(server, agent):
     gateway = "2001:db8:ffff::1"
-    for standing, value in ((Standing(True, 0.0), 1), (Standing(False, 0.0), 0), (Standing(None), None)):
-        agent.gateways.known[gateway] = standing
+    for alive, value in ((True, 1), (False, 0), (None, None)):
+        agent.gateways.known[gateway] = Reachability(alive, None if alive is None else 0.0)
         assert samples(server).get(("fip64_gateway_up", gateway, "uplink")) == value
 
 

@@ -7,10 +7,11 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network
 import pytest
 
 from fip64agent import hub
-from fip64agent.admin import flows, render, report
+from fip64agent.admin import clients, flows, render, report
+from fip64agent.admin.listings import floatingips, uplinks
 from fip64agent.admin.state import States
 from fip64agent.exceptions import TopologyError
-from fip64agent.links.gateways import Standing
+from fip64agent.links.gateways import Reachability
 from fip64agent.plan.inputs import Inputs, Interface
 from fip64agent.plan.planner import plan
 from fip64agent.switch import pipeline
@@ -50,15 +51,15 @@ def test_a_silent_gateway_is_the_first_thing_told(agent):
     """Before all else that is wrong with the agent, and before what is wrong because of it."""
     agent.topology_error = TopologyError(["/etc/t.yaml: No such file or directory"])
     agent.rooms["translator"].trouble = "tayga of router red (pid 7) is stopped (state T)"
-    agent.gateways.known["2001:db8:ffff::1"] = Standing(False, 0.0)
+    agent.gateways.known["2001:db8:ffff::1"] = Reachability(False, 0.0)
     found = texts(agent)
     assert "gateway 2001:db8:ffff::1 of uplink uplink does not answer Neighbor Solicitations" in found[0]
     assert found[0].startswith("error: uplink in error: ")
     assert "the topology in" in "".join(found[1:]) and "tayga of router red" in "".join(found[1:])
-    (row,) = report.uplinks(agent)
+    (row,) = report.objects(agent, uplinks.LISTING)
     assert row["gateways"] == {"2001:db8:ffff::1": "dead"}
-    agent.gateways.known["2001:db8:ffff::1"] = Standing(None)
-    assert report.uplinks(agent)[0]["gateways"] == {"2001:db8:ffff::1": "unknown"}
+    agent.gateways.known["2001:db8:ffff::1"] = Reachability(None)
+    assert report.objects(agent, uplinks.LISTING)[0]["gateways"] == {"2001:db8:ffff::1": "unknown"}
 
 
 def test_silent_gateways_of_several_uplinks_are_one_sentence(agent):
@@ -70,10 +71,10 @@ def test_silent_gateways_of_several_uplinks_are_one_sentence(agent):
              device_id="edge", fixed_ips=(topologies.fixed("other-v6", "2001:db8:eeee::2"),)),
         Interface("eth-other", 9, "other"))
     agent.settle()
-    agent.gateways.known |= {gateway: Standing(False, 0.0), "2001:db8:ffff::1": Standing(False, 60.0)}
+    agent.gateways.known |= {gateway: Reachability(False, 0.0), "2001:db8:ffff::1": Reachability(False, 60.0)}
     assert texts(agent)[0] == ("error: 2 uplinks in error: other, uplink: their gateways do not answer "
                                "Neighbor Solicitations")
-    assert {row["reason"][:30] for row in report.uplinks(agent)} == {
+    assert {row["reason"][:30] for row in report.objects(agent, uplinks.LISTING)} == {
         "gateway 2001:db8:eeee::1 of up", "gateway 2001:db8:ffff::1 of up"}
 
 
@@ -81,7 +82,7 @@ def test_one_silent_gateway_of_several_is_a_warning(agent):
     agent.site.change("subnets", "uplink-v6",
                       host_routes=topologies.routes(("2001:db8:e::/48", "2001:db8:ffff::9")))
     agent.settle()
-    agent.gateways.known["2001:db8:ffff::9"] = Standing(False, 0.0)
+    agent.gateways.known["2001:db8:ffff::9"] = Reachability(False, 0.0)
     assert texts(agent) == [
         "warning: gateway 2001:db8:ffff::9 of uplink uplink does not answer Neighbor Solicitations (since "
         "1970-01-01T00:00:00+00:00); what is routed to another one goes on"]
@@ -158,10 +159,10 @@ def test_many_with_one_reason_are_one_problem():
 def test_clients(agent):
     agent.rooms["translator"].bind("red", "2001:db8::1", "100.64.0.2", 0.0)
     agent.rooms["translator"].bind("blue", "2001:db8::2", "100.64.0.2")
-    everybody = report.clients(agent)
+    everybody = clients.rows(agent)
     assert [(row["router_id"], row["client"]) for row in everybody] == [
         ("blue", "2001:db8::2"), ("red", "2001:db8::1")]
-    assert report.clients(agent, "red") == [
+    assert clients.rows(agent, "red") == [
         {"router_id": "red", "router": "red", "client": "2001:db8::1", "pool_address": "100.64.0.2",
          "static": False, "last_seen": "1970-01-01T00:00:00+00:00",
          "idle_seconds": pytest.approx(time.time(), abs=2)}]
@@ -170,17 +171,17 @@ def test_clients(agent):
 def test_clients_of_a_prefix(agent):
     for number in (1, 2):
         agent.rooms["translator"].bind("red", f"2001:db8:{number}::1", f"100.64.0.{number}")
-    (row,) = report.clients(agent, within=IPv6Network("2001:db8:2::/64"))
+    (row,) = clients.rows(agent, within=IPv6Network("2001:db8:2::/64"))
     assert row["pool_address"] == "100.64.0.2" and row["last_seen"] is row["idle_seconds"] is None
 
 
 def test_a_router_by_name_only_if_one_has_it(agent):
     agent.site.change("routers", "red", name="main").change("routers", "blue", name="main")
     agent.settle()
-    assert report.find_router(States.now(agent), "main") is None
+    assert clients.find_router(States(agent), "main") is None
     agent.site.change("routers", "red", name="first")
     agent.settle()
-    assert report.find_router(States.now(agent), "first") == "red"
+    assert clients.find_router(States(agent), "first") == "red"
 
 
 def flow(number: int, table="classifier", cookie=None) -> dict:
@@ -200,7 +201,11 @@ def test_flows_have_names_and_are_ordered_as_a_packet_meets_them(agent):
     assert (row["feature"], row["object"]) == ("unknown", "(not in the plan)")
 
 
-@pytest.mark.parametrize("question", [report.status, report.fips, report.clients, flows.rows])
+def fips(agent):
+    return report.objects(agent, floatingips.LISTING)
+
+
+@pytest.mark.parametrize("question", [report.status, fips, clients.rows, flows.rows])
 def test_ten_thousand_rows_hold_up_nobody(question):
     agent = ScriptedAgent()
     agent.inputs = Inputs(*topologies.big_topology(10, 10_000))

@@ -5,8 +5,9 @@ import dataclasses
 
 import pytest
 
+from fip64agent.admin.listings import uplinks
 from fip64agent.admin.state import DOWN, State, States
-from fip64agent.links.gateways import Standing
+from fip64agent.links.gateways import Reachability
 from fip64agent.plan.desired import ACTIVE, ERROR, PENDING
 from fip64agent.plan.inputs import Interface
 from tests.fakes import topologies
@@ -21,7 +22,7 @@ def agent():
 
 
 def states(agent) -> States:
-    return States.now(agent)
+    return States(agent)
 
 
 def refuse(agent, room, key, reason="no such device"):
@@ -50,9 +51,9 @@ def test_a_plan_that_no_pass_has_carried_out_is_pending():
     agent.plan()
     for room in agent.loop._places:
         room.blocked = None
-    assert states(agent).fip(RED) == State(PENDING, "is being installed")
+    assert states(agent).state("fip", RED) == State(PENDING, "is being installed")
     agent.loop.step()
-    assert states(agent).fip(RED).state == ACTIVE
+    assert states(agent).state("fip", RED).state == ACTIVE
 
 
 def test_a_blocked_room_makes_all_pending_and_is_named(agent):
@@ -61,7 +62,7 @@ def test_a_blocked_room_makes_all_pending_and_is_named(agent):
     agent.loop.step()
     now = states(agent)
     expected = State(PENDING, "switch: ovs-vswitchd does not answer")
-    assert {now.fip(RED), now.tenant("red"), now.uplink("uplink")} == {expected}
+    assert {now.state("fip", RED), now.state("tenant", "red"), now.state("uplink", "uplink")} == {expected}
 
 
 def test_an_interface_that_ovs_has_not_opened_is_waited_for():
@@ -70,8 +71,8 @@ def test_an_interface_that_ovs_has_not_opened_is_waited_for():
     agent.loop.step()
     veth = agent.loop.desired.uplinks["uplink"].veth
     waits = State(PENDING, f"waits for Open vSwitch to open interface {veth}")
-    assert states(agent).uplink("uplink") == waits
-    assert states(agent).fip(RED).state == PENDING
+    assert states(agent).state("uplink", "uplink") == waits
+    assert states(agent).state("fip", RED).state == PENDING
 
 
 def test_the_downlink_is_waited_for_by_its_tenant_s_floating_ips_alone(agent):
@@ -80,8 +81,8 @@ def test_the_downlink_is_waited_for_by_its_tenant_s_floating_ips_alone(agent):
     agent.plan()
     agent.loop.step()
     now = states(agent)
-    assert now.fip(RED) == State(PENDING, f"waits for Open vSwitch to open interface {downlink}")
-    assert now.fip(BLUE).state == ACTIVE
+    assert now.state("fip", RED) == State(PENDING, f"waits for Open vSwitch to open interface {downlink}")
+    assert now.state("fip", BLUE).state == ACTIVE
 
 
 def test_an_interface_that_ovs_cannot_open_is_an_error():
@@ -91,7 +92,7 @@ def test_an_interface_that_ovs_cannot_open_is_an_error():
     agent.site.add(Interface(veth, None, error="could not open network device"))
     agent.plan()
     agent.loop.step()
-    assert states(agent).uplink("uplink") == State(
+    assert states(agent).state("uplink", "uplink") == State(
         ERROR, f"Open vSwitch cannot open interface {veth}: could not open network device")
 
 
@@ -107,19 +108,19 @@ def test_a_failure_hits_what_stands_on_it_and_nothing_else(agent, room, key, hit
     now = states(agent)
     reason = f"{room} cannot install {key}: no such device"
     for fip in (RED, BLUE):
-        assert now.fip(fip) == (State(ERROR, reason) if fip in hit else State(ACTIVE))
+        assert now.state("fip", fip) == (State(ERROR, reason) if fip in hit else State(ACTIVE))
 
 
 def test_a_failure_of_the_host_hits_uplinks_and_tenants_too(agent):
     refuse(agent, "links", "links of host")
     now = states(agent)
-    assert now.uplink("uplink").state == now.tenant("blue").state == ERROR
+    assert now.state("uplink", "uplink").state == now.state("tenant", "blue").state == ERROR
 
 
 def test_several_failures_are_counted(agent):
     refuse(agent, "switch", "switch of fip fip-vm-red", "table full")
     refuse(agent, "links", "links of fip fip-vm-red")
-    assert states(agent).fip(RED).reason.endswith("(and 1 more failures)")
+    assert states(agent).state("fip", RED).reason.endswith("(and 1 more failures)")
 
 
 def test_an_error_beats_pending(agent):
@@ -127,8 +128,8 @@ def test_an_error_beats_pending(agent):
     agent.rooms["links"].down = "netlink is gone"
     agent.loop.invalidate("links")
     agent.loop.step()
-    assert states(agent).fip(RED).state == ERROR
-    assert states(agent).fip(BLUE) == State(PENDING, "links: netlink is gone")
+    assert states(agent).state("fip", RED).state == ERROR
+    assert states(agent).state("fip", BLUE) == State(PENDING, "links: netlink is gone")
 
 
 def test_what_cannot_be_removed_is_an_error_of_its_object(agent):
@@ -137,24 +138,24 @@ def test_what_cannot_be_removed_is_an_error_of_its_object(agent):
     switch.refuses["old"] = "busy"
     agent.loop.invalidate("switch")
     agent.loop.step()
-    assert states(agent).fip(RED) == State(ERROR, "switch cannot remove old: busy")
-    assert states(agent).fip(BLUE).state == ACTIVE
+    assert states(agent).state("fip", RED) == State(ERROR, "switch cannot remove old: busy")
+    assert states(agent).state("fip", BLUE).state == ACTIVE
 
 
 def test_a_floating_ip_without_a_port_is_down(agent):
     agent.site.change("floatingips", RED, port_id=None)
     agent.settle()
-    assert states(agent).fip(RED) == State(DOWN, "not associated with a port")
+    assert states(agent).state("fip", RED) == State(DOWN, "not associated with a port")
 
 
 def test_the_plan_s_problem_is_the_reason(agent):
     del agent.site.interfaces["tap-vm-red"]
     agent.settle()
-    state = states(agent).fip(RED)
+    state = states(agent).state("fip", RED)
     assert state == State(PENDING, "port vm-red is not bound on this host")
     agent.site.change("floatingips", RED, port_id="nobody")
     agent.settle()
-    assert states(agent).fip(RED) == State(ERROR, "port nobody does not exist")
+    assert states(agent).state("fip", RED) == State(ERROR, "port nobody does not exist")
 
 
 def test_an_uplink_that_is_nothing_but_a_problem_is_listed(agent):
@@ -162,26 +163,28 @@ def test_an_uplink_that_is_nothing_but_a_problem_is_listed(agent):
     agent.settle()
     now = states(agent)
     assert now.names("uplink") == ["uplink"]
-    assert now.uplink("uplink").state == ERROR and "nowhere" in now.uplink("uplink").reason
+    assert now.state("uplink", "uplink").state == ERROR and "nowhere" in now.state("uplink", "uplink").reason
 
 
 def test_what_is_at_fault_is_told_with_the_state_of_all_that_stand_on_it(agent):
     def causes():
         now = states(agent)
-        return now.uplink("uplink").cause, now.tenant("red").cause, now.fip(RED).cause
+        return tuple(now.state(kind, name).cause for kind, name in
+                     (("uplink", "uplink"), ("tenant", "red"), ("fip", RED)))
 
     assert causes() == (None, None, None)
     refuse(agent, "links", "links of uplink uplink")
-    assert causes() == (("uplink", "uplink"), None, ("uplink", "uplink"))
+    assert causes() == (None, None, ("uplink", "uplink")), "the uplink itself, and it for its floating IP"
     refuse(agent, "switch", f"switch of fip {RED}")
     assert causes()[2] is None, "its own fault comes first"
     refuse(agent, "links", "links of host")
-    assert causes()[1] == ("host",) and states(agent).fip(BLUE).cause == ("host",)
+    assert causes()[1] == ("host",) and states(agent).state("fip", BLUE).cause == ("host",)
 
 
 def test_a_room_that_cannot_work_is_at_fault(agent):
     agent.rooms["switch"].down = "ovs-vswitchd does not answer"
-    assert {states(agent).fip(RED).cause, states(agent).uplink("uplink").cause} == {("room", "switch")}
+    now = states(agent)
+    assert {now.state("fip", RED).cause, now.state("uplink", "uplink").cause} == {("room", "switch")}
 
 
 # -- gateways -------------------------------------------------------------------------------------
@@ -197,41 +200,41 @@ def with_second_gateway(agent):
 
 
 def test_an_uplink_whose_gateway_is_silent_is_in_error_and_all_that_stands_on_it(agent):
-    agent.gateways.known[GATEWAY] = Standing(False, DEAD_SINCE)
+    agent.gateways.known[GATEWAY] = Reachability(False, DEAD_SINCE)
     now = states(agent)
     expected = State(ERROR, f"gateway {GATEWAY} of uplink uplink does not answer Neighbor Solicitations "
                             "(since 2027-01-15T08:00:00+00:00)")
-    assert {now.uplink("uplink"), now.fip(RED), now.fip(BLUE)} == {expected}
-    assert now.tenant("red") == State(ACTIVE)
-    assert now.silent("uplink") == expected.reason
+    assert {now.state("uplink", "uplink"), now.state("fip", RED), now.state("fip", BLUE)} == {expected}
+    assert now.state("tenant", "red") == State(ACTIVE)
+    assert uplinks.silent(now, "uplink") == expected.reason
 
 
 def test_an_uplink_waits_for_the_first_answer_of_its_gateway(agent):
-    agent.gateways.known[GATEWAY] = Standing(None)
+    agent.gateways.known[GATEWAY] = Reachability(None)
     now = states(agent)
     expected = State(PENDING, f"waits for gateway {GATEWAY} of uplink uplink to answer Neighbor "
                               "Solicitations")
-    assert {now.uplink("uplink"), now.fip(RED)} == {expected}
-    assert now.silent("uplink") == ""
+    assert {now.state("uplink", "uplink"), now.state("fip", RED)} == {expected}
+    assert uplinks.silent(now, "uplink") == ""
 
 
 def test_one_living_gateway_is_enough(agent):
     with_second_gateway(agent)
-    agent.gateways.known[SECOND] = Standing(False, DEAD_SINCE)
+    agent.gateways.known[SECOND] = Reachability(False, DEAD_SINCE)
     now = states(agent)
-    assert now.uplink("uplink") == now.fip(RED) == State(ACTIVE)
-    assert now.silent("uplink").startswith(f"gateway {SECOND} of uplink uplink does not answer")
-    agent.gateways.known[SECOND] = Standing(None)
-    assert states(agent).uplink("uplink") == State(ACTIVE)
+    assert now.state("uplink", "uplink") == now.state("fip", RED) == State(ACTIVE)
+    assert uplinks.silent(now, "uplink").startswith(f"gateway {SECOND} of uplink uplink does not answer")
+    agent.gateways.known[SECOND] = Reachability(None)
+    assert states(agent).state("uplink", "uplink") == State(ACTIVE)
 
 
 def test_without_a_living_gateway_one_that_is_not_known_is_waited_for(agent):
     with_second_gateway(agent)
-    agent.gateways.known |= {GATEWAY: Standing(False, DEAD_SINCE), SECOND: Standing(None)}
-    assert states(agent).uplink("uplink") == State(
+    agent.gateways.known |= {GATEWAY: Reachability(False, DEAD_SINCE), SECOND: Reachability(None)}
+    assert states(agent).state("uplink", "uplink") == State(
         PENDING, f"waits for gateway {SECOND} of uplink uplink to answer Neighbor Solicitations")
-    agent.gateways.known[SECOND] = Standing(False, DEAD_SINCE + 60)
-    assert states(agent).uplink("uplink") == State(
+    agent.gateways.known[SECOND] = Reachability(False, DEAD_SINCE + 60)
+    assert states(agent).state("uplink", "uplink") == State(
         ERROR, f"gateways {GATEWAY} and {SECOND} of uplink uplink do not answer Neighbor Solicitations "
                "(since 2027-01-15T08:01:00+00:00)")
 
@@ -239,19 +242,19 @@ def test_without_a_living_gateway_one_that_is_not_known_is_waited_for(agent):
 def test_an_uplink_without_next_hops_needs_no_gateway(agent):
     agent.site.change("subnets", "uplink-v6", gateway_ip=None)
     agent.settle()
-    agent.gateways.known[GATEWAY] = Standing(False, DEAD_SINCE)
-    assert states(agent).uplink("uplink") == State(ACTIVE)
+    agent.gateways.known[GATEWAY] = Reachability(False, DEAD_SINCE)
+    assert states(agent).state("uplink", "uplink") == State(ACTIVE)
 
 
 def test_where_nobody_watches_the_gateway_an_uplink_is_active(agent):
     agent.gateways.known[GATEWAY] = None
-    assert states(agent).uplink("uplink") == State(ACTIVE)
-    assert states(agent).next_hops("uplink") == {}
+    assert states(agent).state("uplink", "uplink") == State(ACTIVE)
+    assert uplinks.next_hops(states(agent), "uplink") == {}
 
 
 @pytest.mark.parametrize("amiss", ["room", "item"])
 def test_a_gateway_is_not_blamed_while_the_way_there_is_not_installed(agent, amiss):
-    agent.gateways.known[GATEWAY] = Standing(False, DEAD_SINCE)
+    agent.gateways.known[GATEWAY] = Reachability(False, DEAD_SINCE)
     if amiss == "room":
         agent.rooms["switch"].down = "ovs-vswitchd does not answer"
         agent.loop.invalidate("switch")
@@ -260,5 +263,5 @@ def test_a_gateway_is_not_blamed_while_the_way_there_is_not_installed(agent, ami
     else:
         refuse(agent, "links", "links of uplink uplink")
         expected = State(ERROR, "links cannot install links of uplink uplink: no such device")
-    assert states(agent).uplink("uplink") == expected
-    assert states(agent).silent("uplink") == ""
+    assert states(agent).state("uplink", "uplink") == expected
+    assert uplinks.silent(states(agent), "uplink") == ""
