@@ -10,7 +10,7 @@ from fip64agent import hub
 from fip64agent.plan.desired import Desired, Gateway, Host, Mapping64
 from fip64agent.plan.inputs import Allocations
 from fip64agent.reconcile.loop import Loop
-from fip64agent.switch.document import GATEWAY, HOST, MAPPING
+from fip64agent.switch.examples import GATEWAY, HOST, MAPPING
 from lab.openvswitch import PrivateOvs
 from tests.functional.switch.conftest import BRIDGE, OURS, until
 

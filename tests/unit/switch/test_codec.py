@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fip64agent.switch import bundle, codec, pipeline, text
-from fip64agent.switch.document import EXAMPLES, page
-from fip64agent.switch.flows import flows_of
+from fip64agent.switch import features, pipeline, text
+from fip64agent.switch.connection import bundle, codec
+from fip64agent.switch.document import page
+from fip64agent.switch.features import flows_of
 from fip64agent.switch.flows.flow import (
     Bundle,
     Conjunction,
@@ -23,7 +24,6 @@ from fip64agent.switch.flows.flow import (
     SetField,
     StripVlan,
 )
-from fip64agent.switch.pipeline import Kind
 
 # isort: split
 from os_ken.ofproto import ofproto_v1_3 as ofp
@@ -31,11 +31,12 @@ from os_ken.ofproto import ofproto_v1_3_parser as parser
 from os_ken.ofproto.ofproto_protocol import ProtocolDesc
 
 DATAPATH = ProtocolDesc(ofp.OFP_VERSION)
-FLOWS = [flow for _, _, objects in EXAMPLES for obj in objects for flow in flows_of(obj)]
+FLOWS = list({flow: None for feature in features.features().values() for example in feature.examples
+              for obj in example.objects for flow in flows_of(obj)})
 
 
 def name_of(flow):
-    return f"{flow.kind.feature}-{flow.table}-{flow.priority}-{zlib.crc32(repr(flow).encode()):x}"
+    return f"{flow.feature}-{flow.table}-{flow.priority}-{zlib.crc32(repr(flow).encode()):x}"
 
 
 def os_ken_value(value):
@@ -70,7 +71,8 @@ def os_ken_flow_mod(flow, xid):
     match = parser.OFPMatch(**{name: os_ken_value(value) for name, value in flow.match})
     actions = list(os_ken_actions(flow.actions))
     instructions = [parser.OFPInstructionActions(ofp.OFPIT_APPLY_ACTIONS, actions)] if actions else []
-    message = parser.OFPFlowMod(DATAPATH, cookie=pipeline.encode_cookie(flow.kind, flow.owner),
+    number = features.features()[flow.feature].number
+    message = parser.OFPFlowMod(DATAPATH, cookie=pipeline.encode_cookie(number, flow.owner),
                                 table_id=flow.table, priority=flow.priority, match=match,
                                 instructions=instructions, out_port=ofp.OFPP_ANY, out_group=ofp.OFPG_ANY)
     message.set_xid(xid)
@@ -167,7 +169,7 @@ def test_text_of_arbitrary_bytes_never_fails(data):
 
 
 def test_text_names_fields_and_prefixes():
-    flow = next(flow for flow in FLOWS if flow.kind == Kind.BACK)
+    flow = next(flow for flow in FLOWS if flow.feature == "back")
     item = codec.encode(flow)
     assert text.match_text(item.match) == ("in_port=21,vlan_vid=0x0000/0x0fff,eth_type=0x0800,"
                                            "eth_src=fa:16:3e:00:00:05,ipv4_src=10.0.0.5,"
@@ -177,12 +179,12 @@ def test_text_names_fields_and_prefixes():
     assert "back flow" in str(item) and "10.0.0.5" in str(item)
 
 
-@given(st.sampled_from(Kind), st.lists(st.text(max_size=20), min_size=1, max_size=3).map(tuple))
-def test_a_cookie_tells_kind_and_owner(kind, owner):
-    cookie = pipeline.encode_cookie(kind, owner)
+@given(st.integers(1, 255), st.lists(st.text(max_size=20), min_size=1, max_size=3).map(tuple))
+def test_a_cookie_tells_feature_and_owner(feature, owner):
+    cookie = pipeline.encode_cookie(feature, owner)
     assert cookie < 1 << 64
     assert pipeline.is_ours(cookie)
-    assert pipeline.decode_cookie(cookie) == (kind, zlib.crc32(":".join(owner).encode()))
+    assert pipeline.decode_cookie(cookie) == (feature, zlib.crc32(":".join(owner).encode()))
 
 
 @given(st.integers(0, (1 << 64) - 1))
