@@ -81,13 +81,18 @@ def _property(kind: int, value: bytes) -> bytes:
     return _padded(struct.pack("!HH", kind, 4 + len(value)) + value)
 
 
+def _short(kind: int, value: int) -> bytes:
+    """Return a property of 16 bits: Open vSwitch counts its padding."""
+    return struct.pack("!HHHxx", kind, 8, value)
+
+
 def _controller(action: Controller) -> bytes:
     if not action.userdata and action.meter is None:
         return _extension(_CONTROLLER, struct.pack("!HHBx", action.max_length, CONTROLLER_ID, action.reason))
     properties = b""
     if action.max_length != WHOLE_PACKET:
-        properties += _property(_MAX_LENGTH, struct.pack("!H", action.max_length))
-    properties += _property(_CONTROLLER_ID, struct.pack("!H", CONTROLLER_ID))
+        properties += _short(_MAX_LENGTH, action.max_length)
+    properties += _short(_CONTROLLER_ID, CONTROLLER_ID)
     if action.reason != REASON_ACTION:
         properties += _property(_REASON, bytes([action.reason]))
     if action.userdata:

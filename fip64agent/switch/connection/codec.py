@@ -22,7 +22,7 @@ from fip64agent.plan.desired import ObjectKey
 from fip64agent.switch import features, pipeline
 from fip64agent.switch.connection.actions import PADDING, encode_instructions
 from fip64agent.switch.connection.fields import CodecError, tlv
-from fip64agent.switch.flows.flow import IN_PORT, NORMAL, Announcement, Flow, Match
+from fip64agent.switch.flows.flow import IN_PORT, NORMAL, Announcement, Flow, Match, Value
 
 # isort: split
 from os_ken.ofproto import ofproto_v1_3 as ofp
@@ -76,9 +76,27 @@ _common_tlv = functools.lru_cache(4096)(tlv)
 
 def encode_match(match: Match) -> bytes:
     """Return the normalised match. A prefix of length 0 is none: so Open vSwitch reports it, too."""
+    if any(name.startswith("xxreg") for name, _ in match):
+        match = tuple(_registers(match))
     return _ordered([tlv(name, value) if isinstance(value, IPv4Address | IPv6Address)
                      else _common_tlv(name, value) for name, value in match
                      if not (isinstance(value, IPv4Network | IPv6Network) and value.prefixlen == 0)])
+
+
+def _registers(match: Match) -> Iterator[tuple[str, Value]]:
+    """Yield the match with each register of 128 bits as its four of 32: so Open vSwitch reports it."""
+    for name, value in match:
+        if not name.startswith("xxreg"):
+            yield name, value
+            continue
+        first = 4 * int(name.removeprefix("xxreg"))
+        whole = (1 << 128) - 1
+        value, mask = value if isinstance(value, tuple) else (value, whole)
+        for number in range(4):
+            shift = 32 * (3 - number)
+            part, part_mask = value >> shift & 0xFFFFFFFF, mask >> shift & 0xFFFFFFFF
+            if part_mask:
+                yield f"reg{first + number}", part if part_mask == 0xFFFFFFFF else (part, part_mask)
 
 
 def _ordered(tlvs: list[bytes]) -> bytes:
