@@ -88,16 +88,18 @@ def parse(data: bytes, start: int = 0) -> tuple[IPv6, bytes]:
 
 def build(header: IPv6, payload: bytes) -> bytes:
     """Return the packet that carries `payload`. Raises: PacketError when a value does not fit."""
-    between = b""
-    numbers = [*(extension.kind for extension in header.extensions), header.next_header]
-    for extension, following in zip(header.extensions, numbers[1:], strict=True):
+    between, number = b"", header.next_header
+    for extension in reversed(header.extensions):
         size = 2 + len(extension.data)
         if size % 8 or not 8 <= size <= 2048 or (extension.kind == FRAGMENT and size != 8):
             raise PacketError(f"an extension header of {size} octets")
-        between += bytes((following, 0 if extension.kind == FRAGMENT else size // 8 - 1)) + extension.data
+        length = 0 if extension.kind == FRAGMENT else size // 8 - 1
+        between, number = bytes((number, length)) + extension.data + between, extension.kind
+    if header.traffic_class >> 8 or header.flow_label >> 20:
+        raise PacketError(f"traffic class {header.traffic_class} or flow label {header.flow_label}")
     try:
         return HEADER.pack(6 << 28 | header.traffic_class << 20 | header.flow_label,
-                           len(between) + len(payload), numbers[0], header.hop_limit,
+                           len(between) + len(payload), number, header.hop_limit,
                            header.source.packed, header.destination.packed) + between + payload
     except struct.error as error:
         raise PacketError(f"a value does not fit into an IPv6 header: {error}") from error
@@ -109,6 +111,6 @@ def checksum(header: IPv6, protocol: int, message: bytes) -> int:
     Of a message with its checksum in place the result is 0 when that is right.
     """
     # The ones' complement sum of 16-bit words is the number that they make up, modulo 0xFFFF.
-    total = int.from_bytes(header.source.packed) + int.from_bytes(header.destination.packed)
-    total += len(message) + protocol + int.from_bytes(message + b"\0" if len(message) & 1 else message)
+    total = int(header.source) + int(header.destination) + len(message) + protocol
+    total += int.from_bytes(message + b"\0" if len(message) & 1 else message)
     return -total % 0xFFFF

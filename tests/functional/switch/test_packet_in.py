@@ -3,7 +3,6 @@
 
 import dataclasses
 import json
-import shutil
 import subprocess
 import sys
 from ipaddress import IPv4Address
@@ -19,30 +18,18 @@ from fip64agent.services import base as services
 from fip64agent.switch import features, packets
 from fip64agent.switch.connection.meters import MeterItem
 from fip64agent.switch.examples import HOST
-from lab import solicit
+from lab import answering, solicit
 from lab.netns import call_in
 from lab.node import REPOSITORY
 from lab.shell import inside, run
-from tests.functional.switch import outside
 from tests.functional.switch.conftest import BRIDGE, until
 
 VMS = {"one": 21, "two": 22}
-ENTRY_POINTS = """
-[fip64agent.flows]
-outside = outside_package:FLOWS
-[fip64agent.services]
-outside = outside_package:SERVICE
-"""
-
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
-    """Install the package of outside.py, as pip would."""
-    shutil.copy(outside.__file__, tmp_path / "outside_package.py")
-    about = tmp_path / "outside_package-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: outside-package\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(ENTRY_POINTS)
+    """Another package has brought a feature and a service."""
+    answering.install(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
 
     def forget():
@@ -146,7 +133,7 @@ def test_a_handler_gets_the_object_that_its_port_has_now(site):
     one = gateway("one")
     changed = dataclasses.replace(one, mac="fa:16:3e:00:00:77")
     site.use(dataclasses.replace(NOTHING, gateways=dict(PLAN.gateways) | {one.key: changed}))
-    assert site.room._packet_ins._objects[outside.NUMBER, 21] == changed
+    assert site.room._packet_ins._objects[answering.NUMBER, 21] == changed
     site.room.plan_changed(site.plan, NOTHING)  # gone from the plan, its flow not yet
     assert not site.ask("one")["took"]
     assert site.counts("one")[packets.UNKNOWN_PORT] > 0
@@ -164,7 +151,7 @@ def test_meters_come_and_go_with_their_flows(site):
 
 def test_a_handler_that_fails_harms_nobody(site, caplog):
     site.use(PLAN)
-    site.send("one", *[solicit.solicitation(outside.FAULTY)] * 5)
+    site.send("one", *[solicit.solicitation(answering.FAULTY)] * 5)
     until(lambda: site.counts("one").get(packets.FAILED) == 5)
     told = [record for record in caplog.records if "a fault of the service" in str(record.exc_info)]
     assert len(told) == 1 and "flow feature outside failed" in told[0].getMessage()
@@ -175,7 +162,7 @@ def test_a_handler_that_fails_harms_nobody(site, caplog):
 
 def test_a_handler_that_takes_long_is_suspended_for_its_port(site, caplog):
     site.use(PLAN)
-    site.send("one", *[solicit.solicitation(outside.SLOW)] * 20)
+    site.send("one", *[solicit.solicitation(answering.SLOW)] * 20)
     until(lambda: site.counts("one").get(packets.SUSPENDED, 0) >= 15)
     assert site.counts("one")[packets.SLOW] >= 1
     assert sum("took too long" in record.getMessage() for record in caplog.records) == 1

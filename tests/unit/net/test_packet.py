@@ -281,6 +281,8 @@ def test_udp_without_a_checksum_is_refused():
     solicitation(ethernet=Ethernet("no mac", "fa:16:3e:00:00:01")),
     solicitation(ethernet=Ethernet("fa:16:3e:00:00:01", "fa:16:3e:00:00:01", 0x86DD, 0x10000)),
     solicitation(ipv6=dataclasses.replace(solicitation().ipv6, hop_limit=256)),
+    solicitation(ipv6=dataclasses.replace(solicitation().ipv6, traffic_class=256)),
+    solicitation(ipv6=dataclasses.replace(solicitation().ipv6, flow_label=-1)),
     solicitation(ipv6=None),
     solicitation(payload=icmpv6.NeighborSolicitation(IPv6Address("::1"), (options.Mtu(1 << 32),))),
     solicitation(payload=icmpv6.NeighborSolicitation(IPv6Address("::1"), (options.OtherOption(9, b"1"),))),

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A flow feature and a service as another package would bring them: Neighbor Solicitations are answered by
-packet-in. Tests copy this file to a directory of its own, and install it there.
+"""A flow feature and a service as another package would bring them: it answers Neighbor Solicitations of VMs.
+
+install() makes a copy of this file a package of its own, as pip would.
 """
 
 from __future__ import annotations
 
+import shutil
 import time
+from pathlib import Path
 
 from fip64agent.net.icmpv6 import OVERRIDE, SOLICITED, NeighborAdvertisement, NeighborSolicitation
 from fip64agent.net.ipv6 import ICMPV6 as PROTOCOL
@@ -18,6 +21,12 @@ from fip64agent.switch.flows.flow import IPV6, Flow, to_controller
 from fip64agent.switch.pipeline import CLASSIFIER, NEIGHBOR
 
 NAME, NUMBER = "outside", 200
+ENTRY_POINTS = """
+[fip64agent.flows]
+outside = outside_package:FLOWS
+[fip64agent.services]
+outside = outside_package:SERVICE
+"""
 FAULTY, SLOW = 0xEEEE, 0xAAAA
 """Last 16 bits of targets for which the handler fails, and takes long."""
 
@@ -48,3 +57,13 @@ def answer(packet, gateway):
 
 FLOWS = FlowFeature(NAME, NUMBER, "Answers Neighbor Solicitations of VMs, in a test.", {"port": flows})
 SERVICE = Service(NAME, "port", lambda gateway: (gateway.vm_ofport,), answer)
+
+
+def install(directory: Path) -> Path:
+    """Install the package in `directory`, a part of the module search path; return its entry points."""
+    shutil.copy(__file__, directory / "outside_package.py")
+    about = directory / "outside_package-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: outside-package\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(ENTRY_POINTS)
+    return about / "entry_points.txt"
