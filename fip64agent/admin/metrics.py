@@ -87,7 +87,7 @@ class AgentCollector(Collector):
         return family
 
     def _packets(self) -> Iterator[Metric]:
-        family = CounterMetricFamily("fip64_packet_ins", "Packets that came to the agent, by the OpenFlow port "
+        family = CounterMetricFamily("fip64_packet_ins", "Packets that came to the agent, by OpenFlow port "
                                      "and by what became of them.", labels=["port", "reason"])
         for (port, reason), count in self._agent.rooms["switch"].packet_in_counters().items():
             family.add_metric([str(port), reason], count)

@@ -232,8 +232,11 @@ class SwitchRoom:
     def _on_connected(self) -> None:
         """Have packets and changes of flows reported, and what changed before that read back."""
         try:
+            reply = self._connection.request(lambda xid: [packet_in.config_request(xid)])
+            flags = packet_in.config_flags(next(iter(reply.bodies.values()), [b""])[0])
             reply = self._connection.request(
-                lambda xid: [*packet_in.ask(xid), monitor.request(xid + packet_in.ASKED, features.tables())],
+                lambda xid: [*packet_in.ask(xid, flags),
+                             monitor.request(xid + packet_in.ASKED, features.tables())],
                 packet_in.ASKED + 1)
         except NotReady:
             self._connection.disconnect()  # without reports it is of no use

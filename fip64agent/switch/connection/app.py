@@ -136,7 +136,7 @@ class Reply:
         self.first = first
         self.last = last
         self.bodies: dict[int, list[bytes]] = {}
-        """Multipart replies' bodies by transaction id."""
+        """Replies' bodies by transaction id; of a multipart reply one for each part, without its header."""
         self.errors: dict[int, str] = {}
         self.lost: str | None = None
         self.done = hub.Event()
@@ -150,6 +150,8 @@ class Reply:
             _kind, flags = _MULTIPART.unpack_from(buf, HEADER.size)
             self.bodies.setdefault(xid, []).append(bytes(buf[HEADER.size + _MULTIPART.size:]))
             final = final and not flags & ofp.OFPMPF_REPLY_MORE
+        else:
+            self.bodies[xid] = [bytes(buf[HEADER.size:])]
         if final:
             self.done.set()
 

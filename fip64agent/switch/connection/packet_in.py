@@ -66,8 +66,20 @@ def packet_out(ofport: int, data: bytes) -> bytes:
                             ofp.OFPAT_OUTPUT, 16, ofport, 0) + data
 
 
-def ask(first: int) -> list[bytes]:
+def config_request(xid: int) -> bytes:
+    """Ask for the switch's configuration."""
+    return _HEADER.pack(ofp.OFP_VERSION, ofp.OFPT_GET_CONFIG_REQUEST, _HEADER.size, xid)
+
+
+def config_flags(body: bytes) -> int:
+    """Return the flags in an OFPT_GET_CONFIG_REPLY without its header: how the switch takes fragments."""
+    return int.from_bytes(body[:2])
+
+
+def ask(first: int, flags: int) -> list[bytes]:
     """Return ASKED messages, with transaction ids from `first` on, after which packets come to us.
+
+    `flags`: of the switch's configuration, which stay as they are: they concern everybody's flows.
 
     Open vSwitch sends them to a connection of this kind only when it has set a miss_send_len. Then it would
     also tell of ports and of flows that expire, which nobody here listens to. The controller id keeps
@@ -77,7 +89,7 @@ def ask(first: int) -> list[bytes]:
         _CONTROLLER.pack(ofp.OFP_VERSION, ofp.OFPT_EXPERIMENTER, _CONTROLLER.size, first,
                          ofproto_common.NX_EXPERIMENTER_ID, _SET_CONTROLLER_ID, CONTROLLER_ID),
         _ASYNC.pack(ofp.OFP_VERSION, ofp.OFPT_SET_ASYNC, _ASYNC.size, first + 1, 0xFFFFFFFF, 0, 0, 0, 0, 0),
-        _CONFIG.pack(ofp.OFP_VERSION, ofp.OFPT_SET_CONFIG, _CONFIG.size, first + 2, 0, WHOLE_PACKET),
+        _CONFIG.pack(ofp.OFP_VERSION, ofp.OFPT_SET_CONFIG, _CONFIG.size, first + 2, flags, WHOLE_PACKET),
     ]
 
 

@@ -202,6 +202,14 @@ def test_packets_of_other_systems_do_not_come_to_us(site):
     assert site.counts("one") == {}
 
 
+def test_how_the_switch_takes_fragments_is_not_our_business(bench):
+    bench.ovs.ofctl("set-frags", BRIDGE, "nx-match")
+    room = bench.room()
+    until(lambda: bench.changes)
+    assert room.warnings() == []
+    assert bench.ovs.ofctl("get-frags", BRIDGE).stdout.strip() == "nx-match"
+
+
 def test_the_switch_may_restart(site):
     site.use(PLAN)
     site.ovs.restart_vswitchd()
