@@ -2,7 +2,7 @@
 """OVSDB: which interfaces our bridge has, and the ports that are ours on it.
 
 ovsdbapp keeps a replica of the few columns we need, in a native thread of its own. From there a
-complete picture goes to the hub after each change, never row by row.
+complete snapshot goes to the hub after each change, never row by row.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ class OvsdbClient:
     """The connection to ovsdb-server.
 
     `on_interfaces` gets all interfaces of `bridge` by name, on the hub's thread, after each change
-    that concerns them, and never before the first complete picture. `on_own` gets the ports that
+    that concerns them, and never before the first complete snapshot. `on_own` gets the ports that
     carry our mark in the same way. `on_state`: what why_down() says has changed. While ovsdb-server
-    is away, or the bridge is, the last picture stands. `timeout`: seconds until ovsdb-server has to
+    is away, or the bridge is, the last snapshot stays in force. `timeout`: seconds until ovsdb-server has to
     have answered.
     """
 
@@ -138,7 +138,7 @@ class OvsdbClient:
             self._notifier.close()
             self._notifier = None
 
-    # -- pictures ---------------------------------------------------------------------------------
+    # -- snapshots -------------------------------------------------------------------------------
 
     def _after_run(self, changed: bool) -> None:
         """In the replica's thread."""
@@ -146,7 +146,7 @@ class OvsdbClient:
         if replica is None or not replica.complete:
             if self._was_connected:
                 self._was_connected = False
-                LOG.warning("the connection to ovsdb-server was lost; the last picture stands")
+                LOG.warning("the connection to ovsdb-server was lost; the last snapshot stays in force")
             return
         if not self._was_connected:
             self._was_connected = True
@@ -187,7 +187,7 @@ class OvsdbClient:
         return self._missing
 
     def own_ports(self) -> Mapping[str, OwnPort]:
-        """Return the ports that are ours. Raises: NotReady before the first complete picture."""
+        """Return the ports that are ours. Raises: NotReady before the first complete snapshot."""
         if self._latest is None:
             raise NotReady("OVSDB has not been read yet")
         return self._latest.own

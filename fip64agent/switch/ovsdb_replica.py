@@ -120,7 +120,7 @@ class _Rows:
             self._bridge, self._port_uuids = None, []
 
     def snapshot(self) -> Snapshot | None:
-        """Return the picture, None while there is no such bridge."""
+        """Return the snapshot, None while there is no such bridge."""
         if self._bridge is None:
             return None
         interfaces, own = {}, {}

@@ -71,32 +71,26 @@ class FlowStats:
 # -- encoding ------------------------------------------------------------------------------------
 
 
-_common_tlv = functools.lru_cache(4096)(tlv)
+@functools.lru_cache(4096)
+def _common_tlv(name: str, value: Value) -> bytes:
+    """Return a field with its value; of a register of 128 bits its four of 32: so Open vSwitch reports it."""
+    if not name.startswith("xxreg"):
+        return tlv(name, value)
+    first, whole, parts = 4 * int(name.removeprefix("xxreg")), (1 << 32) - 1, []
+    value, mask = value if isinstance(value, tuple) else (value, (1 << 128) - 1)
+    for number in range(4):
+        shift = 32 * (3 - number)
+        part, part_mask = value >> shift & whole, mask >> shift & whole
+        if part_mask:
+            parts.append(tlv(f"reg{first + number}", part if part_mask == whole else (part, part_mask)))
+    return b"".join(parts)
 
 
 def encode_match(match: Match) -> bytes:
     """Return the normalised match. A prefix of length 0 is none: so Open vSwitch reports it, too."""
-    if any(name.startswith("xxreg") for name, _ in match):
-        match = tuple(_registers(match))
     return _ordered([tlv(name, value) if isinstance(value, IPv4Address | IPv6Address)
                      else _common_tlv(name, value) for name, value in match
                      if not (isinstance(value, IPv4Network | IPv6Network) and value.prefixlen == 0)])
-
-
-def _registers(match: Match) -> Iterator[tuple[str, Value]]:
-    """Yield the match with each register of 128 bits as its four of 32: so Open vSwitch reports it."""
-    for name, value in match:
-        if not name.startswith("xxreg"):
-            yield name, value
-            continue
-        first = 4 * int(name.removeprefix("xxreg"))
-        whole = (1 << 128) - 1
-        value, mask = value if isinstance(value, tuple) else (value, whole)
-        for number in range(4):
-            shift = 32 * (3 - number)
-            part, part_mask = value >> shift & 0xFFFFFFFF, mask >> shift & 0xFFFFFFFF
-            if part_mask:
-                yield f"reg{first + number}", part if part_mask == 0xFFFFFFFF else (part, part_mask)
 
 
 def _ordered(tlvs: list[bytes]) -> bytes:

@@ -17,10 +17,19 @@ from fip64agent.switch.features import flows_of
 from fip64agent.switch.flows.flow import (
     Bundle,
     Conjunction,
+    Controller,
+    Ct,
+    Learn,
+    LearnLoad,
+    LearnMatch,
+    LearnOutput,
+    Load,
+    Meter,
     Move,
     Output,
     PopVlan,
     PushVlan,
+    Resubmit,
     SetField,
     StripVlan,
 )
@@ -214,3 +223,20 @@ def test_a_prefix_of_length_0_matches_everything_and_is_no_field():
     """Open vSwitch leaves it out when it reports the flow."""
     family = ("eth_type", 0x86DD)
     assert codec.encode_match((family, ("ipv6_dst", IPv6Network("::/0")))) == codec.encode_match((family,))
+
+
+@pytest.mark.parametrize(("actions", "words"), [
+    ((Load("reg3", 5, bits=8, first=16), Move("reg0", "reg15", 16, 16, 0)),
+     "load:5->reg3[16..23],move:reg0[16..31]->reg15[0..15]"),
+    ((Load("reg3", 5, bits=32), Move("eth_src", "eth_dst", 48)), "load:5->reg3,move:eth_src->eth_dst"),
+    ((SetField("reg1", 7), Resubmit(9)), "set_field:reg1=0x0007,resubmit:9"),
+    ((Meter(0x64C80001), Controller()), "meter:0x64c80001,controller"),
+    ((Controller(5, 128, 0, b"abc"), Output(1)), "controller,output:1"),
+    ((Ct(5, 9, commit=True, force=True, nat=True, actions=(SetField("ct_mark", 7),)),),
+     "ct:commit/force/zone=5/table=9/nat/set_field:ct_mark=0x0007"),
+    ((Ct("reg2"),), "ct:zone=reg2"),
+    ((Learn(9, 1, (LearnMatch("eth_dst", "eth_src", 48), LearnMatch("eth_type", 0x800, 16),
+                   LearnLoad("reg0", 1, 32), LearnOutput("in_port", 16))),),
+     "learn:table=9/eth_dst=eth_src/eth_type=2048/load:1->reg0/output:in_port")])
+def test_text_of_actions(actions, words):
+    assert text.instructions_text(codec.encode_instructions(actions)) == words

@@ -207,3 +207,21 @@ def test_no_two_flows_of_a_plan_share_a_key():
     keys = [(flow.table, flow.priority, frozenset(flow.match))
             for obj in (HOST, UPLINK, TENANT, MAPPING, GATEWAY) for flow in flows_of(obj)]
     assert len(keys) == len(set(keys))
+
+
+def test_numbers_of_features_never_change():
+    """They are in the cookies of flows that an older agent has installed: an update must not touch them."""
+    assert {name: feature.number for name, feature in features().items()} == {
+        "default": 1, "redirect": 2, "neighbor": 3, "deliver": 5, "back": 6, "arp": 7, "guard": 8,
+        "isolation": 10}
+    assert pipeline.encode_cookie(5, ("fip", "1")) == 0xF1640500B6F87B6A
+
+
+def test_flows_of_a_feature_say_so_and_serve_their_object():
+    for name, feature in features().items():
+        assert feature.examples
+        for example in feature.examples:
+            for obj in example.objects:
+                flows = list(feature.flows[obj.kind](obj))
+                assert flows, f"{name}: {example.title} shows nothing"
+                assert {(flow.feature, flow.owner) for flow in flows} == {(name, obj.key)}
