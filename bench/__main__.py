@@ -28,6 +28,7 @@ BENCHMARKS = {
     "coldstart": "from nothing to everything programmed, beside ovs-ofctl",
     "onefip": "one floating IP more among 10,000",
     "resident": "memory, idle CPU and restart of the daemon with 10,000 floating IPs",
+    "packetin": "packets that come in to the daemon, and what a flood does to others",
     "push": "10,000 mappings into VPP by the driver and read back, beside vpp_papi",
     "vpp_agent": "one floating IP more with VPP, and a VPP that is killed",
     "vpp_memory": "memory of VPP for each mapping and each client binding",

@@ -52,6 +52,12 @@ bridge; ovs-ofctl makes none. What is wanted is at most twice the quickest round
 for the switch after each flow, and 1,000 ports make the switch slow to answer, several times slower in one
 round than in another: so it is also shown on an Open vSwitch without ports. Links and translator are
 counted."""),
+    "packetin": ("Packets that come in", """\
+A package from outside answers the VMs' Neighbor Solicitations by packet-in, in a daemon that has nothing
+else to do. A VM asks: 64 questions open at a time, as many as are answered; then 200 a second, one open at a
+time. Then another VM sends 100,000 a second, with the default limits ([ovs] packet_in_rate), and the first
+asks on. Answers are those that the VM receives. Beside it, without a switch: our codec and os-ken's packet
+library."""),
     "onefip": ("One floating IP more", """\
 One floating IP is added to 10,000, again and again, each for another VM. "Topology known" starts when the
 source hands over the new topology, "file written" at the rename(2) of the whole new file; both end when the

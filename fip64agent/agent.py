@@ -174,7 +174,7 @@ class Agent:
         for line in journal(before, desired):
             LOG.info("%s", line)
         self.loop.submit(desired)
-        self.rooms["switch"].announce_failovers(before, desired)
+        self.rooms["switch"].plan_changed(before, desired)
 
     def _plan(self) -> Desired:
         before, previous = self.inputs, self.loop.desired

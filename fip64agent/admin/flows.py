@@ -8,9 +8,7 @@ from typing import Any
 
 from fip64agent import hub
 from fip64agent.plan.desired import Desired
-from fip64agent.switch import pipeline
-
-_NUMBERS = {name: number for number, name in pipeline.TABLES.items()}
+from fip64agent.switch import features, pipeline
 
 
 def rows(agent) -> list[dict[str, Any]]:
@@ -34,10 +32,11 @@ def _row(flow: dict[str, Any], cookie: int, owners: dict[int, str]) -> dict[str,
     decoded = pipeline.decode_cookie(cookie)
     if decoded is None:
         return None
+    numbers = {table.name: number for number, table in features.tables().items()}
     return {
-        "table": _NUMBERS[flow["table"]] if flow["table"] in _NUMBERS else int(flow["table"]),
+        "table": numbers[flow["table"]] if flow["table"] in numbers else int(flow["table"]),
         "table_name": flow["table"], "priority": flow["priority"],
-        "feature": decoded[0].feature if decoded[0] else "unknown",
+        "feature": features.feature_name(decoded[0]) or "unknown",
         "object": owners.get(decoded[1], "(not in the plan)"),
         "packets": flow["packets"], "bytes": flow["bytes"],
         "match": flow["match"], "actions": flow["actions"], "cookie": flow["cookie"],
@@ -47,14 +46,14 @@ def _row(flow: dict[str, Any], cookie: int, owners: dict[int, str]) -> dict[str,
 def select(found: list[dict[str, Any]], feature: str | None, table: str | None) -> list[dict[str, Any]]:
     """Keep the flows of a feature and of a table (number or name). Raises: ValueError with what there is."""
     if feature is not None:
-        known = [kind.feature for kind in pipeline.Kind]
+        known = list(features.features())
         if feature not in known:
             raise ValueError(f"no feature is called {feature!r}; there is {', '.join(known)}")
         found = [row for row in found if row["feature"] == feature]
     if table is not None:
-        numbers = [number for number, name in pipeline.TABLES.items() if table in (name, str(number))]
+        numbers = [number for number, each in features.tables().items() if table in (each.name, str(number))]
         if not numbers:
-            known = [f"{name} ({number})" for number, name in pipeline.TABLES.items()]
+            known = [f"{each.name} ({number})" for number, each in features.tables().items()]
             raise ValueError(f"no table of ours is called {table!r}; there is {', '.join(known)}")
         found = [row for row in found if row["table"] == numbers[0]]
     return found

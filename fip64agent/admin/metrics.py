@@ -39,6 +39,7 @@ class AgentCollector(Collector):
         yield from self._objects()
         yield from self._loop()
         yield from self._topology()
+        yield from self._packets()
         yield from self._translator()
         info = GaugeMetricFamily("fip64_build_info", "Always 1; versions are in the labels.",
                                  labels=["version", "python", "translator"])
@@ -84,6 +85,13 @@ class AgentCollector(Collector):
         for room in self._agent.rooms:
             family.add_metric([room], values.get(room, 0))
         return family
+
+    def _packets(self) -> Iterator[Metric]:
+        family = CounterMetricFamily("fip64_packet_ins", "Packets that came to the agent, by OpenFlow port "
+                                     "and by what became of them.", labels=["port", "reason"])
+        for (port, reason), count in self._agent.rooms["switch"].packet_in_counters().items():
+            family.add_metric([str(port), reason], count)
+        yield family
 
     def _topology(self) -> Iterator[Metric]:
         error = self._agent.topology_error

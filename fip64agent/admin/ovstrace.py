@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from fip64agent.switch import pipeline
+from fip64agent.switch import features, pipeline
 
 _RULE = re.compile(r"^\s*(?P<table>\d+)\. (?P<match>.*?)(?:, )?priority (?P<priority>\d+)"
                    r"(?:, cookie (?P<cookie>0x[0-9a-f]+))?$")
@@ -34,8 +34,8 @@ class Rule:
         if ours is None:
             whose = f"foreign, cookie {self.cookie:#x}"
         else:
-            whose = ours[0].feature if ours[0] else "of an unknown feature"
-        table = pipeline.table_name(self.table)
+            whose = features.feature_name(ours[0]) or "of an unknown feature"
+        table = features.table_name(self.table)
         return f"[{table} {self.priority} {whose}] {self.match or 'everything'}"
 
 

@@ -23,4 +23,8 @@ OPTS = [
                      "off where another system owns the gateway."),
     cfg.IntOpt("timeout", default=10, min=1,
                help="Seconds to wait for an answer of OVS before the connection is given up."),
+    cfg.IntOpt("packet_in_rate", default=200, min=1, max=1_000_000,
+               help="Packets a second of one port that Open vSwitch sends to the agent for one service."),
+    cfg.IntOpt("packet_in_burst", default=50, min=1, max=1_000_000,
+               help="Packets of one port that Open vSwitch sends to the agent at once for one service."),
 ]

@@ -21,6 +21,10 @@ def _uplink_waits(uplink: Uplink) -> Iterator[str]:
         yield uplink.nd_veth
 
 
+def _tenant_ports(tenant: Tenant) -> tuple[str, ...]:
+    return (tenant.interface,) if tenant.own_interface else ()  # else its interface is the host's downlink
+
+
 def _tenant_waits(tenant: Tenant) -> Iterator[str]:
     if tenant.own_interface and tenant.interface_ofport is None:
         yield tenant.interface
@@ -50,8 +54,8 @@ FEATURE = Feature("fip64", (
     Kind(Uplink.kind, "uplink", "uplinks", after=(Host.kind,), describe=_describe_uplink,
          ports=lambda uplink: uplink.veths, waits=_uplink_waits, stands_on=lambda uplink: ((Host.kind,),)),
     Kind(Tenant.kind, "tenant", "tenants", after=(Uplink.kind,), describe=_describe_tenant,
-         tell_changes=False, ports=lambda tenant: (tenant.interface,) if tenant.own_interface else (),
-         waits=_tenant_waits, stands_on=lambda tenant: ((Host.kind,),)),
+         tell_changes=False, ports=_tenant_ports, waits=_tenant_waits,
+         stands_on=lambda tenant: ((Host.kind,),)),
     Kind(Mapping64.kind, "floating IP", "floating IPs", after=(Tenant.kind,), resource="floatingips",
          describe=_describe_mapping, stands_on=_mapping_stands_on),
     Kind(Gateway.kind, "VM port", "VM ports", after=(Mapping64.kind,), listed=False),

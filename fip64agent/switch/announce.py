@@ -16,13 +16,10 @@ from collections.abc import Callable, Hashable
 
 from fip64agent import hub
 from fip64agent.exceptions import NotReady
-from fip64agent.net.icmpv6 import membership_report, unsolicited_advertisement
-from fip64agent.switch.app import Connection
+from fip64agent.net.announcements import membership_report, unsolicited_advertisement
+from fip64agent.switch.connection.app import Connection
+from fip64agent.switch.connection.packet_in import packet_out
 from fip64agent.switch.flows.flow import Announcement
-
-# isort: split
-from os_ken.ofproto import ofproto_v1_3 as ofp
-from os_ken.ofproto import ofproto_v1_3_parser as parser
 
 LOG = logging.getLogger(__name__)
 
@@ -32,16 +29,6 @@ INTERVAL = 1.0
 RATE = 500
 """Addresses a second, of all uplinks together."""
 TICK = 0.02
-
-
-def packet_out(connection: Connection, ofport: int, data: bytes) -> bytes:
-    """Return the OFPT_PACKET_OUT that sends `data` out of port `ofport`. Raises: NotReady."""
-    channel = connection.channel
-    message = parser.OFPPacketOut(channel, buffer_id=ofp.OFP_NO_BUFFER, in_port=ofp.OFPP_CONTROLLER,
-                                  actions=[parser.OFPActionOutput(ofport)], data=data)
-    channel.set_xid(message)
-    message.serialize()
-    return bytes(message.buf)
 
 
 class Announcer:
@@ -101,7 +88,7 @@ class Announcer:
                 for announcement in self.take(int(RATE * TICK)):
                     for build in (membership_report, unsolicited_advertisement):
                         data = build(announcement.mac, announcement.address)
-                        self._connection.send(packet_out(self._connection, announcement.ofport, data))
+                        self._connection.send(packet_out(announcement.ofport, data))
                     self.sent += 1
             except NotReady:
                 pass  # when the connection is back, neighbours learn from the repetition or by asking

@@ -2,12 +2,11 @@
 """OVSDB: which interfaces our bridge has, and the ports that are ours on it.
 
 ovsdbapp keeps a replica of the few columns we need, in a native thread of its own. From there a
-complete picture goes to the hub after each change, never row by row.
+complete snapshot goes to the hub after each change, never row by row.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import logging
 import os
@@ -15,62 +14,21 @@ import socket
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from ovs.db import idl as ovs_idl
 from ovsdbapp import exceptions as ovsdbapp_exceptions
 from ovsdbapp.backend.ovs_idl import command, connection, idlutils
 
 from fip64agent import hub
 from fip64agent.exceptions import NotReady
 from fip64agent.plan.inputs import Interface
-from fip64agent.switch.ovsdb_ports import (
-    IFINDEX,
-    OWNER,
-    Backend,
-    EditPorts,
-    RecordDevices,
-    is_isolated,
-    missing_bridge,
-)
+from fip64agent.switch.ovsdb_ports import Backend, EditPorts, RecordDevices, missing_bridge
+from fip64agent.switch.ovsdb_replica import COLUMNS, OwnPort, Replica, Snapshot
 
 LOG = logging.getLogger(__name__)
-
-COLUMNS = {
-    "Open_vSwitch": ["bridges", "cur_cfg", "next_cfg"],
-    "Bridge": ["name", "ports", "datapath_id", "protocols"],
-    "Port": ["name", "interfaces", "external_ids", "tag", "vlan_mode", "cvlans", "bond_active_slave"],
-    "Interface": ["name", "type", "ofport", "ifindex", "external_ids", "error", "mac_in_use"],
-}
-RECONNECT = (200, 500)
-"""Shortest and longest time between attempts to reconnect, in ms (the library's own: 1 to 8 s)."""
-
 
 RETRY = 0.5
 """Seconds between attempts to reach an ovsdb-server that was not there at the start."""
 RECORD_WAIT = 1.0
 """Seconds to wait until OVS reports the index of a device that it opened."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class OwnPort:
-    """A port on our bridge that carries our mark."""
-
-    name: str
-    mark: str
-    error: str | None = None
-    """Why OVS could not open its device."""
-    isolated: bool = True
-    """NORMAL sends nothing to it (ovsdb_ports.ISOLATION)."""
-    ofport: int | None = None
-    """OpenFlow port; when it changes OVS has made the port anew, and forgotten that it takes no floods."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Snapshot:
-    interfaces: Mapping[str, Interface]
-    """All on our bridge, by name."""
-    own: Mapping[str, OwnPort]
-    protocols: frozenset[str] = frozenset()
-    """OpenFlow versions that the bridge is limited to; empty: it is not."""
 
 
 def missing_protocol(bridge: str, protocols: Collection[str]) -> str | None:
@@ -79,127 +37,6 @@ def missing_protocol(bridge: str, protocols: Collection[str]) -> str | None:
         return None
     return (f"Bridge.protocols of {bridge} has no OpenFlow13, which the agent speaks, but "
             f"{', '.join(sorted(protocols))}: ovs-vsctl add bridge {bridge} protocols OpenFlow13")
-
-
-def _device_error(opened: int, present: int | None) -> str | None:
-    if not opened or present is None or opened == present:  # None: ovsdb-server has only just restarted
-        return None
-    if not present:
-        return "the device is gone"
-    return f"the device was made anew (ifindex {opened} became {present}); OVS still has the old one"
-
-
-def _number(text: str) -> int:
-    """Anybody can write into external_ids: what is no number was not written by us."""
-    return int(text) if text.isascii() and text.isdigit() else 0
-
-
-class _Rows:
-    """The relevant rows as values, kept row by row in the replica's thread."""
-
-    def __init__(self, bridge: str) -> None:
-        self._bridge_name = bridge
-        self._bridge = None
-        self._port_uuids: list = []
-        self._protocols: frozenset[str] = frozenset()
-        self._ports: dict = {}
-        self._interfaces: dict = {}
-        self._macs: dict = {}
-
-    def changed(self, event: str, row) -> None:
-        table = row._table.name
-        if table == "Interface":
-            self._changed_interface(event, row)
-        elif table == "Port":
-            if event == ovs_idl.ROW_DELETE:
-                self._ports.pop(row.uuid, None)
-            else:
-                members = [interface.uuid for interface in row.interfaces]
-                active = row.bond_active_slave[0] if row.bond_active_slave and len(members) > 1 else None
-                self._ports[row.uuid] = (row.name, row.external_ids.get(OWNER), members, active,
-                                         is_isolated(row))
-        elif table == "Bridge" and row.name == self._bridge_name:
-            if event == ovs_idl.ROW_DELETE:
-                if row.uuid == self._bridge:
-                    self._bridge, self._port_uuids = None, []
-            else:
-                self._bridge, self._port_uuids = row.uuid, [port.uuid for port in row.ports]
-                self._protocols = frozenset(row.protocols)
-
-    def _changed_interface(self, event: str, row) -> None:
-        if event == ovs_idl.ROW_DELETE:
-            self._interfaces.pop(row.uuid, None)
-            self._macs.pop(row.uuid, None)
-            return
-        ids = row.external_ids
-        error = (row.error[0] if row.error else "") or None
-        ofport = row.ofport[0] if row.ofport else None
-        ifindex = row.ifindex[0] if row.ifindex else None
-        if OWNER in ids and error is None:
-            error = _device_error(_number(ids.get(IFINDEX, "")), ifindex)
-        if error is not None or (ofport is not None and ofport < 0):
-            ofport = None
-        self._interfaces[row.uuid] = Interface(row.name, ofport, ids.get("iface-id"), error)
-        self._macs[row.uuid] = row.mac_in_use[0] if row.mac_in_use else None
-
-    def forget(self, tables) -> None:
-        """After a reload: drop rows that are not in the replica any more."""
-        for rows, table in ((self._ports, "Port"), (self._interfaces, "Interface"),
-                            (self._macs, "Interface")):
-            present = tables[table].rows
-            for uuid in [uuid for uuid in rows if uuid not in present]:
-                del rows[uuid]
-        if self._bridge is not None and self._bridge not in tables["Bridge"].rows:
-            self._bridge, self._port_uuids = None, []
-
-    def snapshot(self) -> Snapshot | None:
-        """Return the picture, None while there is no such bridge."""
-        if self._bridge is None:
-            return None
-        interfaces, own = {}, {}
-        for uuid in self._port_uuids:
-            if uuid not in self._ports:
-                continue
-            name, mark, members, active, isolated = self._ports[uuid]
-            error = ofport = None
-            for member in members:
-                if (interface := self._interfaces.get(member)) is not None:
-                    if len(members) > 1:
-                        interface = dataclasses.replace(
-                            interface, bond=name, active=active is not None and self._macs[member] == active)
-                    interfaces[interface.name] = interface
-                    error, ofport = error or interface.error, interface.ofport
-            if mark is not None:
-                own[name] = OwnPort(name, mark, error, isolated, ofport)
-        return Snapshot(interfaces, own, self._protocols)
-
-
-class _Replica(connection.OvsdbIdl):
-    """Calls `on_run(changed)` after each batch of updates, in whatever thread runs it."""
-
-    def __init__(self, remote: str, schema, bridge: str, on_run: Callable[[bool], None]) -> None:
-        super().__init__(remote, schema, leader_only=False)
-        self.rows = _Rows(bridge)
-        self._on_run = on_run
-        reconnect = self._session.reconnect
-        reconnect.min_backoff, reconnect.max_backoff = RECONNECT
-
-    @property
-    def connected(self) -> bool:
-        return self._session.is_connected() and self.complete
-
-    @property
-    def complete(self) -> bool:
-        """The whole database has been read on this connection."""
-        return self.state == self.IDL_S_MONITORING
-
-    def notify(self, event, row, updates=None) -> None:
-        self.rows.changed(event, row)
-
-    def run(self) -> bool:
-        changed = super().run()
-        self._on_run(changed)
-        return changed
 
 
 def unreachable(remote: str) -> str | None:
@@ -223,9 +60,9 @@ class OvsdbClient:
     """The connection to ovsdb-server.
 
     `on_interfaces` gets all interfaces of `bridge` by name, on the hub's thread, after each change
-    that concerns them, and never before the first complete picture. `on_own` gets the ports that
+    that concerns them, and never before the first complete snapshot. `on_own` gets the ports that
     carry our mark in the same way. `on_state`: what why_down() says has changed. While ovsdb-server
-    is away, or the bridge is, the last picture stands. `timeout`: seconds until ovsdb-server has to
+    is away, or the bridge is, the last snapshot stays in force. `timeout`: seconds until ovsdb-server has to
     have answered.
     """
 
@@ -241,7 +78,7 @@ class OvsdbClient:
         self._lock = hub.Semaphore()
         self._connection: connection.Connection | None = None
         self._backend: Backend | None = None
-        self._replica: _Replica | None = None
+        self._replica: Replica | None = None
         self._notifier: hub.Notifier | None = None
         self._connecting = None
         self._latest: Snapshot | None = None
@@ -280,7 +117,7 @@ class OvsdbClient:
         schema = idlutils.get_schema_helper(self._remote, "Open_vSwitch")
         for table, columns in COLUMNS.items():
             schema.register_columns(table, columns)
-        self._replica = _Replica(self._remote, schema, self._bridge, self._after_run)
+        self._replica = Replica(self._remote, schema, self._bridge, self._after_run)
         made = connection.Connection(self._replica, self._timeout)
         try:
             self._backend = Backend(made)
@@ -301,7 +138,7 @@ class OvsdbClient:
             self._notifier.close()
             self._notifier = None
 
-    # -- pictures ---------------------------------------------------------------------------------
+    # -- snapshots -------------------------------------------------------------------------------
 
     def _after_run(self, changed: bool) -> None:
         """In the replica's thread."""
@@ -309,7 +146,7 @@ class OvsdbClient:
         if replica is None or not replica.complete:
             if self._was_connected:
                 self._was_connected = False
-                LOG.warning("the connection to ovsdb-server was lost; the last picture stands")
+                LOG.warning("the connection to ovsdb-server was lost; the last snapshot stays in force")
             return
         if not self._was_connected:
             self._was_connected = True
@@ -350,7 +187,7 @@ class OvsdbClient:
         return self._missing
 
     def own_ports(self) -> Mapping[str, OwnPort]:
-        """Return the ports that are ours. Raises: NotReady before the first complete picture."""
+        """Return the ports that are ours. Raises: NotReady before the first complete snapshot."""
         if self._latest is None:
             raise NotReady("OVSDB has not been read yet")
         return self._latest.own

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The only place that names tables, registers, priorities and the cookie's layout.
+"""How the bridge's tables, registers, conntrack zones, priorities and cookies are used.
 
 Other systems' flows live in the same bridge. So ours in table 0 match narrowly, and the tables
-of our own are numbered where nobody else's are known to be.
+of our own are numbered where nobody else's are known to be. A feature declares what it uses beyond
+this (switch/features.py).
 """
 
 from __future__ import annotations
 
-import enum
+import dataclasses
 import zlib
 from collections.abc import Hashable
 
@@ -15,16 +16,51 @@ from fip64agent.plan.desired import ObjectKey
 
 # -- tables ------------------------------------------------------------------------------------
 
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Table:
+    """An OpenFlow table that flows of ours are in."""
+
+    number: int
+    name: str
+    stage: str
+    """Where on a packet's way it stands, in a word or two: "entry"."""
+    purpose: str
+    matches: str
+    """What its flows match."""
+    leads_to: str
+    """Where packets go from it."""
+
+
 CLASSIFIER = 0
 
-TABLES = {CLASSIFIER: "classifier"}
-TABLE_PURPOSES = {
-    CLASSIFIER: "Every packet enters here. Ours are narrow matches; all else is left to other flows.",
-}
+TABLES = (
+    Table(CLASSIFIER, "classifier", "entry",
+          "Every packet enters here. Ours are narrow matches; all else is left to other flows.",
+          "The port that a packet comes in by, and what it is: EtherType, addresses, ICMPv6 type.",
+          "Out of a port, to NORMAL, or nowhere: dropped."),
+)
 
-# -- registers: none is used. Flows of ours never write a register, so they disturb nobody's -----
+# -- registers and conntrack zones: flows of ours here write none, so they disturb nobody's --------
 
-REGISTERS: dict[str, str] = {}
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Register:
+    """A register that flows of ours write."""
+
+    name: str
+    """As matches have it: "reg0"."""
+    meaning: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Zone:
+    """A conntrack zone, or a range of them, that flows of ours use."""
+
+    first: int
+    last: int
+    meaning: str
+
 
 # -- priorities ----------------------------------------------------------------------------------
 
@@ -37,41 +73,12 @@ DEFAULT = 0
 PRIORITIES = {
     ISOLATION: "drops what VMs must not send, before anything takes it",
     NEIGHBOR: "Neighbor Discovery and MLD queries from the uplink: before the redirect of all IPv6",
-    SERVICE: "redirect, neighbor (the answers), deliver, back, arp",
+    SERVICE: "what a feature takes from its port",
     GUARD: "drops what comes out of our own veths and nothing above has taken",
     DEFAULT: "NORMAL, unless another system has a flow of its own there",
 }
 
-# -- features and cookies ------------------------------------------------------------------------
-
-
-class Kind(enum.IntEnum):
-    """The feature a flow belongs to; its number is in the cookie."""
-
-    DEFAULT = 1
-    REDIRECT = 2
-    NEIGHBOR = 3
-    DELIVER = 5
-    BACK = 6
-    ARP = 7
-    GUARD = 8
-    ISOLATION = 10
-
-    @property
-    def feature(self) -> str:
-        return self.name.lower()
-
-
-FEATURES = {
-    Kind.DEFAULT: "What no flow takes is switched as before.",
-    Kind.REDIRECT: "IPv6 between an uplink and the translator.",
-    Kind.NEIGHBOR: "Neighbor Discovery and MLD between an uplink and the link whose far end answers.",
-    Kind.DELIVER: "Translated packets to the VM.",
-    Kind.BACK: "The VM's packets to pool addresses, to the translator.",
-    Kind.ARP: "Answers the VM's ARP requests for its tenant router's address.",
-    Kind.GUARD: "Drops whatever else our own veths send.",
-    Kind.ISOLATION: "Drops what a VM sends in the name of an uplink, a gateway or a floating IP.",
-}
+# -- cookies -------------------------------------------------------------------------------------
 
 COOKIE_PREFIX = 0xF164
 COOKIE_SHIFT = 48
@@ -90,25 +97,35 @@ def owner_text(owner: ObjectKey) -> str:
     return ":".join(owner)
 
 
-def encode_cookie(kind: Kind, owner: ObjectKey) -> int:
-    """Return the cookie of a flow of `kind` that serves `owner`."""
-    return COOKIE_VALUE | kind << 40 | zlib.crc32(owner_text(owner).encode())
+def encode_cookie(feature: int, owner: ObjectKey) -> int:
+    """Return the cookie of a flow that serves `owner`. `feature`: the feature's number, 1 to 255."""
+    return COOKIE_VALUE | feature << 40 | zlib.crc32(owner_text(owner).encode())
 
 
 def is_ours(cookie: int) -> bool:
+    """Return whether the flow with that cookie is one of ours."""
     return cookie >> COOKIE_SHIFT == COOKIE_PREFIX
 
 
-def decode_cookie(cookie: int) -> tuple[Kind | None, int] | None:
-    """Return (kind, CRC-32 of the owner); kind None when unknown; None for a foreign cookie."""
-    if not is_ours(cookie):
-        return None
-    number = cookie >> 40 & 0xFF
-    return (Kind(number) if number in Kind._value2member_map_ else None), cookie & 0xFFFFFFFF
+def decode_cookie(cookie: int) -> tuple[int, int] | None:
+    """Return (number of the feature, CRC-32 of the owner); None for a foreign cookie."""
+    return (cookie >> 40 & 0xFF, cookie & 0xFFFFFFFF) if is_ours(cookie) else None
 
 
-def table_name(table: int) -> str:
-    return TABLES.get(table, str(table))
+# -- meters --------------------------------------------------------------------------------------
+
+METER_PREFIX = 0x64
+"""Highest octet of the numbers of our meters: they have no cookie that could tell whose they are."""
+
+
+def meter_number(feature: int, ofport: int) -> int:
+    """Return the number of the meter for what a feature sends to the controller from an OpenFlow port."""
+    return METER_PREFIX << 24 | feature << 16 | ofport
+
+
+def is_our_meter(number: int) -> bool:
+    """Return whether the meter with that number is one of ours."""
+    return number >> 24 == METER_PREFIX
 
 
 # -- keys of items -------------------------------------------------------------------------------
@@ -120,3 +137,7 @@ def flow_key(table: int, priority: int, match: bytes) -> Hashable:
 
 def port_key(name: str) -> Hashable:
     return ("port", name)
+
+
+def meter_key(number: int) -> Hashable:
+    return ("meter", number)

@@ -3,119 +3,88 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-import time
 import zlib
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fip64agent import hub
 from fip64agent.exceptions import NotReady
-from fip64agent.plan.desired import Desired, Host, ObjectKey, PlanObject, Tenant, Uplink
+from fip64agent.plan.desired import Desired, Host, ObjectKey, PlanObject
 from fip64agent.plan.inputs import Interface
-from fip64agent.switch import appctl, bundle, codec, monitor, pipeline, text
+from fip64agent.switch import appctl, features, pipeline, ports, text
 from fip64agent.switch.announce import Announcer
-from fip64agent.switch.app import Connection, Reply
-from fip64agent.switch.codec import FlowItem
-from fip64agent.switch.flooding import Floods
-from fip64agent.switch.flows import flows_of
+from fip64agent.switch.connection import bundle, codec, meters, monitor, packet_in
+from fip64agent.switch.connection.app import Connection
+from fip64agent.switch.connection.codec import FlowItem
+from fip64agent.switch.connection.flooding import Floods
+from fip64agent.switch.connection.meters import MeterItem
 from fip64agent.switch.flows.default import default
 from fip64agent.switch.flows.deliver import deliver
-from fip64agent.switch.ovsdb import OvsdbClient, OwnPort
+from fip64agent.switch.flows.flow import Controller
+from fip64agent.switch.installed import Installed
+from fip64agent.switch.ovsdb import OvsdbClient
+from fip64agent.switch.ovsdb_replica import OwnPort
+from fip64agent.switch.packets import PacketIns
+from fip64agent.switch.ports import PortItem, Ports
 
 LOG = logging.getLogger(__name__)
 
-ASK_SINGLY = 64
-"""Up to so many new flows, the switch is asked about each key; beyond, for all flows at once."""
-FRESH = 2.0
-"""Seconds for which the keys of foreign flows seen by a dump are good enough."""
 START_WAIT = 2.0
 """Seconds that start() waits for the OpenFlow connection before it goes on without."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class PortItem:
-    """A port of ours on the bridge."""
-
-    name: str
-    mark: str
-    error: str | None = None
-    """Why OVS cannot use the device: then there is something left to do."""
-    isolated: bool = True
-    """NORMAL sends nothing to it."""
-    flooded: bool = False
-    """FLOOD sends to it."""
-    owner: ObjectKey = dataclasses.field(default=(), compare=False)
-
-    @property
-    def key(self) -> Hashable:
-        return pipeline.port_key(self.name)
-
-    def __str__(self) -> str:
-        return f"OVS port {self.name}"
-
-
-SwitchItem = PortItem | FlowItem
+SwitchItem = PortItem | MeterItem | FlowItem
 _DEFAULT = codec.encode(next(default(Host())))
 """The one flow that counts as installed when another system has one in its place."""
 
 
-def _ports_of(obj: PlanObject) -> Iterator[str]:
-    """Yield the names of the OVS ports that an object needs."""
-    if isinstance(obj, Uplink):
-        yield from obj.veths
-    elif isinstance(obj, Tenant) and obj.own_interface:
-        yield obj.interface
-    elif isinstance(obj, Host) and obj.downlink:
-        yield obj.downlink
-
-
 class SwitchRoom:
-    """Ports and flows. `on_change`: what is installed may not be what was installed."""
+    """Ports, meters and flows. `on_change`: what is installed may not be what was installed.
+
+    `packet_in_rate`, `packet_in_burst`: packets a second, and at once, that one port may send to one service.
+    """
 
     name = "switch"
 
     def __init__(self, ovsdb_connection: str, run_path: str, bridge: str, *, timeout: float = 10,
-                 probe_interval: float = 2, on_change: Callable[[], None] = lambda: None,
+                 probe_interval: float = 2, packet_in_rate: int = 200, packet_in_burst: int = 50,
+                 on_change: Callable[[], None] = lambda: None,
                  on_interfaces: Callable[[Mapping[str, Interface]], None] = lambda interfaces: None) -> None:
         self._run_path = run_path
         self._bridge = bridge
         self._probe_interval = probe_interval
+        self._packet_in_rate, self._packet_in_burst = packet_in_rate, packet_in_burst
         self._on_change = on_change
         self._ovsdb = OvsdbClient(ovsdb_connection, bridge, on_interfaces, timeout, self._on_own_ports,
                                   self._on_state)
         self._connection = Connection(f"{run_path}/{bridge}.mgmt", timeout, self._on_connected, self._unasked,
-                                      self._ovsdb.why_down)
+                                      self._ovsdb.why_down, lambda message: self._packet_ins.take(message))
+        self._packet_ins = PacketIns(self._connection.send)
         self._announcer = Announcer(self._connection)
         self._floods = Floods(self._connection.path, bridge, timeout)
+        self._ports = Ports(self._ovsdb, self._floods)
+        self._installed = Installed(self._connection)
         self._busy = hub.Semaphore()
         self._watch_thread = None
         self._disturbed = hub.Event()
         """Others changed flows that concern us since they were last read."""
-        self._installed: set[int] = set()
-        """Hashes of the keys of our flows, as read back and as changed since. The keys would take 3 MiB more
-        for 10,000 floating IPs. If two keys have one hash, flows are read back once more than necessary."""
-        self._marks: dict[str, OwnPort] | None = None
-        self._foreign: set[Hashable] = set()
-        self._foreign_seen = float("-inf")
-        self._taken: set[Hashable] = set()
-        """Keys of flows that we could not add because others have flows there."""
-        self._unreported = ""
-        """Why changes of flows by others are not reported; "": they are."""
+        self._remarks: dict[str, str] = {}
+        """What this Open vSwitch does not do for us, by what it was asked for."""
         self._satisfied: dict[Hashable, FlowItem] = {}
 
     @classmethod
     def from_conf(cls, conf, on_change: Callable[[], None] = lambda: None,
                   on_interfaces: Callable[[Mapping[str, Interface]], None] = lambda _: None) -> SwitchRoom:
         return cls(conf.ovs.ovsdb_connection, conf.ovs.run_path, conf.ovs.bridge, timeout=conf.ovs.timeout,
-                   probe_interval=conf.reconcile.probe_interval, on_change=on_change,
-                   on_interfaces=on_interfaces)
+                   probe_interval=conf.reconcile.probe_interval, packet_in_rate=conf.ovs.packet_in_rate,
+                   packet_in_burst=conf.ovs.packet_in_burst, on_change=on_change, on_interfaces=on_interfaces)
 
     # -- start and stop ---------------------------------------------------------------------------
 
     def start(self) -> None:
         """Connect, now or as soon as ovsdb-server and the bridge are there: ready() says what is missing."""
+        self._packet_ins.start()
         self._ovsdb.start()
         self._connection.start()
         if self._ovsdb.why_down() is None:
@@ -131,6 +100,7 @@ class SwitchRoom:
             self._watch_thread.kill()
             self._watch_thread = None
         self._announcer.close()
+        self._packet_ins.close()
         self._connection.close()
         self._ovsdb.close()
 
@@ -148,88 +118,44 @@ class SwitchRoom:
     # -- the plan's objects to items ----------------------------------------------------------------
 
     def expand(self, obj: PlanObject) -> Iterator[SwitchItem]:
-        for name in _ports_of(obj):
-            yield PortItem(name, pipeline.owner_text(obj.key), owner=obj.key)
-        for flow in flows_of(obj):
+        yield from ports.wanted(obj)
+        for flow in features.flows_of(obj):
+            for action in flow.actions:
+                if isinstance(action, Controller) and action.meter is not None:
+                    yield MeterItem(action.meter, self._packet_in_rate, self._packet_in_burst, obj.key)
             yield codec.encode(flow)
 
     # -- reading back ---------------------------------------------------------------------------------
 
     def actual(self) -> dict[Hashable, SwitchItem]:
         with self._busy:
-            flooded = self._floods.flooded()
-            result: dict[Hashable, SwitchItem] = {
-                pipeline.port_key(port.name): PortItem(port.name, port.mark, port.error, port.isolated,
-                                                       port.name in flooded)
-                for port in self._ovsdb.own_ports().values()}
-            self._marks = dict(self._ovsdb.own_ports())
+            result: dict[Hashable, SwitchItem] = dict(self._ports.read())
+            result.update(meters.read(self._connection))
             self._disturbed.clear()
-            flows = self._read_flows()
-            self._installed = set(map(hash, flows))
-            self._taken &= self._foreign
+            flows = self._installed.read()
             result.update(flows)
             # It is wanted together with all other flows of ours.
-            self._satisfied = {_DEFAULT.key: _DEFAULT} if flows and _DEFAULT.key in self._foreign else {}
+            stands_in = flows and self._installed.foreign(_DEFAULT.key)
+            self._satisfied = {_DEFAULT.key: _DEFAULT} if stands_in else {}
             result.update(self._satisfied)
             return result
-
-    def _read_flows(self) -> dict[Hashable, FlowItem]:
-        """Return our flows by key, and note the keys of others' in the tables we use."""
-        flows: dict[Hashable, FlowItem] = {}
-        foreign: set[Hashable] = set()
-        for body in self._dump():
-            for table, priority, cookie, match, instructions, _, _ in codec.decode_flows(body):
-                if pipeline.is_ours(cookie):
-                    item = FlowItem(table, priority, codec.normalise(match), instructions, cookie)
-                    flows[item.key] = item
-                elif table in pipeline.TABLES:
-                    foreign.add(pipeline.flow_key(table, priority, codec.normalise(match)))
-            hub.sleep(0)
-        self._foreign, self._foreign_seen = foreign, time.monotonic()
-        return flows
-
-    def _dump(self) -> list[bytes]:
-        reply = self._request(lambda xid: [codec.flow_request(xid)])
-        return next(iter(reply.bodies.values()), [])
-
-    def _request(self, build: Callable[[int], list[bytes]], count: int = 1) -> Reply:
-        reply = self._connection.request(build, count)
-        if reply.errors:
-            raise NotReady(f"Open vSwitch refused a question: {next(iter(reply.errors.values()))}")
-        return reply
 
     # -- changing ---------------------------------------------------------------------------------------
 
     def apply(self, items: Sequence[tuple[SwitchItem | None, SwitchItem]]) -> dict[Hashable, str]:
         with self._busy:
-            ports = [item for _, item in items if isinstance(item, PortItem)]
-            failed = self._add_ports(ports)
+            failed = self._ports.add([item for _, item in items if isinstance(item, PortItem)])
+            failed |= meters.change(self._connection, list({
+                item.key: (meters.ADD if was is None else meters.MODIFY, item)
+                for was, item in items if isinstance(item, MeterItem)}.values()))
             flows = [(was, item) for was, item in items if isinstance(item, FlowItem)]
             if flows:
                 failed.update(self._add_flows(flows))
             return failed
 
-    def _add_ports(self, ports: Sequence[PortItem]) -> dict[Hashable, str]:
-        if not ports:
-            return {}
-        failed = self._ovsdb.edit(add=[(item.name, item.mark) for item in ports])
-        self._note([item.name for item in ports])
-        failed |= self._floods.keep_out([item.name for item in ports if item.name not in failed])
-        return {pipeline.port_key(name): reason for name, reason in failed.items()}
-
-    def _note(self, names: Sequence[str]) -> None:
-        """Remember what our own change made of these ports: no news when OVSDB reports it."""
-        if self._marks is None:
-            return
-        own = self._ovsdb.own_ports()
-        for name in names:
-            self._marks.pop(name, None)
-            if name in own:
-                self._marks[name] = own[name]
-
     def _add_flows(self, flows: Sequence[tuple[FlowItem | None, FlowItem]]) -> dict[Hashable, str]:
-        taken = self._taken_by_others([item for was, item in flows
-                                       if was is None or was.key in self._satisfied])
+        taken = self._installed.taken_by_others([item for was, item in flows
+                                                 if was is None or was.key in self._satisfied])
         failed: dict[Hashable, str] = {}
         wanted = []
         for _was, item in flows:
@@ -238,42 +164,20 @@ class SwitchRoom:
                 self._satisfied.pop(key, None)
                 wanted.append(item)
                 continue
-            self._taken.add(key)
+            self._installed.give_up(key)
             if key == _DEFAULT.key:
                 self._satisfied[key] = item
             else:
                 failed[key] = ("another system has a flow with the same table, priority and match; "
                                "it is left alone")
-        self._installed.update(hash(item.key) for item in wanted)  # first: others may change one at once
+        self._installed.add(wanted)  # first: others may change one at once
         refused = bundle.change(self._connection, bundle.ADD, wanted)
-        self._installed.difference_update(map(hash, refused))
+        self._installed.discard(refused)
         for item in wanted:
             if item.announcements and item.key not in refused:
                 self._announcer.announce(item.key, item.announcements)
         failed.update(refused)
         return failed
-
-    def _taken_by_others(self, items: Sequence[FlowItem]) -> set[Hashable]:
-        """Return the keys that flows of others have."""
-        if len(items) > ASK_SINGLY:
-            if time.monotonic() - self._foreign_seen > FRESH:
-                self._read_flows()
-            return self._foreign
-        narrow = [item for item in items if item.match]
-        taken: set[Hashable] = set()
-        if narrow:
-            # What the switch cannot be asked about it refuses to take as well, and says why then.
-            reply = self._connection.request(
-                lambda first: [codec.flow_request(xid, item.table, match=item.match)
-                               for xid, item in enumerate(narrow, first)], len(narrow))
-            taken = {pipeline.flow_key(table, priority, codec.normalise(match))
-                     for bodies in reply.bodies.values() for body in bodies
-                     for table, priority, cookie, match, *_ in codec.decode_flows(body)
-                     if not pipeline.is_ours(cookie)}
-        if len(narrow) < len(items):  # to ask for the flow without a match is to ask for all
-            self._read_flows()
-            taken |= self._foreign
-        return taken
 
     def prune(self, items: Sequence[SwitchItem]) -> dict[Hashable, str]:
         with self._busy:
@@ -288,14 +192,19 @@ class SwitchRoom:
             failed: dict[Hashable, str] = {}
             if flows:
                 failed = bundle.change(self._connection, bundle.DELETE, flows)
-                self._installed.difference_update(hash(item.key) for item in flows if item.key not in failed)
-            names = [item.name for item in items if isinstance(item, PortItem)]
-            refused = self._ovsdb.edit(delete=names)
-            self._note(names)
-            failed.update((pipeline.port_key(name), reason) for name, reason in refused.items())
+                self._installed.discard(item.key for item in flows if item.key not in failed)
+            # After the flows: a flow goes with a meter that it needs.
+            failed |= meters.change(self._connection, [(meters.DELETE, item) for item in items
+                                                       if isinstance(item, MeterItem)])
+            failed |= self._ports.remove([item for item in items if isinstance(item, PortItem)])
             return failed
 
-    def announce_failovers(self, before: Desired, after: Desired) -> None:
+    def plan_changed(self, before: Desired, after: Desired) -> None:
+        """Give services the new objects, and announce what is behind a bond with another active member."""
+        self._packet_ins.follow(before, after)
+        self._announce_failovers(before, after)
+
+    def _announce_failovers(self, before: Desired, after: Desired) -> None:
         """Tell the link where on-link floating IPs are, of uplinks whose bond has another active member.
 
         Their flows stay as they are. The uplink's own addresses are announced with its flow, which changes.
@@ -313,7 +222,7 @@ class SwitchRoom:
             for flow in found:
                 self._announcer.announce(codec.encode(flow).key, flow.announcements)
 
-    # -- what happens behind our back ---------------------------------------------------------------------
+    # -- changes by others ------------------------------------------------------------------------------
 
     def _on_state(self) -> None:
         """Something that we need in OVSDB is there now, or is not any more."""
@@ -321,48 +230,53 @@ class SwitchRoom:
         self._on_change()
 
     def _on_connected(self) -> None:
-        """Have changes of flows reported, and what changed before that read back."""
+        """Have packets and changes of flows reported, and what changed before that read back."""
         try:
-            reply = self._connection.request(lambda xid: [monitor.request(xid, pipeline.TABLES)])
+            reply = self._connection.request(lambda xid: [packet_in.config_request(xid)])
+            flags = packet_in.config_flags(next(iter(reply.bodies.values()), [b""])[0])
+            reply = self._connection.request(
+                lambda xid: [*packet_in.ask(xid, flags),
+                             monitor.request(xid + packet_in.ASKED, features.tables())],
+                packet_in.ASKED + 1)
         except NotReady:
             self._connection.disconnect()  # without reports it is of no use
             return
-        self._unreported = ""
-        if reply.errors:
-            reason = next(iter(reply.errors.values()))
-            self._unreported = (f"Open vSwitch does not report changes of flows ({reason}; it does since "
-                                "2.16): what others change is found by the audit only")
-            LOG.warning("%s", self._unreported)
+        self._remarks.clear()
+        for xid, reason in reply.errors.items():
+            if xid == reply.last:
+                self._remark("changes", f"Open vSwitch does not report changes of flows ({reason}; it does "
+                             "since 2.16): what others change is found by the audit only")
+            else:
+                self._remark("packets", f"Open vSwitch does not send packets to the agent ({reason}): what "
+                             "flows cannot answer is not answered")
         self._on_change()
+
+    def _remark(self, what: str, remark: str) -> None:
+        self._remarks[what] = remark
+        LOG.warning("%s", remark)
 
     def _on_own_ports(self, own: Mapping[str, OwnPort]) -> None:
         hub.spawn(self._check_ports)  # waits until a change of our own is complete
 
     def _check_ports(self) -> None:
         with self._busy:
-            changed = self._marks is not None and self._marks != self._ovsdb.own_ports()
+            changed = self._ports.changed()
         if changed:
             self._on_change()
 
     def _unasked(self, message: bytes) -> bool:
-        """Take a report of the flow monitor: what concerns us is ours, or is where ours is or should be."""
+        """Take a report of the flow monitor."""
         if not monitor.is_report(message):
             return False
         if self._disturbed.is_set():  # all is going to be read
             return True
         try:
-            for table, priority, cookie, match in monitor.decode(message):
-                if pipeline.is_ours(cookie) or self._concerns(
-                        pipeline.flow_key(table, priority, codec.normalise(match))):
-                    self._disturbed.set()
-                    break
+            if self._installed.concerns_us(message):
+                self._disturbed.set()
         except codec.CodecError:
             LOG.exception("a report of changed flows cannot be read")
             self._disturbed.set()
         return True
-
-    def _concerns(self, key: Hashable) -> bool:
-        return hash(key) in self._installed or key in self._taken
 
     def _watch_forever(self) -> None:
         while True:
@@ -376,7 +290,11 @@ class SwitchRoom:
 
     def warnings(self) -> list[str]:
         """Return what this Open vSwitch, as it was asked, cannot do: all works, with what that means."""
-        return [remark for remark in (self._unreported, self._floods.problem) if remark]
+        return [remark for remark in (*self._remarks.values(), self._floods.problem) if remark]
+
+    def packet_in_counters(self) -> dict[tuple[int, str], int]:
+        """Return how many packets came to the agent, by (OpenFlow port, one of packets.REASONS)."""
+        return self._packet_ins.counters()
 
     def dump(self, owners: Iterable[ObjectKey] = ()) -> list[dict[str, Any]]:
         """Return our flows in words, with counters. Raises: NotReady.
@@ -385,7 +303,7 @@ class SwitchRoom:
         name it by.
         """
         names = {zlib.crc32(name.encode()): name for name in map(pipeline.owner_text, owners)}
-        return hub.offload(_describe, self._dump(), names)
+        return hub.offload(_describe, self._installed.dump(), names)
 
     def trace(self, in_port: int | str, packet: bytes) -> str:
         """Return what ovs-vswitchd would do with `packet` (bytes from Ethernet on) from `in_port`.
@@ -401,10 +319,10 @@ def _describe(bodies: Sequence[bytes], names: Mapping[int, str]) -> list[dict[st
     for body in bodies:
         for stats in codec.decode_items(body):
             item = stats.item
-            decoded = pipeline.decode_cookie(item.cookie)
-            kind, owner = decoded if decoded else (None, 0)
+            number, owner = pipeline.decode_cookie(item.cookie) or (0, 0)
             result.append({
-                "table": pipeline.table_name(item.table), "feature": kind.feature if kind else "unknown",
+                "table": features.table_name(item.table),
+                "feature": features.feature_name(number) or "unknown",
                 "priority": item.priority, "cookie": f"0x{item.cookie:016x}",
                 "owner": names.get(owner, f"{owner:08x}"),
                 "match": text.match_text(item.match), "actions": text.instructions_text(item.instructions),

@@ -4,17 +4,25 @@
 from __future__ import annotations
 
 import contextlib
+import struct
+from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
-from fip64agent import hub  # noqa: F401 (before os-ken: it picks os-ken's hub)
+from fip64agent.switch.connection.fields import field
 
 # isort: split
+from os_ken.ofproto import ofproto_common
 from os_ken.ofproto import ofproto_v1_3 as ofp
 from os_ken.ofproto import ofproto_v1_3_parser as parser
 
 _PORTS = {ofp.OFPP_IN_PORT: "in_port", ofp.OFPP_NORMAL: "normal", ofp.OFPP_CONTROLLER: "controller",
           ofp.OFPP_LOCAL: "local", ofp.OFPP_FLOOD: "flood", ofp.OFPP_ALL: "all"}
-_HEXADECIMAL = {"eth_type", "vlan_vid", "conj_id"}
+_HEXADECIMAL = ("eth_type", "vlan_vid", "conj_id", "ct_", "reg", "xxreg", "metadata", "nd_reserved")
+"""What the names of fields begin with whose values are hexadecimal."""
+_CONTROLLER, _CONTROLLER2 = 20, 37
+"""Subtypes of Nicira's actions that send the packet to the agent; os-ken knows only a part of the second."""
+_COMMIT, _FORCE = 1, 2
+_NO_TABLE = 0xFF
 
 
 def _prefixlen(mask: str) -> int:
@@ -31,7 +39,7 @@ def _value_text(name: str, value) -> str:
             with contextlib.suppress(ValueError):  # a mask that is no prefix length
                 return str(ip_network(f"{value[0]}/{_prefixlen(value[1])}"))
         return "/".join(_value_text(name, part) for part in value)
-    if name in _HEXADECIMAL and isinstance(value, int):
+    if name.startswith(_HEXADECIMAL) and isinstance(value, int):
         return f"0x{value:04x}"
     return str(value)
 
@@ -53,45 +61,96 @@ def match_text(match: bytes) -> str:
     return ",".join(f"{name}={parts[name]}" for name in names)
 
 
-def _field_text(name: str) -> str:
-    """Return the name a match has for it: moves use the NXM forms of fields."""
-    return name.removesuffix("_nxm")
+def _field_text(name: str, first: int = 0, bits: int | None = None) -> str:
+    """Return the name a match has for a field (moves use NXM forms), with its bits if those are not all."""
+    text = name.removesuffix("_nxm")
+    if bits is None or (first == 0 and bits == 8 * field(name)[1]):
+        return text
+    return f"{text}[{first}..{first + bits - 1}]"
+
+
+def _ct_text(action: parser.NXActionCT) -> str:
+    parts = ["commit"] if action.flags & _COMMIT else []
+    parts += ["force"] if action.flags & _FORCE else []
+    zone = _field_text(action.zone_src) if action.zone_src else action.zone_ofs_nbits
+    parts.append(f"zone={zone}")
+    if action.recirc_table != _NO_TABLE:
+        parts.append(f"table={action.recirc_table}")
+    parts += ["nat" if isinstance(each, parser.NXActionNAT) else _action_text(each)
+              for each in action.actions]
+    return f"ct:{'/'.join(parts)}"
+
+
+def _spec_text(spec) -> str:
+    source = spec.src if isinstance(spec.src, int) else _field_text(spec.src[0])
+    if isinstance(spec, parser.NXFlowSpecOutput):
+        return f"output:{source}"
+    destination = _field_text(spec.dst[0])
+    if isinstance(spec, parser.NXFlowSpecLoad):
+        return f"load:{source}->{destination}"
+    return f"{destination}={source}"
 
 
 def _action_text(action) -> str:
-    if isinstance(action, parser.OFPActionOutput):
-        return f"output:{_PORTS.get(action.port, action.port)}"
-    if isinstance(action, parser.OFPActionSetField):
-        return f"set_field:{action.key}={_value_text(action.key, action.value)}"
-    if isinstance(action, parser.NXActionRegMove):
-        return f"move:{_field_text(action.src_field)}->{_field_text(action.dst_field)}"
-    if isinstance(action, parser.NXActionRegLoad):
-        return f"load:{action.value}->{_field_text(action.dst)}"
-    if isinstance(action, parser.NXActionConjunction):
-        return f"conjunction:0x{action.id:08x}:{action.clause + 1}/{action.n_clauses}"
-    if isinstance(action, parser.NXActionBundle):
-        return f"bundle:{'/'.join(map(str, action.slaves))}"
-    if isinstance(action, parser.OFPActionPushVlan):
-        return "push_vlan"
-    if isinstance(action, parser.OFPActionPopVlan):
-        return "pop_vlan"
+    match action:
+        case parser.OFPActionOutput():
+            return f"output:{_PORTS.get(action.port, action.port)}"
+        case parser.OFPActionSetField():
+            return f"set_field:{action.key}={_value_text(action.key, action.value)}"
+        case parser.NXActionRegMove():
+            return (f"move:{_field_text(action.src_field, action.src_ofs, action.n_bits)}->"
+                    f"{_field_text(action.dst_field, action.dst_ofs, action.n_bits)}")
+        case parser.NXActionRegLoad():
+            bits = (action.ofs_nbits & 0x3F) + 1
+            return f"load:{action.value}->{_field_text(action.dst, action.ofs_nbits >> 6, bits)}"
+        case parser.NXActionConjunction():
+            return f"conjunction:0x{action.id:08x}:{action.clause + 1}/{action.n_clauses}"
+        case parser.NXActionBundle():
+            return f"bundle:{'/'.join(map(str, action.slaves))}"
+        case parser.OFPActionPushVlan():
+            return "push_vlan"
+        case parser.OFPActionPopVlan():
+            return "pop_vlan"
+        case parser.NXActionResubmitTable():
+            return f"resubmit:{action.table_id}"
+        case parser.NXActionCT():
+            return _ct_text(action)
+        case parser.NXActionLearn():
+            return f"learn:table={action.table_id}/{'/'.join(map(_spec_text, action.specs))}"
     return str(action)
+
+
+def _actions(data: bytes) -> Iterator[str]:
+    position = 0
+    while position < len(data):
+        kind, size = struct.unpack_from("!HH", data, position)
+        if size < 8 or position + size > len(data):
+            raise ValueError(f"an action of {size} bytes")
+        vendor, subtype = struct.unpack_from("!IH", data, position + 4) if size >= 10 else (0, 0)
+        if (kind == ofp.OFPAT_EXPERIMENTER and vendor == ofproto_common.NX_EXPERIMENTER_ID
+                and subtype in (_CONTROLLER, _CONTROLLER2)):
+            yield "controller"
+        else:
+            yield _action_text(parser.OFPAction.parser(data, position))
+        position += size
 
 
 def instructions_text(instructions: bytes) -> str:
     """Return ``action,...``; ``drop`` for none; hexadecimal for bytes that make no sense."""
-    parts = []
+    parts: list[str] = []
     position = 0
     try:
         while position < len(instructions):
-            instruction = parser.OFPInstruction.parser(instructions, position)
-            if instruction.len < 8:
+            kind, size = struct.unpack_from("!HH", instructions, position)
+            if size < 8 or position + size > len(instructions):
                 return instructions.hex()
-            if isinstance(instruction, parser.OFPInstructionActions):
-                parts += map(_action_text, instruction.actions)
+            if kind in (ofp.OFPIT_APPLY_ACTIONS, ofp.OFPIT_WRITE_ACTIONS):
+                parts += _actions(instructions[position + 8:position + size])
+            elif kind == ofp.OFPIT_METER:
+                parts.append(f"meter:0x{struct.unpack_from('!I', instructions, position + 4)[0]:08x}")
             else:
-                parts.append(str(instruction))
-            position += instruction.len
-    except Exception:
+                parts.append(str(parser.OFPInstruction.parser(instructions, position)))
+            position += size
+    except Exception:  # os-ken raises anything on bytes it does not understand
         return instructions.hex()
     return ",".join(parts) or "drop"

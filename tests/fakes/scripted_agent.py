@@ -90,6 +90,10 @@ class ScriptedSwitch(ScriptedRoom):
         self.flows: list[dict] = []
         self.traces: dict[int, str] = defaultdict(str)
         """OpenFlow port -> what ofproto/trace answers."""
+        self.packet_ins: dict[tuple[int, str], int] = {}
+
+    def packet_in_counters(self) -> dict[tuple[int, str], int]:
+        return self.packet_ins
 
     def dump(self) -> list[dict]:
         if self.down:

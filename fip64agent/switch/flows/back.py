@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from fip64agent.plan.desired import Mapping64
 from fip64agent.switch import pipeline
+from fip64agent.switch.examples import MAPPING, MAPPING_SHARED
+from fip64agent.switch.features import Example, FlowFeature
 from fip64agent.switch.flows.flow import (
     IPV4,
     UNTAGGED,
@@ -31,4 +33,11 @@ def back(mapping: Mapping64) -> Iterator[Flow]:
                 ("ipv4_src", mapping.fixed_ip), ("ipv4_dst", mapping.pool)),
                (StripVlan(), SetField("eth_dst", mapping.downlink_mac), *tag,
                 Output(mapping.downlink_ofport)),
-               pipeline.Kind.BACK, mapping.key)
+               "back", mapping.key)
+
+
+FEATURE = FlowFeature(
+    "back", 6, "The VM's packets to pool addresses, to the translator.", {Mapping64.kind: back},
+    (Example("Per floating IP", "To the tenant's own downlink, here port 12:", (MAPPING,)),
+     Example("Per floating IP, with a shared downlink", "The 802.1Q tag tells the tenant:",
+             (MAPPING_SHARED,))))

@@ -7,9 +7,17 @@ from collections.abc import Iterator
 
 from fip64agent.plan.desired import Host
 from fip64agent.switch import pipeline
+from fip64agent.switch.examples import HOST
+from fip64agent.switch.features import Example, FlowFeature
 from fip64agent.switch.flows.flow import NORMAL, Flow, Output
 
 
 def default(host: Host) -> Iterator[Flow]:
     """NORMAL at priority 0. The room leaves it out where another system has such a flow."""
-    yield Flow(pipeline.CLASSIFIER, pipeline.DEFAULT, (), (Output(NORMAL),), pipeline.Kind.DEFAULT, host.key)
+    yield Flow(pipeline.CLASSIFIER, pipeline.DEFAULT, (), (Output(NORMAL),), "default", host.key)
+
+
+FEATURE = FlowFeature(
+    "default", 1, "What no flow takes is switched as before.", {Host.kind: default},
+    (Example("Once per host", "As soon as the host has one uplink, unless another system has a flow there:",
+             (HOST,)),))

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from fip64agent.plan.desired import Mapping64
 from fip64agent.switch import pipeline
+from fip64agent.switch.examples import MAPPING, MAPPING_SHARED
+from fip64agent.switch.features import Example, FlowFeature
 from fip64agent.switch.flows.flow import IPV4, Action, Announcement, Flow, Output, PopVlan, SetField
 
 PRESENT = 0x1000
@@ -28,6 +30,14 @@ def deliver(mapping: Mapping64) -> Iterator[Flow]:
                (("in_port", mapping.downlink_ofport), *tag, IPV4, ("ipv4_dst", mapping.fixed_ip)),
                (*untag, SetField("eth_src", mapping.gateway_mac), SetField("eth_dst", mapping.vm_mac),
                 Output(mapping.vm_ofport)),
-               pipeline.Kind.DELIVER, mapping.key,
+               "deliver", mapping.key,
                (Announcement(mapping.uplink_ofport, mapping.uplink_mac, mapping.floating_ip),)
                if mapping.on_link else ())
+
+
+FEATURE = FlowFeature(
+    "deliver", 5, "Translated packets to the VM.", {Mapping64.kind: deliver},
+    (Example("Per floating IP", "Floating IP 2001:db8:100::a for the VM with 10.0.0.5 at port 21; each "
+             "tenant has a downlink of its own, here port 12.", (MAPPING,)),
+     Example("Per floating IP, with a shared downlink", "All tenants share one veth, here port 13; the "
+             "802.1Q tag tells the tenant.", (MAPPING_SHARED,))))

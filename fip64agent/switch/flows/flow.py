@@ -7,7 +7,7 @@ import dataclasses
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from fip64agent.plan.desired import ObjectKey, Uplink
-from fip64agent.switch.pipeline import Kind
+from fip64agent.switch import pipeline
 
 IN_PORT = 0xFFFFFFF8
 """OpenFlow's reserved port: out by the port the packet came in by."""
@@ -24,7 +24,13 @@ ICMPV6 = ("ip_proto", 58)
 Value = int | str | IPv4Address | IPv6Address | IPv4Network | IPv6Network | tuple[int, int]
 """An integer, a MAC address as text, an address, a prefix, or (integer, mask)."""
 Match = tuple[tuple[str, Value], ...]
-"""(field, value): os-ken's names of fields, with their prerequisites."""
+"""(field, value): os-ken's names of fields, with their prerequisites; and those of connection/fields.py."""
+
+CONTROLLER_ID = 0xF164
+"""Of our connection: packets that our flows send to the controller come to us and to nobody else, and those
+of other systems do not come to us."""
+WHOLE_PACKET = 0xFFFF
+REASON_ACTION = 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,17 +40,31 @@ class Output:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SetField:
+    """Set a whole field."""
+
     field: str
     value: Value
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Load:
+    """Set `bits` bits of a field, from bit `first` on (0: the lowest)."""
+
+    field: str
+    value: int
+    bits: int
+    first: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Move:
-    """Copy a whole field to another of `bits` bits."""
+    """Copy `bits` bits of a field to another, from the bits given (0: the lowest)."""
 
     source: str
     destination: str
     bits: int
+    source_first: int = 0
+    destination_first: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,7 +101,98 @@ class Conjunction:
     clauses: int
 
 
-Action = Output | SetField | Move | PushVlan | PopVlan | StripVlan | Bundle | Conjunction
+@dataclasses.dataclass(frozen=True, slots=True)
+class Resubmit:
+    """Go on in `table`, and come back for the actions that follow."""
+
+    table: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Controller:
+    """Send the packet to the agent, to the service of the flow's feature (fip64agent/services)."""
+
+    meter: int | None = None
+    """Number of the meter that it must pass: pipeline.meter_number(). None: no limit."""
+    max_length: int = WHOLE_PACKET
+    """Bytes of the packet that are sent."""
+    reason: int = REASON_ACTION
+    userdata: bytes = b""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ct:
+    """Send the packet through conntrack; with `table` a copy goes on there, with ct_state and so on set."""
+
+    zone: int | str = 0
+    """A number, or a field whose lowest 16 bits are the zone: "reg1"."""
+    table: int | None = None
+    commit: bool = False
+    force: bool = False
+    """Commit, and forget a connection that has been committed the other way round."""
+    nat: bool = False
+    """Translate as the connection's first packet was (the action "nat" without arguments)."""
+    actions: tuple[SetField, ...] = ()
+    """What is written to the connection that is committed: ct_mark, ct_label."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Meter:
+    """The packet goes on only as often as the meter lets it. The first of a flow's actions."""
+
+    number: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LearnMatch:
+    """A learned flow matches `field` with what the packet has in `source`, a field or a number."""
+
+    field: str
+    source: str | int
+    bits: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LearnLoad:
+    """A learned flow loads what the packet has in `source`, a field or a number, into `field`."""
+
+    field: str
+    source: str | int
+    bits: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LearnOutput:
+    """A learned flow outputs to the port whose number the packet has in `source`."""
+
+    source: str
+    bits: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Learn:
+    """Make a flow of the packet. It is Open vSwitch's, not the plan's: its cookie must not be one of ours."""
+
+    table: int
+    priority: int
+    specs: tuple[LearnMatch | LearnLoad | LearnOutput, ...]
+    idle_timeout: int = 0
+    """Seconds; 0: it stays."""
+    hard_timeout: int = 0
+    cookie: int = 0
+
+
+Action = (Output | SetField | Load | Move | PushVlan | PopVlan | StripVlan | Bundle | Conjunction | Resubmit
+          | Controller | Ct | Meter | Learn)
+
+
+def to_controller(feature: int, ofport: int) -> Controller:
+    """Return the action that sends packets of a port to the service of the feature with that number.
+
+    How many a second is limited for each port and feature by itself ([ovs] packet_in_rate).
+    """
+    return Controller(pipeline.meter_number(feature, ofport))
+
 
 def to_uplink(uplink: Uplink) -> Action:
     """Return the action that sends a packet out of an uplink: of a bond, by the active member.
@@ -109,6 +220,7 @@ class Flow:
     priority: int
     match: Match
     actions: tuple[Action, ...]
-    kind: Kind
+    feature: str
+    """Name of the FlowFeature that it belongs to."""
     owner: ObjectKey
     announcements: tuple[Announcement, ...] = ()

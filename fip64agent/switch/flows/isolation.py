@@ -16,6 +16,8 @@ from fip64agent.net.addresses import UNSPECIFIED, link_local
 from fip64agent.net.icmpv6 import ADVERTISEMENT, SOLICITATION
 from fip64agent.plan.desired import Gateway, Host, ObjectKey
 from fip64agent.switch import pipeline
+from fip64agent.switch.examples import GATEWAY, HOST
+from fip64agent.switch.features import Example, FlowFeature
 from fip64agent.switch.flows.flow import DROP, ICMPV6, IPV6, Action, Conjunction, Flow, Match, Value
 
 RESERVED_VLAN = 0x1FFF
@@ -29,7 +31,7 @@ looks behind (other_config:vlan-limit), so nobody knows what the frame is."""
 
 
 def _flow(match: Match, actions: tuple[Action, ...], owner: ObjectKey) -> Flow:
-    return Flow(pipeline.CLASSIFIER, pipeline.ISOLATION, match, actions, pipeline.Kind.ISOLATION, owner)
+    return Flow(pipeline.CLASSIFIER, pipeline.ISOLATION, match, actions, "isolation", owner)
 
 
 def isolation(host: Host) -> Iterator[Flow]:
@@ -64,3 +66,14 @@ def isolate(gateway: Gateway) -> Iterator[Flow]:
     """The VM port's part: the frames that are dropped are those from here."""
     if gateway.isolates:
         yield _flow((("in_port", gateway.vm_ofport),), (FROM_VM,), gateway.key)
+
+
+FEATURE = FlowFeature(
+    "isolation", 10, "Drops what a VM sends in the name of an uplink, a gateway or a floating IP.",
+    {Host.kind: isolation, Gateway.kind: isolate},
+    (Example("Once per host", "The flows with ``conjunction:...:2/2`` are what no VM port with a floating IP "
+             "may send: more 802.1Q tags than Open vSwitch looks behind, the MAC of an uplink, IPv6 and "
+             "Neighbor Discovery in the name of uplinks, gateways and floating IPs, here with the routed "
+             "prefix 2001:db8:f::/64 and the gateway fe80::1. With those per VM port (``1/2``) they make up "
+             "``conj_id``.", (HOST,)),
+     Example("Per VM port", "Once per port, and not for a port whose network an uplink serves:", (GATEWAY,))))

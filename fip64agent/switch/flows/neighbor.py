@@ -16,6 +16,8 @@ from fip64agent.net.icmpv6 import ADVERTISEMENT, MLD_QUERY, SOLICITATION
 from fip64agent.plan.desired import Mapping64, Uplink
 from fip64agent.plan.inputs import REDIRECT_ALL
 from fip64agent.switch import pipeline
+from fip64agent.switch.examples import MAPPING_ALONE, UPLINK, UPLINK_BOND, UPLINK_EXTERNAL
+from fip64agent.switch.features import Example, FlowFeature
 from fip64agent.switch.flows.flow import (
     ICMPV6,
     IPV6,
@@ -64,7 +66,7 @@ def neighbor(uplink: Uplink) -> Iterator[Flow]:
         return
 
     def flow(priority: int, match: Match, actions: tuple[Action, ...], announcements=()) -> Flow:
-        return Flow(pipeline.CLASSIFIER, priority, match, actions, pipeline.Kind.NEIGHBOR, uplink.key,
+        return Flow(pipeline.CLASSIFIER, priority, match, actions, "neighbor", uplink.key,
                     announcements)
 
     for ofport in uplink.ofports:
@@ -84,4 +86,16 @@ def neighbor_one(mapping: Mapping64) -> Iterator[Flow]:
         yield Flow(pipeline.CLASSIFIER, pipeline.NEIGHBOR,
                    (("in_port", ofport), UNTAGGED, IPV6, *_type(SOLICITATION),
                     ("ipv6_nd_target", mapping.floating_ip)),
-                   (StripVlan(), Output(mapping.nd_ofport)), pipeline.Kind.NEIGHBOR, mapping.key)
+                   (StripVlan(), Output(mapping.nd_ofport)), "neighbor", mapping.key)
+
+
+FEATURE = FlowFeature(
+    "neighbor", 3, "Neighbor Discovery and MLD between an uplink and the link whose far end answers.",
+    {Uplink.kind: neighbor, Mapping64.kind: neighbor_one},
+    (Example("Per uplink", "The Neighbor Discovery link is port 14. With ``[ovs] redirect = all``:",
+             (UPLINK,)),
+     Example("Per uplink, external networks only", "With ``[ovs] redirect = external-networks``:",
+             (UPLINK_EXTERNAL,)),
+     Example("Per uplink that is a bond", "Interfaces 1 and 2:", (UPLINK_BOND,)),
+     Example("Per on-link floating IP, external networks only", "Solicitations for it alone: another "
+             "machine's are its own business.", (MAPPING_ALONE,))))

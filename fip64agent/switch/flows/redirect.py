@@ -10,6 +10,8 @@ from fip64agent.net.addresses import LINK_LOCAL
 from fip64agent.plan.desired import Mapping64, Uplink
 from fip64agent.plan.inputs import REDIRECT_ALL
 from fip64agent.switch import pipeline
+from fip64agent.switch.examples import MAPPING_ALONE, UPLINK, UPLINK_BOND, UPLINK_EXTERNAL
+from fip64agent.switch.features import Example, FlowFeature
 from fip64agent.switch.flows.flow import IPV6, UNTAGGED, Action, Flow, Match, Output, StripVlan, to_uplink
 
 
@@ -31,7 +33,7 @@ def redirect(uplink: Uplink) -> Iterator[Flow]:
         return
 
     def flow(match: Match, *actions: Action) -> Flow:
-        return Flow(pipeline.CLASSIFIER, pipeline.SERVICE, match, actions, pipeline.Kind.REDIRECT, uplink.key)
+        return Flow(pipeline.CLASSIFIER, pipeline.SERVICE, match, actions, "redirect", uplink.key)
 
     for ofport in uplink.ofports:
         incoming = (("in_port", ofport), UNTAGGED, IPV6)
@@ -47,4 +49,19 @@ def redirect_one(mapping: Mapping64) -> Iterator[Flow]:
     for ofport in mapping.uplink_ofports:
         yield Flow(pipeline.CLASSIFIER, pipeline.SERVICE,
                    (("in_port", ofport), UNTAGGED, IPV6, ("ipv6_dst", mapping.floating_ip)),
-                   (StripVlan(), Output(mapping.redirect_ofport)), pipeline.Kind.REDIRECT, mapping.key)
+                   (StripVlan(), Output(mapping.redirect_ofport)), "redirect", mapping.key)
+
+
+FEATURE = FlowFeature(
+    "redirect", 2, "IPv6 between an uplink and the translator.",
+    {Uplink.kind: redirect, Mapping64.kind: redirect_one},
+    (Example("Per uplink", "Interface ``eth1`` is OpenFlow port 1, the veth to the translator is port 11. "
+             "With ``[ovs] redirect = all``:", (UPLINK,)),
+     Example("Per uplink, external networks only", "With ``[ovs] redirect = external-networks``. The "
+             "translator gets what is sent to the uplink's address and to external networks:",
+             (UPLINK_EXTERNAL,)),
+     Example("Per uplink that is a bond", "The interfaces are OpenFlow ports 1 and 2, and 2 is the active "
+             "member. Packets come in by any; they leave by the first of the bundle that is up.",
+             (UPLINK_BOND,)),
+     Example("Per on-link floating IP, external networks only", "Redirected by itself: other machines of the "
+             "uplink's network may be plugged into the bridge.", (MAPPING_ALONE,))))

@@ -11,7 +11,7 @@ from fip64agent.admin import flows as flow_report
 from fip64agent.admin.trace import _Walk
 from fip64agent.plan.planner import plan
 from fip64agent.reconcile.explain import NOTE, OK, Stops
-from fip64agent.switch.codec import FlowItem
+from fip64agent.switch.connection.codec import FlowItem
 from fip64agent.switch.room import SwitchRoom
 from lab.openvswitch import PrivateOvs
 from tests.fakes.scripted_agent import ScriptedAgent

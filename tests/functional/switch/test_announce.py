@@ -11,8 +11,8 @@ from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr
 from scapy.layers.l2 import Ether
 
 from fip64agent import hub
-from fip64agent.switch.codec import FlowItem
-from fip64agent.switch.document import HOST, MAPPING
+from fip64agent.switch.connection.codec import FlowItem
+from fip64agent.switch.examples import HOST, MAPPING
 from lab.shell import inside, run
 from tests.functional.switch.conftest import BRIDGE, until
 

@@ -20,8 +20,8 @@ from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
 from fip64agent.exceptions import NotReady
 from fip64agent.net.addresses import link_local
 from fip64agent.switch import ovsdb_ports, room
-from fip64agent.switch.codec import FlowItem
-from fip64agent.switch.document import GATEWAY, HOST, MAPPING, TENANT, UPLINK
+from fip64agent.switch.connection.codec import FlowItem
+from fip64agent.switch.examples import GATEWAY, HOST, MAPPING, TENANT, UPLINK
 from tests.functional.switch.conftest import BRIDGE, trace, until
 
 VM = "02:00:00:00:00:01"

@@ -10,7 +10,7 @@ from fip64agent import hub
 from fip64agent.plan.desired import Desired, Gateway, Host, Mapping64
 from fip64agent.plan.inputs import Allocations
 from fip64agent.reconcile.loop import Loop
-from fip64agent.switch.document import GATEWAY, HOST, MAPPING
+from fip64agent.switch.examples import GATEWAY, HOST, MAPPING
 from lab.openvswitch import PrivateOvs
 from tests.functional.switch.conftest import BRIDGE, OURS, until
 
@@ -140,8 +140,10 @@ def test_reports_that_the_switch_had_to_hold_back_are_made_up_for(site, short_tm
 
 
 def test_the_watch_is_taken_up_again_after_a_restart(site):
+    connects = site.room._connection.connects
     site.ovs.restart_vswitchd()
-    until(lambda: site.room.ready() is None and site.loop.settled and site.ours(), what="back")
+    until(lambda: site.room._connection.connects > connects and site.loop.settled and site.ours(),
+          what="back")
     hub.sleep(0.5)
     before = site.ours()
     CHANGES["modified"](site, None)

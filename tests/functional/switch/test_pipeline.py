@@ -20,8 +20,9 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 
 from fip64agent.net.addresses import link_local
-from fip64agent.switch.codec import FlowItem
-from fip64agent.switch.document import EXAMPLES, GATEWAY, HOST, MAPPING, TENANT, UPLINK
+from fip64agent.switch.connection.codec import FlowItem
+from fip64agent.switch.examples import GATEWAY, HOST, MAPPING, TENANT, UPLINK
+from fip64agent.switch.features import features
 from tests.functional.switch.conftest import BRIDGE, trace, until
 
 CLIENT = "02:00:00:00:00:c1"
@@ -45,10 +46,14 @@ def solicitation(target=MAPPING.floating_ip, src="2001:db8:100::99", option=True
     return packet / ICMPv6NDOptSrcLLAddr(lladdr=CLIENT) if option else packet
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example[0])
-def test_what_is_read_back_equals_what_was_sent(bench, example):
+EXAMPLES = [(name, example) for name, feature in features().items() for example in feature.examples]
+
+
+@pytest.mark.parametrize(("name", "example"), EXAMPLES, ids=lambda value: getattr(value, "title", value))
+def test_what_is_read_back_equals_what_was_sent(bench, name, example):
     room = bench.room()
-    items = {item.key: item for obj in example[2] for item in room.expand(obj) if isinstance(item, FlowItem)}
+    items = {item.key: item for obj in example.objects for item in room.expand(obj)
+             if isinstance(item, FlowItem)}
     bench.ovs.ofctl("del-flows", BRIDGE)
     assert room.apply([(None, item) for item in items.values()]) == {}
     actual = {key: item for key, item in room.actual().items() if isinstance(item, FlowItem)}

@@ -10,10 +10,11 @@ import pytest
 from fip64agent import hub
 from fip64agent.exceptions import NotReady
 from fip64agent.reconcile import diff
-from fip64agent.switch import appctl, bundle, codec
-from fip64agent.switch.app import Connection
-from fip64agent.switch.codec import FlowItem
-from fip64agent.switch.document import GATEWAY, HOST, MAPPING, TENANT, UPLINK
+from fip64agent.switch import appctl
+from fip64agent.switch.connection import bundle, codec
+from fip64agent.switch.connection.app import Connection
+from fip64agent.switch.connection.codec import FlowItem
+from fip64agent.switch.examples import GATEWAY, HOST, MAPPING, TENANT, UPLINK
 from fip64agent.switch.room import PortItem, SwitchRoom
 from lab.shell import run
 from tests.functional.switch.conftest import BRIDGE, PORTS, until

@@ -7,10 +7,10 @@ import tracemalloc
 
 from fip64agent import hub
 from fip64agent.reconcile import diff
-from fip64agent.switch import bundle, codec
-from fip64agent.switch.codec import FlowItem
-from fip64agent.switch.document import GATEWAY, HOST, MAPPING
-from fip64agent.switch.flows import flows_of
+from fip64agent.switch.connection import bundle, codec
+from fip64agent.switch.connection.codec import FlowItem
+from fip64agent.switch.examples import GATEWAY, HOST, MAPPING
+from fip64agent.switch.features import flows_of
 from tests.functional.switch.conftest import BRIDGE
 
 COUNT, TENANTS = 10_000, 100

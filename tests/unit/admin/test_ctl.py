@@ -21,7 +21,7 @@ from fip64agent.cmd import ctl as ctl_module
 from fip64agent.cmd.commands import FEATURES
 from fip64agent.cmd.ctl import Ctl
 from fip64agent.exceptions import TopologyError
-from fip64agent.switch import pipeline
+from fip64agent.switch import features
 from tests.unit.admin.conftest import ctl
 
 COMPLETION = Path(__file__).parents[3] / "etc/bash_completion.d/fip64ctl"
@@ -341,7 +341,7 @@ def test_it_imports_little():
 
 
 def test_features_are_those_of_the_pipeline():
-    assert set(FEATURES) == {kind.feature for kind in pipeline.Kind}
+    assert set(FEATURES) == set(features.features())
 
 
 # -- completion -----------------------------------------------------------------------------

@@ -51,6 +51,13 @@ def samples(server) -> dict[tuple, float]:
             for family in families for sample in family.samples}
 
 
+def test_packets_that_came_in(server, agent):
+    agent.rooms["switch"].packet_ins = {(21, "handled"): 7, (0, "unparsable"): 1}
+    found = samples(server)
+    assert found["fip64_packet_ins_total", "21", "handled"] == 7
+    assert found["fip64_packet_ins_total", "0", "unparsable"] == 1
+
+
 def test_numbers_of_an_agent_where_all_is_right(server, agent):
     agent.rooms["translator"].bind("red", "2001:db8::1", "100.64.0.2")
     agent.rooms["translator"].bind("red", "2001:db8::2", "100.64.0.3")
@@ -196,6 +203,7 @@ def test_a_translator_that_is_down_is_told_and_its_counters_are_not_there(server
 
 
 def test_the_reference_lists_exactly_these_metrics(server, counting, agent):
+    agent.rooms["switch"].packet_ins = {(21, "handled"): 7}
     agent.rooms["translator"].bind("red", "2001:db8::1", "100.64.0.2")
     families = text_string_to_metric_families(fetch(server.url))
     served = {sample.name for family in families for sample in family.samples}

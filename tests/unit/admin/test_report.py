@@ -15,6 +15,7 @@ from fip64agent.links.gateways import Reachability
 from fip64agent.plan.inputs import Inputs, Interface
 from fip64agent.plan.planner import plan
 from fip64agent.switch import pipeline
+from fip64agent.switch.features import features
 from fip64agent.topology.model import Network, Port
 from fip64agent.translator import Choice
 from fip64agent.translator.base import About, ClientBinding
@@ -185,7 +186,7 @@ def test_a_router_by_name_only_if_one_has_it(agent):
 
 
 def flow(number: int, table="classifier", cookie=None) -> dict:
-    owner = pipeline.encode_cookie(pipeline.Kind.DELIVER, ("fip", "fip-vm-red"))
+    owner = pipeline.encode_cookie(features()["deliver"].number, ("fip", "fip-vm-red"))
     return {"table": table, "feature": "deliver", "priority": number, "match": "ip", "actions": "drop",
             "cookie": f"0x{owner if cookie is None else cookie:016x}", "packets": 1, "bytes": 2, "owner": ""}
 

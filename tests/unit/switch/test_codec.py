@@ -10,20 +10,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fip64agent.switch import bundle, codec, pipeline, text
-from fip64agent.switch.document import EXAMPLES, page
-from fip64agent.switch.flows import flows_of
+from fip64agent.switch import features, pipeline, text
+from fip64agent.switch.connection import bundle, codec
+from fip64agent.switch.document import page
+from fip64agent.switch.features import flows_of
 from fip64agent.switch.flows.flow import (
     Bundle,
     Conjunction,
+    Controller,
+    Ct,
+    Learn,
+    LearnLoad,
+    LearnMatch,
+    LearnOutput,
+    Load,
+    Meter,
     Move,
     Output,
     PopVlan,
     PushVlan,
+    Resubmit,
     SetField,
     StripVlan,
 )
-from fip64agent.switch.pipeline import Kind
 
 # isort: split
 from os_ken.ofproto import ofproto_v1_3 as ofp
@@ -31,11 +40,12 @@ from os_ken.ofproto import ofproto_v1_3_parser as parser
 from os_ken.ofproto.ofproto_protocol import ProtocolDesc
 
 DATAPATH = ProtocolDesc(ofp.OFP_VERSION)
-FLOWS = [flow for _, _, objects in EXAMPLES for obj in objects for flow in flows_of(obj)]
+FLOWS = list({flow: None for feature in features.features().values() for example in feature.examples
+              for obj in example.objects for flow in flows_of(obj)})
 
 
 def name_of(flow):
-    return f"{flow.kind.feature}-{flow.table}-{flow.priority}-{zlib.crc32(repr(flow).encode()):x}"
+    return f"{flow.feature}-{flow.table}-{flow.priority}-{zlib.crc32(repr(flow).encode()):x}"
 
 
 def os_ken_value(value):
@@ -70,7 +80,8 @@ def os_ken_flow_mod(flow, xid):
     match = parser.OFPMatch(**{name: os_ken_value(value) for name, value in flow.match})
     actions = list(os_ken_actions(flow.actions))
     instructions = [parser.OFPInstructionActions(ofp.OFPIT_APPLY_ACTIONS, actions)] if actions else []
-    message = parser.OFPFlowMod(DATAPATH, cookie=pipeline.encode_cookie(flow.kind, flow.owner),
+    number = features.features()[flow.feature].number
+    message = parser.OFPFlowMod(DATAPATH, cookie=pipeline.encode_cookie(number, flow.owner),
                                 table_id=flow.table, priority=flow.priority, match=match,
                                 instructions=instructions, out_port=ofp.OFPP_ANY, out_group=ofp.OFPG_ANY)
     message.set_xid(xid)
@@ -167,7 +178,7 @@ def test_text_of_arbitrary_bytes_never_fails(data):
 
 
 def test_text_names_fields_and_prefixes():
-    flow = next(flow for flow in FLOWS if flow.kind == Kind.BACK)
+    flow = next(flow for flow in FLOWS if flow.feature == "back")
     item = codec.encode(flow)
     assert text.match_text(item.match) == ("in_port=21,vlan_vid=0x0000/0x0fff,eth_type=0x0800,"
                                            "eth_src=fa:16:3e:00:00:05,ipv4_src=10.0.0.5,"
@@ -177,12 +188,12 @@ def test_text_names_fields_and_prefixes():
     assert "back flow" in str(item) and "10.0.0.5" in str(item)
 
 
-@given(st.sampled_from(Kind), st.lists(st.text(max_size=20), min_size=1, max_size=3).map(tuple))
-def test_a_cookie_tells_kind_and_owner(kind, owner):
-    cookie = pipeline.encode_cookie(kind, owner)
+@given(st.integers(1, 255), st.lists(st.text(max_size=20), min_size=1, max_size=3).map(tuple))
+def test_a_cookie_tells_feature_and_owner(feature, owner):
+    cookie = pipeline.encode_cookie(feature, owner)
     assert cookie < 1 << 64
     assert pipeline.is_ours(cookie)
-    assert pipeline.decode_cookie(cookie) == (kind, zlib.crc32(":".join(owner).encode()))
+    assert pipeline.decode_cookie(cookie) == (feature, zlib.crc32(":".join(owner).encode()))
 
 
 @given(st.integers(0, (1 << 64) - 1))
@@ -212,3 +223,20 @@ def test_a_prefix_of_length_0_matches_everything_and_is_no_field():
     """Open vSwitch leaves it out when it reports the flow."""
     family = ("eth_type", 0x86DD)
     assert codec.encode_match((family, ("ipv6_dst", IPv6Network("::/0")))) == codec.encode_match((family,))
+
+
+@pytest.mark.parametrize(("actions", "words"), [
+    ((Load("reg3", 5, bits=8, first=16), Move("reg0", "reg15", 16, 16, 0)),
+     "load:5->reg3[16..23],move:reg0[16..31]->reg15[0..15]"),
+    ((Load("reg3", 5, bits=32), Move("eth_src", "eth_dst", 48)), "load:5->reg3,move:eth_src->eth_dst"),
+    ((SetField("reg1", 7), Resubmit(9)), "set_field:reg1=0x0007,resubmit:9"),
+    ((Meter(0x64C80001), Controller()), "meter:0x64c80001,controller"),
+    ((Controller(5, 128, 0, b"abc"), Output(1)), "controller,output:1"),
+    ((Ct(5, 9, commit=True, force=True, nat=True, actions=(SetField("ct_mark", 7),)),),
+     "ct:commit/force/zone=5/table=9/nat/set_field:ct_mark=0x0007"),
+    ((Ct("reg2"),), "ct:zone=reg2"),
+    ((Learn(9, 1, (LearnMatch("eth_dst", "eth_src", 48), LearnMatch("eth_type", 0x800, 16),
+                   LearnLoad("reg0", 1, 32), LearnOutput("in_port", 16))),),
+     "learn:table=9/eth_dst=eth_src/eth_type=2048/load:1->reg0/output:in_port")])
+def test_text_of_actions(actions, words):
+    assert text.instructions_text(codec.encode_instructions(actions)) == words

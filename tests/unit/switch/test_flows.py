@@ -8,8 +8,8 @@ import pytest
 
 from fip64agent.net.addresses import link_local
 from fip64agent.switch import pipeline
-from fip64agent.switch.document import EXAMPLES, GATEWAY, HOST, MAPPING, TENANT, UPLINK
-from fip64agent.switch.flows import flows_of
+from fip64agent.switch.examples import GATEWAY, HOST, MAPPING, TENANT, UPLINK
+from fip64agent.switch.features import features, flows_of
 from fip64agent.switch.flows.flow import (
     IN_PORT,
     NORMAL,
@@ -22,15 +22,18 @@ from fip64agent.switch.flows.flow import (
     SetField,
     StripVlan,
 )
-from fip64agent.switch.pipeline import Kind
+
+
+def examples():
+    return [example for feature in features().values() for example in feature.examples]
 
 
 def of_kind(obj, kind):
-    return [flow for flow in flows_of(obj) if flow.kind == kind]
+    return [flow for flow in flows_of(obj) if flow.feature == kind]
 
 
 def test_all_ipv6_of_the_uplink_goes_to_the_veth_and_back():
-    incoming, outgoing = of_kind(UPLINK, Kind.REDIRECT)
+    incoming, outgoing = of_kind(UPLINK, "redirect")
     assert dict(incoming.match) == {"in_port": 1, "vlan_vid": (0, 0xFFF), "eth_type": 0x86DD}
     assert incoming.actions == (StripVlan(), Output(11))
     assert dict(outgoing.match) == {"in_port": 11, "eth_type": 0x86DD}
@@ -40,12 +43,12 @@ def test_all_ipv6_of_the_uplink_goes_to_the_veth_and_back():
 def test_external_networks_only():
     uplink = dataclasses.replace(UPLINK, redirect="external-networks",
                                  onlink=(IPv6Network("2001:db8:100::/64"),))
-    flows = of_kind(uplink, Kind.REDIRECT)
+    flows = of_kind(uplink, "redirect")
     prefixes = {dict(flow.match).get("ipv6_dst") for flow in flows}
     assert prefixes == {IPv6Address("2001:db8:100::1"), IPv6Network("2001:db8:f::/64"),
                         IPv6Network("fe80::/10"), None}  # None: from the veth
     solicited, advertised, to_all, queries = {}, {}, {}, {}
-    for flow in of_kind(uplink, Kind.NEIGHBOR):
+    for flow in of_kind(uplink, "neighbor"):
         match = dict(flow.match)
         if match["in_port"] == 14:
             assert flow.actions == (Output(1),)
@@ -64,14 +67,14 @@ def test_external_networks_only():
 
 def test_on_link_floating_ips_are_redirected_one_by_one():
     """Other machines of the uplink's network may be plugged into the bridge."""
-    (flow,) = of_kind(dataclasses.replace(MAPPING, redirect_ofport=11), Kind.REDIRECT)
+    (flow,) = of_kind(dataclasses.replace(MAPPING, redirect_ofport=11), "redirect")
     assert dict(flow.match)["ipv6_dst"] == MAPPING.floating_ip
     assert flow.actions == (StripVlan(), Output(11))
-    assert of_kind(MAPPING, Kind.REDIRECT) == []
+    assert of_kind(MAPPING, "redirect") == []
 
 
 def test_neighbor_discovery_goes_to_the_link_that_answers():
-    types = {dict(flow.match).get("icmpv6_type"): flow.actions for flow in of_kind(UPLINK, Kind.NEIGHBOR)}
+    types = {dict(flow.match).get("icmpv6_type"): flow.actions for flow in of_kind(UPLINK, "neighbor")}
     strip = StripVlan()
     assert types == {135: (strip, Output(14)), 136: (strip, Output(11), Output(14)), 130: (strip, Output(14)),
                      None: (Output(1),)}  # None: what the kernel there answers
@@ -79,10 +82,10 @@ def test_neighbor_discovery_goes_to_the_link_that_answers():
 
 def test_solicitations_for_on_link_floating_ips_one_by_one():
     """Other machines of the uplink's network may be plugged into the bridge."""
-    (flow,) = of_kind(dataclasses.replace(MAPPING, nd_ofport=14), Kind.NEIGHBOR)
+    (flow,) = of_kind(dataclasses.replace(MAPPING, nd_ofport=14), "neighbor")
     assert dict(flow.match)["ipv6_nd_target"] == MAPPING.floating_ip
     assert flow.actions == (StripVlan(), Output(14))
-    assert of_kind(MAPPING, Kind.NEIGHBOR) == []
+    assert of_kind(MAPPING, "neighbor") == []
 
 
 @pytest.mark.parametrize("obj", [
@@ -94,12 +97,12 @@ def test_no_flow_without_its_openflow_port(obj):
 
 
 def test_an_on_link_floating_ip_is_announced():
-    (flow,) = of_kind(MAPPING, Kind.DELIVER)
+    (flow,) = of_kind(MAPPING, "deliver")
     assert flow.announcements == (Announcement(1, MAPPING.uplink_mac, MAPPING.floating_ip),)
 
 
 def test_a_routed_floating_ip_is_not_announced():
-    (flow,) = of_kind(dataclasses.replace(MAPPING, on_link=False), Kind.DELIVER)
+    (flow,) = of_kind(dataclasses.replace(MAPPING, on_link=False), "deliver")
     assert flow.announcements == ()
 
 
@@ -109,7 +112,7 @@ def test_an_uplinks_addresses_are_announced():
 
 
 def test_deliver_and_back_untagged():
-    (deliver,), (back,) = of_kind(MAPPING, Kind.DELIVER), of_kind(MAPPING, Kind.BACK)
+    (deliver,), (back,) = of_kind(MAPPING, "deliver"), of_kind(MAPPING, "back")
     assert deliver.actions == (SetField("eth_src", MAPPING.gateway_mac), SetField("eth_dst", MAPPING.vm_mac),
                                Output(21))
     assert dict(back.match)["ipv4_dst"] == MAPPING.pool
@@ -119,7 +122,7 @@ def test_deliver_and_back_untagged():
 
 def test_deliver_and_back_tagged():
     mapping = dataclasses.replace(MAPPING, downlink_vlan=7, downlink_ofport=13)
-    (deliver,), (back,) = of_kind(mapping, Kind.DELIVER), of_kind(mapping, Kind.BACK)
+    (deliver,), (back,) = of_kind(mapping, "deliver"), of_kind(mapping, "back")
     assert dict(deliver.match)["vlan_vid"] == 0x1007
     assert PopVlan() in deliver.actions
     assert back.actions[-2:] == (PushVlan(7), Output(13))
@@ -128,26 +131,26 @@ def test_deliver_and_back_tagged():
 def test_guards_drop():
     vpp = dataclasses.replace(HOST, downlink="ovs-dl", downlink_ofport=13)
     for obj, ofports in ((UPLINK, [11, 14]), (TENANT, [12]), (vpp, [13])):
-        guards = of_kind(obj, Kind.GUARD)
+        guards = of_kind(obj, "guard")
         assert [guard.match for guard in guards] == [(("in_port", ofport),) for ofport in ofports]
         assert all(guard.actions == () and guard.priority < pipeline.SERVICE for guard in guards)
-    assert of_kind(dataclasses.replace(TENANT, own_interface=False), Kind.GUARD) == []
-    assert of_kind(HOST, Kind.GUARD) == []
+    assert of_kind(dataclasses.replace(TENANT, own_interface=False), "guard") == []
+    assert of_kind(HOST, "guard") == []
 
 
 def test_arp_answers_at_the_port_it_came_from():
-    (flow,) = of_kind(GATEWAY, Kind.ARP)
+    (flow,) = of_kind(GATEWAY, "arp")
     assert dict(flow.match)["arp_tpa"] == GATEWAY.address
     assert dict(flow.match)["eth_src"] == GATEWAY.vm_mac
     assert flow.actions[-1] == Output(IN_PORT)
-    assert of_kind(dataclasses.replace(GATEWAY, answers=False), Kind.ARP) == []
+    assert of_kind(dataclasses.replace(GATEWAY, answers=False), "arp") == []
 
 
 def test_what_a_vm_must_not_send_is_put_together_from_its_port_and_the_frame():
-    (port,) = of_kind(GATEWAY, Kind.ISOLATION)
+    (port,) = of_kind(GATEWAY, "isolation")
     assert (port.match, port.actions) == ((("in_port", 21),), (Conjunction(0xF1640001, 1, 2),))
-    assert of_kind(dataclasses.replace(GATEWAY, isolates=False), Kind.ISOLATION) == []
-    reserved, forged, *clauses = of_kind(HOST, Kind.ISOLATION)
+    assert of_kind(dataclasses.replace(GATEWAY, isolates=False), "isolation") == []
+    reserved, forged, *clauses = of_kind(HOST, "isolation")
     assert (reserved.match, reserved.actions) == ((("vlan_vid", 0x1FFF),), ())
     assert (forged.match, forged.actions) == ((("conj_id", 0xF1640001),), ())
     assert {flow.actions for flow in clauses} == {(Conjunction(0xF1640001, 2, 2),)}
@@ -163,7 +166,7 @@ def test_what_a_vm_must_not_send_is_put_together_from_its_port_and_the_frame():
 
 
 def test_a_vm_may_ask_for_a_router_of_its_own_link_that_has_the_same_link_local_address():
-    asking = [dict(flow.match) for flow in of_kind(HOST, Kind.ISOLATION)
+    asking = [dict(flow.match) for flow in of_kind(HOST, "isolation")
               if dict(flow.match).get("icmpv6_type") == 135]
     assert {match["ipv6_nd_target"]: match.get("ipv6_src") for match in asking} == {
         IPv6Network("2001:db8:f::/64"): None, IPv6Address("fe80::1"): IPv6Address("::"),
@@ -172,8 +175,8 @@ def test_a_vm_may_ask_for_a_router_of_its_own_link_that_has_the_same_link_local_
 
 def test_all_members_of_a_bond_are_the_uplink_and_the_active_one_sends():
     uplink = dataclasses.replace(UPLINK, members=(2, 1))
-    alone = {(flow.kind, flow.priority, flow.match): flow.actions for flow in flows_of(UPLINK)}
-    bond = {(flow.kind, flow.priority, flow.match): flow.actions for flow in flows_of(uplink)}
+    alone = {(flow.feature, flow.priority, flow.match): flow.actions for flow in flows_of(UPLINK)}
+    bond = {(flow.feature, flow.priority, flow.match): flow.actions for flow in flows_of(uplink)}
     assert alone.keys() < bond.keys()
     assert {dict(match)["in_port"] for _, _, match in bond.keys() - alone.keys()} == {2}
     assert len([match for _, _, match in bond if dict(match)["in_port"] == 2]) == len(
@@ -183,19 +186,19 @@ def test_all_members_of_a_bond_are_the_uplink_and_the_active_one_sends():
     assert [each.ofport for flow in flows_of(uplink) for each in flow.announcements] == [2]
     mapping = dataclasses.replace(MAPPING, redirect_ofport=11, nd_ofport=14, uplink_ofport=2,
                                   uplink_members=(1, 2))
-    for kind in (Kind.REDIRECT, Kind.NEIGHBOR):
+    for kind in ("redirect", "neighbor"):
         assert [dict(flow.match)["in_port"] for flow in of_kind(mapping, kind)] == [1, 2]
 
 
 def test_table_zero_matches_narrowly():
     """All of ours name a port, so that other systems' flows work beneath; the default alone does not, and
     what no VM may send: it has effect together with a port, but for the VLAN that is reserved."""
-    for _, _, objects in EXAMPLES:
-        for obj in objects:
+    for example in examples():
+        for obj in example.objects:
             for flow in flows_of(obj):
-                if flow.kind == Kind.ISOLATION and obj is HOST:
+                if flow.feature == "isolation" and obj.kind == HOST.kind:
                     assert flow.actions or flow.match in ((("vlan_vid", 0x1FFF),), (("conj_id", 0xF1640001),))
-                elif flow.table == pipeline.CLASSIFIER and flow.kind != Kind.DEFAULT:
+                elif flow.table == pipeline.CLASSIFIER and flow.feature != "default":
                     assert flow.match[0][0] == "in_port"
                 assert flow.owner == obj.key
 
@@ -204,3 +207,21 @@ def test_no_two_flows_of_a_plan_share_a_key():
     keys = [(flow.table, flow.priority, frozenset(flow.match))
             for obj in (HOST, UPLINK, TENANT, MAPPING, GATEWAY) for flow in flows_of(obj)]
     assert len(keys) == len(set(keys))
+
+
+def test_numbers_of_features_never_change():
+    """They are in the cookies of flows that an older agent has installed: an update must not touch them."""
+    assert {name: feature.number for name, feature in features().items()} == {
+        "default": 1, "redirect": 2, "neighbor": 3, "deliver": 5, "back": 6, "arp": 7, "guard": 8,
+        "isolation": 10}
+    assert pipeline.encode_cookie(5, ("fip", "1")) == 0xF1640500B6F87B6A
+
+
+def test_flows_of_a_feature_say_so_and_serve_their_object():
+    for name, feature in features().items():
+        assert feature.examples
+        for example in feature.examples:
+            for obj in example.objects:
+                flows = list(feature.flows[obj.kind](obj))
+                assert flows, f"{name}: {example.title} shows nothing"
+                assert {(flow.feature, flow.owner) for flow in flows} == {(name, obj.key)}

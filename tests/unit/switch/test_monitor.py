@@ -5,8 +5,8 @@ import struct
 
 import pytest
 
-from fip64agent.switch import monitor
-from fip64agent.switch.codec import CodecError, encode_match
+from fip64agent.switch.connection import monitor
+from fip64agent.switch.connection.codec import CodecError, encode_match
 
 # isort: split
 from os_ken.ofproto import ofproto_v1_3 as ofp

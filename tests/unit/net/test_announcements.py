@@ -18,7 +18,7 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import Ether
 
 from fip64agent.net.addresses import link_local, multicast_mac, solicited_node
-from fip64agent.net.icmpv6 import membership_report, unsolicited_advertisement
+from fip64agent.net.announcements import membership_report, unsolicited_advertisement
 
 MAC = "fa:16:3e:00:00:01"
 MACS = st.binary(min_size=6, max_size=6).map(lambda octets: octets.hex(":"))

@@ -32,6 +32,8 @@ RECONNECT = 0.2
 """Seconds between attempts to connect. A unix socket refuses at once and costs next to nothing."""
 LONGEST_RECONNECT = 5.0
 """The same after a switch refused to speak to us, doubled each time up to here."""
+READ = 32 * 1024
+"""Bytes taken from the socket at once."""
 BATCH = 128 * 1024
 """Bytes handed to the socket at once: other greenthreads get their turn in between."""
 HEADER = struct.Struct("!BBHI")
@@ -101,10 +103,24 @@ def _parse(datapath, version, msg_type, msg_len, xid, buf):
 
 
 class _UnixSocket:
-    """A green unix socket that os-ken may try TCP options on."""
+    """A green unix socket that os-ken may try TCP options on.
+
+    It reads as much as there is at once: os-ken asks for each message's header by itself. And it lets other
+    greenthreads have their turn each time: where there always is more to read, nothing else would.
+    """
 
     def __init__(self, sock) -> None:
         self._sock = sock
+        self._read = b""
+        self._position = 0
+
+    def recv(self, size: int) -> bytes:
+        if self._position == len(self._read):
+            hub.sleep(0)
+            self._read, self._position = self._sock.recv(READ), 0
+        start = self._position
+        self._position = min(start + size, len(self._read))
+        return self._read[start:self._position]
 
     def setsockopt(self, *_args) -> None:
         pass
@@ -120,7 +136,7 @@ class Reply:
         self.first = first
         self.last = last
         self.bodies: dict[int, list[bytes]] = {}
-        """Multipart replies' bodies by transaction id."""
+        """Replies' bodies by transaction id; of a multipart reply one for each part, without its header."""
         self.errors: dict[int, str] = {}
         self.lost: str | None = None
         self.done = hub.Event()
@@ -134,6 +150,8 @@ class Reply:
             _kind, flags = _MULTIPART.unpack_from(buf, HEADER.size)
             self.bodies.setdefault(xid, []).append(bytes(buf[HEADER.size + _MULTIPART.size:]))
             final = final and not flags & ofp.OFPMPF_REPLY_MORE
+        else:
+            self.bodies[xid] = [bytes(buf[HEADER.size:])]
         if final:
             self.done.set()
 
@@ -159,6 +177,9 @@ class Channel(controller.Datapath):
 
     def take(self, msg_type: int, xid: int, buf: bytes) -> bool:
         """Give a message to who waits for it; False when nobody does."""
+        if msg_type == ofp.OFPT_PACKET_IN:
+            self._connection.packet_in(buf)
+            return True
         if msg_type in (ofp.OFPT_ECHO_REQUEST, ofp.OFPT_ECHO_REPLY):
             return False
         for reply in self._replies:
@@ -224,14 +245,17 @@ class Connection:
     `unasked`: gets multipart replies that nobody waits for, without their header, and returns whether
     it knows them. Must neither wait nor raise.
     `obstacle`: returns why it makes no sense to connect now, if it is known; retry() when it is gone.
+    `packet_in`: gets OFPT_PACKET_IN messages, with their header. Must neither wait nor raise.
     """
 
     def __init__(self, path: str, timeout: float, on_up: Callable[[], None],
                  unasked: Callable[[bytes], bool] = lambda message: False,
-                 obstacle: Callable[[], str | None] = lambda: None) -> None:
+                 obstacle: Callable[[], str | None] = lambda: None,
+                 packet_in: Callable[[bytes], None] = lambda message: None) -> None:
         self.path = path
         self.timeout = timeout
         self.unasked = unasked
+        self.packet_in = packet_in
         self._on_up = on_up
         self._obstacle = obstacle
         self._retry = hub.Event()

@@ -12,8 +12,8 @@ import logging
 import struct
 from collections.abc import Iterator, Sequence
 
-from fip64agent.switch.app import Connection
-from fip64agent.switch.codec import FlowItem, flow_mod
+from fip64agent.switch.connection.app import Connection
+from fip64agent.switch.connection.codec import FlowItem, flow_mod
 
 # isort: split
 from os_ken.ofproto import ofproto_common

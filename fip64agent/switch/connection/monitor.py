@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator
 
-from fip64agent.switch.codec import CodecError
+from fip64agent.switch.connection.codec import CodecError
 
 # isort: split
 from os_ken.ofproto import ofproto_common

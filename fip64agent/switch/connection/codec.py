@@ -18,43 +18,19 @@ import struct
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from fip64agent import hub  # noqa: F401 (before os-ken: it picks os-ken's hub)
-from fip64agent.exceptions import Fip64Error
 from fip64agent.plan.desired import ObjectKey
-from fip64agent.switch import pipeline
-from fip64agent.switch.flows.flow import (
-    IN_PORT,
-    NORMAL,
-    Action,
-    Announcement,
-    Bundle,
-    Conjunction,
-    Flow,
-    Match,
-    Move,
-    Output,
-    PopVlan,
-    PushVlan,
-    SetField,
-    StripVlan,
-    Value,
-)
+from fip64agent.switch import features, pipeline
+from fip64agent.switch.connection.actions import PADDING, encode_instructions
+from fip64agent.switch.connection.fields import CodecError, tlv
+from fip64agent.switch.flows.flow import IN_PORT, NORMAL, Announcement, Flow, Match, Value
 
 # isort: split
-from os_ken.ofproto import nicira_ext
 from os_ken.ofproto import ofproto_v1_3 as ofp
-from os_ken.ofproto import ofproto_v1_3_parser as parser
 
 FLOW_MOD = struct.Struct("!BBHIQQBBHHHIIIH2x")
 _MATCH = struct.Struct("!HH")
-_INSTRUCTION = struct.Struct("!HH4x")
 _FLOW_STATS = struct.Struct("!HBxIIHHHHxxxxQQQ")
 _FLOW_REQUEST = struct.Struct("!BBHIHH4xB3xII4xQQ")
-_PADDING = tuple(bytes(-length % 8) for length in range(8))
-
-
-class CodecError(Fip64Error):
-    """Bytes that are not what OpenFlow says they should be."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -78,8 +54,8 @@ class FlowItem:
         from fip64agent.switch import text
 
         decoded = pipeline.decode_cookie(self.cookie)
-        feature = decoded[0].feature if decoded and decoded[0] else "unknown"
-        return (f"{feature} flow, table {pipeline.table_name(self.table)}, priority {self.priority}, "
+        feature = (features.feature_name(decoded[0]) if decoded else None) or "unknown"
+        return (f"{feature} flow, table {features.table_name(self.table)}, priority {self.priority}, "
                 f"{text.match_text(self.match) or 'any packet'}")
 
 
@@ -95,42 +71,24 @@ class FlowStats:
 # -- encoding ------------------------------------------------------------------------------------
 
 
-@functools.cache
-def _field(name: str) -> tuple[int, int]:
-    """Return (class and field number shifted into their place in the header, bytes of the value)."""
-    number, kind = ofp.oxm_get_field_info_by_name(name)
-    return number << 9, kind.size
-
-
-def _packed(value: Value, size: int) -> bytes:
-    if isinstance(value, int):
-        return value.to_bytes(size, "big")
-    if isinstance(value, str):
-        return bytes.fromhex(value.replace(":", ""))
-    return value.packed
-
-
-def _tlv(name: str, value: Value) -> bytes:
-    header, size = _field(name)
-    mask = None
-    if isinstance(value, tuple):
-        value, mask = value
-    elif isinstance(value, IPv4Network | IPv6Network):
-        value, mask = value.network_address, value.netmask if value.prefixlen < value.max_prefixlen else None
-    packed = _packed(value, size)
-    if len(packed) != size:
-        raise CodecError(f"{name}: {value} has {len(packed)} bytes, not {size}")
-    if mask is None:
-        return struct.pack("!I", header | size) + packed
-    return struct.pack("!I", header | 0x100 | size * 2) + packed + _packed(mask, size)
-
-
-_common_tlv = functools.lru_cache(4096)(_tlv)
+@functools.lru_cache(4096)
+def _common_tlv(name: str, value: Value) -> bytes:
+    """Return a field with its value; of a register of 128 bits its four of 32: so Open vSwitch reports it."""
+    if not name.startswith("xxreg"):
+        return tlv(name, value)
+    first, whole, parts = 4 * int(name.removeprefix("xxreg")), (1 << 32) - 1, []
+    value, mask = value if isinstance(value, tuple) else (value, (1 << 128) - 1)
+    for number in range(4):
+        shift = 32 * (3 - number)
+        part, part_mask = value >> shift & whole, mask >> shift & whole
+        if part_mask:
+            parts.append(tlv(f"reg{first + number}", part if part_mask == whole else (part, part_mask)))
+    return b"".join(parts)
 
 
 def encode_match(match: Match) -> bytes:
     """Return the normalised match. A prefix of length 0 is none: so Open vSwitch reports it, too."""
-    return _ordered([_tlv(name, value) if isinstance(value, IPv4Address | IPv6Address)
+    return _ordered([tlv(name, value) if isinstance(value, IPv4Address | IPv6Address)
                      else _common_tlv(name, value) for name, value in match
                      if not (isinstance(value, IPv4Network | IPv6Network) and value.prefixlen == 0)])
 
@@ -143,71 +101,22 @@ def _ordered(tlvs: list[bytes]) -> bytes:
     return b"".join(tlvs[nicira:] + tlvs[:nicira] if nicira else tlvs)
 
 
-def _nicira(field: str) -> str:
-    """Return os-ken's name of the NXM form of a field: the form in which OVS reports moves."""
-    name = f"{field}_nxm"
-    ofp.oxm_get_field_info_by_name(name)
-    return name
-
-
-def _os_ken(*actions: parser.OFPAction) -> bytes:
-    result = bytearray()
-    for action in actions:
-        action.serialize(result, len(result))
-    return bytes(result)
-
-
-@functools.lru_cache(8192)
-def encode_action(action: Action) -> bytes:
-    """Return the bytes of one action."""
-    if isinstance(action, Output):
-        return struct.pack("!HHIH6x", ofp.OFPAT_OUTPUT, 16, action.port, 0)
-    if isinstance(action, SetField):
-        tlv = _tlv(action.field, action.value)
-        length = 4 + len(tlv)
-        padding = _PADDING[length % 8]
-        return struct.pack("!HH", ofp.OFPAT_SET_FIELD, length + len(padding)) + tlv + padding
-    if isinstance(action, Move):
-        return _os_ken(parser.NXActionRegMove(_nicira(action.source), _nicira(action.destination),
-                                              action.bits))
-    if isinstance(action, PushVlan):
-        return _os_ken(parser.OFPActionPushVlan()) + encode_action(SetField("vlan_vid", 0x1000 | action.vlan))
-    if isinstance(action, PopVlan):
-        return _os_ken(parser.OFPActionPopVlan())
-    if isinstance(action, StripVlan):
-        return _os_ken(parser.NXActionRegLoad(nicira_ext.ofs_nbits(0, 15), "vlan_tci", 0))
-    if isinstance(action, Conjunction):
-        return _os_ken(parser.NXActionConjunction(action.clause - 1, action.clauses, action.number))
-    if isinstance(action, Bundle):
-        return _os_ken(parser.NXActionBundle(
-            nicira_ext.NX_BD_ALG_ACTIVE_BACKUP, nicira_ext.NX_HASH_FIELDS_ETH_SRC, 0,
-            nicira_ext.NXM_OF_IN_PORT, len(action.members), 0, 0, list(action.members)))
-    raise TypeError(f"unknown action {action!r}")
-
-
-@functools.lru_cache(2048)
-def encode_instructions(actions: tuple[Action, ...]) -> bytes:
-    """Return one Apply-Actions instruction; nothing for a drop (so OVS reports it)."""
-    if not actions:
-        return b""
-    encoded = b"".join([encode_action(action) for action in actions])
-    return _INSTRUCTION.pack(ofp.OFPIT_APPLY_ACTIONS, 8 + len(encoded)) + encoded
-
-
 # Flows of one owner are encoded one after the other: to remember the last few owners is enough.
-_cookie = functools.lru_cache(256)(pipeline.encode_cookie)
+@functools.lru_cache(256)
+def _cookie(feature: str, owner: ObjectKey) -> int:
+    return pipeline.encode_cookie(features.features()[feature].number, owner)
 
 
 def encode(flow: Flow) -> FlowItem:
     """Return the flow as it goes over the wire."""
     return FlowItem(flow.table, flow.priority, encode_match(flow.match), encode_instructions(flow.actions),
-                    _cookie(flow.kind, flow.owner), flow.owner, flow.announcements)
+                    _cookie(flow.feature, flow.owner), flow.owner, flow.announcements)
 
 
 def flow_mod(item: FlowItem, xid: int, command: int = ofp.OFPFC_ADD) -> bytes:
     """Return the OFPT_FLOW_MOD that adds `item`, or deletes it if it is ours (OFPFC_DELETE_STRICT)."""
     length = 4 + len(item.match)
-    match = _MATCH.pack(ofp.OFPMT_OXM, length) + item.match + _PADDING[length % 8]
+    match = _MATCH.pack(ofp.OFPMT_OXM, length) + item.match + PADDING[length % 8]
     deleting = command != ofp.OFPFC_ADD
     instructions = b"" if deleting else item.instructions
     return FLOW_MOD.pack(
@@ -220,7 +129,7 @@ def flow_mod(item: FlowItem, xid: int, command: int = ofp.OFPFC_ADD) -> bytes:
 def flow_request(xid: int, table: int = ofp.OFPTT_ALL, match: bytes = b"") -> bytes:
     """Ask for the flows whose match is at least as specific."""
     length = 4 + len(match)
-    encoded = _MATCH.pack(ofp.OFPMT_OXM, length) + match + _PADDING[length % 8]
+    encoded = _MATCH.pack(ofp.OFPMT_OXM, length) + match + PADDING[length % 8]
     return _FLOW_REQUEST.pack(ofp.OFP_VERSION, ofp.OFPT_MULTIPART_REQUEST, _FLOW_REQUEST.size + len(encoded),
                               xid, ofp.OFPMP_FLOW, 0, table, ofp.OFPP_ANY, ofp.OFPG_ANY, 0, 0) + encoded
 

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fields of matches and actions: what they are called, where and how long they are.
+
+When this module is imported os-ken learns those of Open vSwitch that it lacks.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from ipaddress import IPv4Network, IPv6Network
+
+from fip64agent import hub  # noqa: F401 (before os-ken: it picks os-ken's hub)
+from fip64agent.exceptions import Fip64Error
+from fip64agent.switch.flows.flow import Value
+
+# isort: split
+from os_ken.lib import type_desc
+from os_ken.ofproto import ofproto_v1_3 as ofp
+from os_ken.ofproto import oxm_fields
+
+
+class CodecError(Fip64Error):
+    """Bytes that are not what OpenFlow says they should be."""
+
+
+class _Ericsson(oxm_fields._OxmClass):
+    _class = 0x1000
+
+
+def _extend() -> None:
+    """Add the fields of a Neighbor Discovery message's reserved word and of its option's type."""
+    missing = [_Ericsson("nd_reserved", 1, type_desc.Int4), _Ericsson("nd_options_type", 2, type_desc.Int1)]
+    known = {field.name for field in ofp.oxm_types}
+    ofp.oxm_types = [*ofp.oxm_types, *(field for field in missing if field.name not in known)]
+    oxm_fields.generate(ofp.__name__)
+
+
+_extend()
+
+
+@functools.cache
+def field(name: str) -> tuple[int, int]:
+    """Return (class and number shifted into their place in the header, bytes of the value).
+
+    Raises: KeyError when there is no field of that name.
+    """
+    number, kind = ofp.oxm_get_field_info_by_name(name)
+    return number << 9, kind.size
+
+
+def header(name: str) -> bytes:
+    """Return the header of a field without mask, as actions name it."""
+    number, size = field(name)
+    return struct.pack("!I", number | size)
+
+
+def nicira(name: str) -> str:
+    """Return os-ken's name of a field as OVS reports it in moves and loads: the NXM form, if it has one."""
+    alias = f"{name}_nxm"
+    return alias if alias in _names() else name
+
+
+@functools.cache
+def _names() -> frozenset[str]:
+    return frozenset(each.name for each in ofp.oxm_types)
+
+
+def _packed(value: Value, size: int) -> bytes:
+    if isinstance(value, int):
+        return value.to_bytes(size, "big")
+    if isinstance(value, str):
+        return bytes.fromhex(value.replace(":", ""))
+    return value.packed
+
+
+def tlv(name: str, value: Value) -> bytes:
+    """Return a field with its value. Raises: CodecError when the value has the wrong size; KeyError."""
+    number, size = field(name)
+    mask = None
+    if isinstance(value, tuple):
+        value, mask = value
+    elif isinstance(value, IPv4Network | IPv6Network):
+        value, mask = value.network_address, value.netmask if value.prefixlen < value.max_prefixlen else None
+    packed = _packed(value, size)
+    if len(packed) != size:
+        raise CodecError(f"{name}: {value} has {len(packed)} bytes, not {size}")
+    if mask is None:
+        return struct.pack("!I", number | size) + packed
+    return struct.pack("!I", number | 0x100 | size * 2) + packed + _packed(mask, size)

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Objects of the plan as the features' documented examples have them.
+
+Interface ``eth1`` is OpenFlow port 1, the veth to the translator is port 11, the Neighbor Discovery link is
+port 14, the VM is port 21.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+
+from fip64agent.plan.desired import Gateway, Host, Mapping64, Tenant, Uplink
+from fip64agent.plan.inputs import REDIRECT_EXTERNAL_NETWORKS
+
+HOST = Host(nd_netns="fip64-nd",
+            guarded=(IPv6Network("2001:db8:f::/64"), IPv6Network("fe80::1/128")),
+            guarded_macs=("fa:16:3e:00:00:01",))
+UPLINK = Uplink(
+    port_id="1b2c3d4e-0000-4000-8000-000000000001", router_id="edge", network_id="uplink-net",
+    interface="eth1", ofport=1, veth="ovs-1b2c3d4e",
+    veth_ofport=11, peer="vpp-1b2c3d4e", mac="fa:16:3e:00:00:01", mtu=1500,
+    addresses=(IPv6Interface("2001:db8:100::1/64"),), routes=(), table=101,
+    onlink=(IPv6Network("2001:db8:100::/64"),), routed=(IPv6Network("2001:db8:f::/64"),), redirect="all",
+    nd_netns="fip64-nd", nd_veth="ovs-nd-1b2c3d4e", nd_veth_ofport=14, nd_peer="nd-1b2c3d4e")
+TENANT = Tenant(
+    router_id="tenant-a", vlan=7, own_interface=True, interface="ovs-dl-7", mac="fa:16:3e:00:07:01",
+    pool=IPv4Network("100.64.0.0/16"), address6=IPv6Address("2001:db8:100::1"), maps=(), interface_ofport=12)
+MAPPING = Mapping64(
+    fip_id="5f000000-0000-4000-8000-000000000001", floating_ip=IPv6Address("2001:db8:100::a"),
+    fixed_ip=IPv4Address("10.0.0.5"), router_id="tenant-a", port_id="vm-a", uplink_id=UPLINK.port_id,
+    on_link=True, nd_netns="fip64-nd", nd_peer="nd-1b2c3d4e", uplink_ofport=1,
+    uplink_mac="fa:16:3e:00:00:01", vlan=7, downlink_ofport=12, downlink_vlan=None,
+    downlink_mac="fa:16:3e:00:07:01", pool=IPv4Network("100.64.0.0/16"), vm_ofport=21,
+    vm_mac="fa:16:3e:00:00:05", gateway_mac="fa:16:3e:00:00:fe")
+GATEWAY = Gateway("vm-a", IPv4Address("10.0.0.1"), "fa:16:3e:00:00:fe", 21, "fa:16:3e:00:00:05", answers=True,
+                  isolates=True)
+
+HOST_SHARED = dataclasses.replace(HOST, downlink="ovs-dl", downlink_ofport=13)
+"""All tenants share one downlink."""
+UPLINK_EXTERNAL = dataclasses.replace(UPLINK, redirect=REDIRECT_EXTERNAL_NETWORKS)
+UPLINK_BOND = dataclasses.replace(UPLINK, members=(2, 1))
+MAPPING_SHARED = dataclasses.replace(MAPPING, downlink_ofport=13, downlink_vlan=7, on_link=False)
+MAPPING_ALONE = dataclasses.replace(MAPPING, redirect_ofport=11, nd_ofport=14)
+"""On-link, where only external networks are redirected."""

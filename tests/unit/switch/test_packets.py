@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ports take turns, what is too much is dropped and counted; and messages that make no sense."""
+
+import dataclasses
+import struct
+from ipaddress import IPv4Address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fip64agent.exceptions import NotReady
+from fip64agent.net.packet import parse
+from fip64agent.plan.desired import NOTHING, Gateway
+from fip64agent.services.base import Outgoing, Service
+from fip64agent.switch import packets, pipeline
+from fip64agent.switch.connection import meters, packet_in
+from fip64agent.switch.connection.fields import CodecError
+from fip64agent.switch.connection.packet_in import PacketIn
+from fip64agent.switch.features import features
+from lab.solicit import solicitation
+
+ARP = features()["arp"].number
+COOKIE = pipeline.encode_cookie(ARP, ("port", "vm"))
+
+
+def message(in_port, data, cookie=COOKIE, before=b""):
+    match = before + struct.pack("!II", 0x80000004, in_port)
+    length = 4 + len(match)
+    body = struct.pack("!IHBBQHH", 0xFFFFFFFF, len(data), 1, 0, cookie, 1, length) + match
+    body += bytes(-length % 8) + bytes(2) + data
+    return struct.pack("!BBHI", 4, 10, 8 + len(body), 0) + body
+
+
+@given(st.integers(1, 0xFEFF), st.binary(max_size=100), st.integers(0, 2 ** 64 - 1),
+       st.sampled_from([b"", struct.pack("!IQ", 0x80000408, 5), struct.pack("!II", 0x00010004, 7)]))
+def test_a_packet_in_is_read_where_it_lies(in_port, data, cookie, before):
+    assert packet_in.decode(message(in_port, data, cookie, before)) == PacketIn(cookie, in_port, data)
+
+
+@given(st.binary(max_size=100), st.integers(0, 400), st.integers(0, 255))
+def test_damaged_messages_are_one_exception(data, position, value):
+    damaged = bytearray(message(5, solicitation(1)))
+    damaged[position % len(damaged)] = value
+    for some in (data, damaged[:position], bytes(damaged)):
+        try:
+            packet_in.decode(bytes(some))
+        except CodecError as error:
+            assert str(error)
+
+
+@given(st.binary(max_size=100))
+def test_arbitrary_meters_are_meters_or_one_exception(body):
+    try:
+        for item in meters.decode(body):
+            assert pipeline.is_our_meter(item.number)
+    except CodecError as error:
+        assert str(error)
+
+
+def vm(number, mac="fa:16:3e:00:00:01"):
+    return Gateway(f"vm-{number}", IPv4Address("10.0.0.1"), mac, number, mac, answers=True, isolates=True)
+
+
+def plan(*gateways):
+    return dataclasses.replace(NOTHING, gateways={each.key: each for each in gateways})
+
+
+@pytest.fixture
+def handled():
+    return []
+
+
+@pytest.fixture
+def ins(monkeypatch, handled):
+    """With a service for the ARP feature, as there is none of ours; never started: the test takes turns."""
+
+    def handle(packet, gateway):
+        handled.append((packet, gateway))
+        if gateway.mac == "bad":
+            raise RuntimeError("a fault")
+        return [Outgoing(b"answer"), Outgoing(b"told", 9)]
+
+    service = Service("arp", "port", lambda gateway: (gateway.vm_ofport,), handle)
+    monkeypatch.setattr(packets, "services", lambda: {"arp": service})
+    made = packets.PacketIns(lambda data: None)
+    made.follow(NOTHING, plan(vm(1), vm(2)))
+    return made
+
+
+def run(ins):
+    while ins._queues:
+        yield ins._handle(ins._next())
+
+
+def test_ports_take_turns(ins, handled):
+    for _ in range(5):
+        ins.take(message(1, solicitation(1)))
+    for _ in range(2):
+        ins.take(message(2, solicitation(2)))
+    list(run(ins))
+    assert [gateway.vm_ofport for _, gateway in handled] == [1, 2, 1, 2, 1, 1, 1]
+    assert handled[0][0] == parse(solicitation(1))
+
+
+def test_what_is_too_much_for_a_queue_is_that_ports_own_loss(ins):
+    for _ in range(packets.WAITING + 10):
+        ins.take(message(1, solicitation(1)))
+    ins.take(message(2, solicitation(1)))
+    list(run(ins))
+    assert ins.counters() == {(1, "handled"): packets.WAITING, (1, "queue-full"): 10, (2, "handled"): 1}
+
+
+def test_answers_go_where_they_should(ins):
+    ins.take(message(2, solicitation(1)))
+    assert list(run(ins)) == [[packet_in.packet_out(2, b"answer"), packet_in.packet_out(9, b"told")]]
+
+
+def test_what_cannot_be_handled_is_counted(ins, caplog):
+    bad = dataclasses.replace(vm(3), mac="bad")
+    ins.follow(plan(vm(1), vm(2)), plan(vm(1), bad))
+    ins.take(b"\4\12\0\10\0\0\0\0")
+    ins.take(message(1, b"short"))
+    ins.take(message(2, solicitation(1)))  # not in the plan any more
+    ins.take(message(1, solicitation(1), cookie=0xABC))
+    ins.take(message(1, solicitation(1), cookie=COOKIE + (1 << 40)))
+    for _ in range(3):
+        ins.take(message(3, solicitation(1)))
+    list(run(ins))
+    assert ins.counters() == {(0, "unparsable"): 1, (1, "unparsable"): 1, (2, "unknown-port"): 1,
+                              (1, "no-service"): 2, (3, "failed"): 3}
+    assert len(caplog.records) == 1 and "RuntimeError" in caplog.text
+    assert {reason for _, reason in ins.counters()} < set(packets.REASONS)
+
+
+def test_the_newest_object_of_a_port_is_what_a_handler_gets(ins, handled):
+    """Two objects exchange their ports: whatever comes first in the list of changes."""
+    one, two = dataclasses.replace(vm(1), vm_ofport=2), dataclasses.replace(vm(2), vm_ofport=1)
+    ins.follow(plan(vm(1), vm(2)), plan(one, two))
+    for port in (1, 2):
+        ins.take(message(port, solicitation(1)))
+    list(run(ins))
+    assert [gateway.port_id for _, gateway in handled] == ["vm-2", "vm-1"]
+
+
+def test_a_service_for_a_feature_that_does_not_exist(monkeypatch):
+    service = Service("nonsense", "port", lambda gateway: (), lambda packet, gateway: ())
+    monkeypatch.setattr(packets, "services", lambda: {"nonsense": service})
+    with pytest.raises(ValueError, match="flow feature nonsense, which does not exist"):
+        packets.PacketIns(lambda data: None)
+
+
+def test_answers_that_cannot_be_sent_stop_nothing(ins):
+    from fip64agent import hub
+
+    sent = []
+
+    def send(data):
+        sent.append(data)
+        raise NotReady("the connection was lost") if len(sent) == 1 else OSError("something else")
+
+    ins._send = send
+    ins.start()
+    try:
+        for _ in range(3):
+            ins.take(message(1, solicitation(1)))
+            hub.sleep(0.05)
+    finally:
+        ins.close()
+    assert len(sent) == 3
