@@ -9,7 +9,7 @@ from ipaddress import IPv6Address
 
 HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION = 0, 43, 44, 60
 """Numbers of the extension headers that are read; all else is what the packet carries."""
-ICMPV6, UDP, NO_NEXT_HEADER = 58, 17, 59
+ICMPV6, UDP = 58, 17
 MOST_EXTENSIONS = 8
 """A packet with more extension headers is refused: RFC 8200, section 4.1, knows six."""
 
