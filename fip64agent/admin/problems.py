@@ -12,7 +12,7 @@ from fip64agent.admin.answers import breathing, timestamp
 from fip64agent.admin.state import DOWN, KINDS, ROOM, STATES, States, describe
 from fip64agent.admin.tables import printable
 from fip64agent.plan.desired import ACTIVE, ERROR, PENDING, Mapping64, Uplink
-from fip64agent.reconcile.place import NOT_ASKED
+from fip64agent.reconcile.room_state import NOT_ASKED
 
 WARNING = "warning"
 """Severity of what somebody should look at, but no object suffers from."""

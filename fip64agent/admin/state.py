@@ -30,7 +30,7 @@ from fip64agent.plan.desired import (
     Uplink,
 )
 from fip64agent.plan.inputs import Interface
-from fip64agent.reconcile.place import Failure
+from fip64agent.reconcile.room_state import Failure
 from fip64agent.topology.model import FloatingIP, Topology
 
 DOWN = "down"

@@ -11,7 +11,7 @@ from fip64agent.exceptions import TopologyError
 from fip64agent.plan.desired import Desired, PlanObject, Uplink
 from fip64agent.plan.inputs import Inputs
 from fip64agent.reconcile.loop import Change
-from fip64agent.reconcile.place import Failure
+from fip64agent.reconcile.room_state import Failure
 
 
 class LoopView(Protocol):

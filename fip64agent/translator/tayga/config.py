@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from fip64agent.plan.allocate import tenant_netns
 from fip64agent.plan.desired import ObjectKey, Tenant
-from fip64agent.plan.pools import as_prefix
+from fip64agent.plan.fip64.pools import as_prefix
 from fip64agent.translator.base import ClientBinding
 
 TUN = "nat64"

@@ -71,7 +71,7 @@ class State:
                 uplinks[port_id] = number
             elif version == 4 and (router_id := tags.tenant_of(name)):
                 tenants[router_id] = number
-        return Allocations(vlans=tenants, tables=uplinks)
+        return Allocations({"vlans": tenants, "tables": uplinks})
 
 
 def read(client: VppClient, ages: bool = True) -> tuple[dict, State]:
