@@ -129,22 +129,20 @@ class _Function(_Values):
     def missing(self, key: Key) -> Any:
         if self.each is not None:
             return None
-        value = self.run(key)
-        self.values[key] = value
+        engine = self.engine
+        outer = engine.reader, engine.reads
+        engine.reader = self
+        self.values[key] = value = self.run(key)
+        engine.reader, engine.reads = outer
         return value
 
     def run(self, key: Key, *given: Any) -> Any:
         """Compute the value of a key, and note what it depends on."""
         engine = self.engine
-        outer = engine.reader, engine.reads
-        engine.reader, engine.reads = self, []
-        try:
-            value = self.compute(engine, key, *given)
-            reads = tuple(engine.reads)
-        finally:
-            engine.reader, engine.reads = outer
-        if key in self.reads or reads:
-            self.note(key, reads)
+        engine.reads = []
+        value = self.compute(engine, key, *given)
+        if engine.reads or key in self.reads:
+            self.note(key, tuple(engine.reads))
         return value
 
     def note(self, key: Key, reads: tuple) -> None:
@@ -159,7 +157,7 @@ class _Function(_Values):
         if not reads:
             self.reads.pop(key, None)
             return
-        self.reads[key] = reads
+        self.reads[key] = reads = self.engine.known_reads.setdefault(reads, reads)
         pairs = iter(reads)
         for link, asked in zip(pairs, pairs):  # noqa: B905 (strict takes time here)
             who = link.asked_by.get(asked)
@@ -171,6 +169,7 @@ class _Function(_Values):
     def update(self) -> None:
         """Compute what is due."""
         due, self.due = self.due, {}
+        self.engine.reader = self
         each, values, changes = self.each, self.values, self.changes
         for key in due:
             before = values.get(key)
@@ -225,6 +224,7 @@ class _Planned(_Function):
 
     def update(self) -> None:
         due, self.due = self.due, {}
+        self.engine.reader = self
         each, problems, several = self.each.values, self.problems, self._several
         for key in due:
             given = each.get(key)
@@ -320,7 +320,8 @@ def object_id(obj: Any) -> str:
 class Engine:
     """The values of all nodes. It is what `compute` functions get as `ask`."""
 
-    __slots__ = ("_ordered", "_problems", "_values", "problems_changed", "reader", "reads", "version")
+    __slots__ = ("_ordered", "_problems", "_values", "known_reads", "problems_changed", "reader", "reads",
+                 "version")
 
     def __init__(self, nodes: Iterable[Node]) -> None:
         """`nodes`: in the order of in_order()."""
@@ -329,6 +330,8 @@ class Engine:
         """The node that computes just now."""
         self.reads: list = []
         """What it has asked for."""
+        self.known_reads: dict[tuple, tuple] = {}
+        """What was asked for in this run: many ask for the same, and share one record of it."""
         self.version = 0
         """Counts the updates."""
         self._problems: Mapping[tuple[str, Key], Any] = MappingProxyType({})
@@ -374,6 +377,7 @@ class Engine:
                 values.update()
             if values.changes:
                 values.tell(first)
+        self.known_reads = {}
         for values in reversed(self._ordered):
             values.changes = []
             if isinstance(values, _Function):

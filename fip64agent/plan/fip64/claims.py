@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from fip64agent.net.special import reserved
@@ -16,9 +16,9 @@ from fip64agent.plan.base.routers import (
     RouterInterface,
 )
 from fip64agent.plan.inputs import FLOATINGIPS, NETWORKS, PORTS, ROUTERS, SUBNETS
-from fip64agent.plan.nodes import Collected, Derived
+from fip64agent.plan.nodes import Collected, Derived, edited_ids
 from fip64agent.plan.problems import ERROR, Problem
-from fip64agent.topology.model import FloatingIP, Port
+from fip64agent.topology.model import FixedIP, FloatingIP, Port
 
 RivalKey = int | tuple[str, int]
 """What only one floating IP can have: a floating address, or (router id, fixed address)."""
@@ -38,6 +38,34 @@ class Claim:
     gateway: RouterInterface
     elsewhere: tuple[str, ...]
     """Ids of the router ports that have the floating address on another network."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _VmPort:
+    """What a floating IP needs to know of its VM port."""
+
+    mac: str
+    fixed_ips: tuple[FixedIP, ...]
+    numbers: tuple[int, ...]
+    """The IPv4 addresses of `fixed_ips` as numbers, which are quick to compare; -1 for another address."""
+
+    def only(self, wanted: IPv4Address | None) -> tuple[IPv4Address, str] | None:
+        """Return the fixed IP with that address and its subnet's id, if there is just one."""
+        if wanted is None or self.numbers.count(int(wanted)) != 1:
+            return None
+        return wanted, self.fixed_ips[self.numbers.index(int(wanted))].subnet_id
+
+
+def _vm_port(ask, port_id: str) -> _VmPort | None:
+    port = ask(PORTS, port_id)
+    if port is None or port.is_router_port:
+        return None
+    addresses = [fixed.ip_address for fixed in port.fixed_ips]
+    return _VmPort(port.mac_address, port.fixed_ips,
+                   tuple([int(address) if address.version == 4 else -1 for address in addresses]))
+
+
+_VM_PORTS = Derived("VM ports", _vm_port, (PORTS,))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,10 +118,12 @@ def _claim(ask, fip_id: str, fip: FloatingIP) -> Claim | Problem | None:
     fault = address_fault(fip, ask(_FLOATING_PREFIXES, fip.floating_network_id), users)
     if fault:
         return Problem(ERROR, fault)
-    port = ask(PORTS, port_id)
-    fixed = fixed_ip(fip, port)
-    if isinstance(fixed, str):
-        return Problem(ERROR, fixed)
+    port = ask(_VM_PORTS, port_id)
+    fixed = port.only(fip.fixed_ip_address) if port is not None else None
+    if fixed is None:
+        fixed = fixed_ip(fip, ask(PORTS, port_id))
+        if isinstance(fixed, str):
+            return Problem(ERROR, fixed)
     address, subnet_id = fixed
     subnet = ask(_VM_SUBNET, subnet_id)
     # What is between the first and the last address needs no closer look; numbers are quick to compare.
@@ -109,19 +139,26 @@ def _claim(ask, fip_id: str, fip: FloatingIP) -> Claim | Problem | None:
         if isinstance(gateway, str):
             return Problem(ERROR, gateway)
     return Claim(fip_id, fip.floating_ip_address, fip.floating_network_id, address, gateway.router_id,
-                 port_id, port.mac_address, gateway, tuple(user.id for user in users if user.is_port))
+                 port_id, port.mac, gateway, tuple(user.id for user in users if user.is_port))
 
 
 CLAIMS = Derived("claims of floating IPs", _claim, each=FLOATINGIPS, reads=(
-    ADDRESS_USERS, ROUTERS, _FLOATING_PREFIXES, PORTS, _VM_SUBNET))
+    ADDRESS_USERS, ROUTERS, _FLOATING_PREFIXES, _VM_PORTS, PORTS, _VM_SUBNET))
 """By floating IP id: a Claim, or a Problem."""
 
 
-def _rival_keys(fip_id: str, claim: Claim | Problem) -> tuple[tuple[RivalKey, str], ...]:
+def _rival_keys(fip_id: str, claim: Claim | Problem) -> tuple[tuple[RivalKey, tuple[str]], ...]:
     if isinstance(claim, Problem):
         return ()
     address_key, fixed_key = rival_keys(claim)
-    return (address_key, fip_id), (fixed_key, fip_id)
+    alone = (fip_id,)
+    return (address_key, alone), (fixed_key, alone)
+
+
+def _rivals(ids: tuple[str, ...] | None, gone: list, come: list) -> tuple[str, ...] | None:
+    if ids is None and len(come) == 1:  # by far the most: both keys share the one tuple
+        return come[0]
+    return edited_ids(ids, [fip_id for fip_id, in gone], [fip_id for fip_id, in come])
 
 
 def rival_keys(claim: Claim) -> tuple[RivalKey, RivalKey]:
@@ -129,13 +166,12 @@ def rival_keys(claim: Claim) -> tuple[RivalKey, RivalKey]:
     return int(claim.floating_ip), (claim.router_id, int(claim.fixed_ip))
 
 
-RIVALS = Collected("rivals", {CLAIMS: _rival_keys})
+RIVALS = Collected("rivals", {CLAIMS: _rival_keys}, _rivals)
 """By RivalKey: ids of the floating IPs that claim the same, sorted."""
 
 
-def _claimed_router(fip_id: str, claim: Claim | Problem) -> Iterator[tuple[str, str]]:
-    if not isinstance(claim, Problem):
-        yield claim.router_id, fip_id
+def _claimed_router(fip_id: str, claim: Claim | Problem) -> tuple[tuple[str, str], ...]:
+    return () if isinstance(claim, Problem) else ((claim.router_id, fip_id),)
 
 
 def _count(number: int | None, gone: list, come: list) -> int | None:
@@ -168,7 +204,7 @@ def address_fault(fip: FloatingIP, prefixes: tuple[tuple[int, int], ...] | None,
             break
     else:
         return f"floating address {address} is in no IPv6 subnet of network {network_id}"
-    here = [user for user in users if user.network_id == network_id]
+    here = users and [user for user in users if user.network_id == network_id]
     if not here:
         return ""
     return f"floating address {address} is the address of {here[-1] if here[-1].is_port else here[0]}"

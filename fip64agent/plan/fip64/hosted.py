@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
 
 from fip64agent.plan.base.bindings import BINDINGS, bound_twice, is_open, waiting_for
@@ -105,10 +105,11 @@ class Members:
     """By port id of the uplinks that they use: how many do."""
 
 
-def _member(fip_id: str, hosted: Hosted | Problem) -> Iterator[tuple[str, tuple[Map, str]]]:
-    if not isinstance(hosted, Problem):
-        claim = hosted.claim
-        yield claim.router_id, ((claim.fixed_ip, claim.floating_ip), hosted.uplink.port_id)
+def _member(fip_id: str, hosted: Hosted | Problem) -> tuple[tuple[str, tuple[Map, str]], ...]:
+    if isinstance(hosted, Problem):
+        return ()
+    claim = hosted.claim
+    return (claim.router_id, ((claim.fixed_ip, claim.floating_ip), hosted.uplink.port_id)),
 
 
 def _order(pair: Map) -> tuple[int, int]:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 
 from fip64agent.plan.base.host import GUARDED
 from fip64agent.plan.base.routers import PREFIXES
@@ -64,9 +63,8 @@ def _vm_network(ask, network_id: str) -> _VmNetwork:
 _VM_NETWORKS = Derived("network of VM ports", _vm_network, (PREFIXES, SERVING, GUARDED, SETTINGS))
 
 
-def _port_of(fip_id: str, hosted: Hosted | Problem) -> Iterator[tuple[str, Hosted]]:
-    if not isinstance(hosted, Problem):
-        yield hosted.claim.port_id, hosted
+def _port_of(fip_id: str, hosted: Hosted | Problem) -> tuple[tuple[str, Hosted], ...]:
+    return () if isinstance(hosted, Problem) else ((hosted.claim.port_id, hosted),)
 
 
 def _by_fip(found: tuple[Hosted, ...] | None, gone: list[Hosted],
