@@ -14,11 +14,11 @@ from typing import ClassVar, Protocol
 
 from fip64agent.plan.base.objects import Host, Uplink
 from fip64agent.plan.difference import changed_keys
-from fip64agent.plan.engine import Engine, object_id
+from fip64agent.plan.engine import Engine
 from fip64agent.plan.fip64.objects import Gateway, Mapping64, Tenant
 from fip64agent.plan.inputs import Allocations
 from fip64agent.plan.kinds import kinds
-from fip64agent.plan.problems import ACTIVE, ERROR, PENDING, ObjectKey, Problem
+from fip64agent.plan.problems import ACTIVE, ERROR, PENDING, ObjectKey, Problem, object_id
 
 __all__ = ["ACTIVE", "ERROR", "NOTHING", "PENDING", "Desired", "Gateway", "Host", "Mapping64", "ObjectKey",
            "PlanObject", "Problem", "Tenant", "Uplink"]

@@ -15,6 +15,7 @@ from typing import Any
 
 from fip64agent.plan.difference import changed_keys, shared
 from fip64agent.plan.nodes import Collected, Derived, Input, Key, Node, Objects
+from fip64agent.plan.problems import object_id
 
 Change = tuple[Key, Any, Any]
 """(key, value before, value after); None where there is none."""
@@ -310,11 +311,6 @@ class _Collection(_Values):
 
 _BY_TYPE: dict[type, Callable[..., _Values]] = {
     Input: _Given, Derived: _Function, Objects: _Planned, Collected: _Collection}
-
-
-def object_id(obj: Any) -> str:
-    """Return what follows the kind in an object's key, as one word or several: its id."""
-    return " ".join(obj.key[1:])
 
 
 class Engine:

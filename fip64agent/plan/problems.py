@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 ObjectKey = tuple[str, ...]
 """(kind, id...): ("host",), ("uplink", port id), ("port", VM port id, gateway address)."""
@@ -20,3 +21,8 @@ class Problem:
     state: str
     """PENDING (waits for something that is expected to come) or ERROR (somebody must act)."""
     reason: str
+
+
+def object_id(obj: Any) -> str:
+    """Return what follows the kind in an object's key, as one word or several: its id."""
+    return " ".join(obj.key[1:])
