@@ -316,8 +316,8 @@ _BY_TYPE: dict[type, Callable[..., _Values]] = {
 class Engine:
     """The values of all nodes. It is what `compute` functions get as `ask`."""
 
-    __slots__ = ("_ordered", "_problems", "_values", "known_reads", "problems_changed", "reader", "reads",
-                 "version")
+    __slots__ = (
+        "_ordered", "_problems", "_values", "known_reads", "problems_changed", "reader", "reads", "version")
 
     def __init__(self, nodes: Iterable[Node]) -> None:
         """`nodes`: in the order of in_order()."""
@@ -367,10 +367,7 @@ class Engine:
         self.version += 1
         first = self.version == 1
         for values in self._ordered:
-            if isinstance(values, _Given):
-                values.take(inputs)
-            else:
-                values.update()
+            values.take(inputs) if isinstance(values, _Given) else values.update()
             if values.changes:
                 values.tell(first)
         self.known_reads = {}
