@@ -85,8 +85,10 @@ class Stopwatch:
         self._file.write(json.dumps({"event": event, "time": time.monotonic(), **values}) + "\n")
 
     def watch(self, cls, hub) -> None:
-        """Wrap methods of the class Agent."""
-        on_topology, plan, on_pass = cls._on_topology, cls._plan, cls._on_pass
+        """Wrap methods of the class Agent, and of what plans for it."""
+        from fip64agent.reconcile.planning import Planning
+
+        on_topology, plan, on_pass = Planning.take_topology, Planning._plan, cls._on_pass
         stopwatch = self
 
         def noted_topology(self, topology) -> None:
@@ -104,11 +106,11 @@ class Stopwatch:
             on_pass(self)
             stopwatch.passed(self, hub)
 
-        cls._on_topology, cls._plan, cls._on_pass = noted_topology, noted_plan, noted_pass
+        Planning.take_topology, Planning._plan, cls._on_pass = noted_topology, noted_plan, noted_pass
 
     def passed(self, agent, hub) -> None:
         loop = agent.loop
-        settled = loop.settled and not loop.failures and not agent._plan_due.is_set()
+        settled = loop.settled and not loop.failures and not agent.planning.due
         if settled and not self._complete:
             desired = loop.desired
             self._complete = bool(desired.mappings) and all(
@@ -127,17 +129,17 @@ class Stopwatch:
         from fip64agent.topology.model import FloatingIP
 
         hub.sleep(2)  # what the start left behind (garbage, probes) is not what is measured
-        before = len(agent._topology.floatingips)
+        before = len(agent.planning._topology.floatingips)
         for number in range(count):
             values = scale.addition(before, number)
             values["floating_ip_address"] = IPv6Address(values["floating_ip_address"])
             values["fixed_ip_address"] = IPv4Address(values["fixed_ip_address"])
-            old = agent._topology
+            old = agent.planning._topology
             fip = FloatingIP(**values, router_id=scale.uuid(2, number % scale.TENANTS))
             topology = dataclasses.replace(
                 old, floatingips=MappingProxyType({**old.floatingips, fip.id: fip}))
             begun = time.monotonic()
-            agent._on_topology(topology)
+            agent.planning.take_topology(topology)
             while not (fip.id in agent.loop.desired.mappings and agent.loop.settled):
                 self._passed = hub.Event()
                 self._passed.wait()

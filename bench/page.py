@@ -42,8 +42,8 @@ medians of all rounds, or single values where it says how long was measured. In 
 """
 SECTIONS = {
     "planning": ("The plan", """\
-plan() from scratch, 50 times, and replan() with one floating IP more, 1,000 times, in the benchmark's own
-process. At the end the incremental plan is compared with a full one."""),
+plan() from scratch, 50 times, and replan() with one change, up to 1,000 times for each kind of resource, in
+the benchmark's own process. At the end the incremental plan is compared with a full one."""),
     "coldstart": ("Cold start", """\
 From nothing to all flows in the switch, beside ``ovs-ofctl add-flows`` of the same flows, dumped before. Both
 on the same bridge, in turns, 5 rounds. "Topology known" starts when the file has been read and checked,

@@ -4,17 +4,23 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import itertools
 import tempfile
 import time
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterable, Iterator
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from bench import scale
 from bench.figures import Figure, WrongState, percentile
 from fip64agent.plan.inputs import Inputs, Interface, Settings
 from fip64agent.plan.planner import plan, replan
 from fip64agent.topology.loader import load
+from fip64agent.topology.model import ROUTER_GATEWAY, ROUTER_INTERFACE, Route
 from fip64agent.translator.tayga.driver import DRIVER
 from lab.topology import TopologyFile
 
@@ -39,36 +45,132 @@ def inputs(fips: int = FIPS, settings: Settings = TAYGA) -> Inputs:
     return Inputs(topology, interfaces, settings, desired.allocations)
 
 
+Change = tuple[str, str, Any]
+"""(attribute of Topology, or "interfaces"; id or name; what is there from now on, None for nothing)"""
+
+
+def changed(before: Inputs, change: Change) -> Inputs:
+    """Return the inputs with one change made, as a source or OVSDB makes it: all else is the same objects."""
+    what, name, value = change
+    kind = dict(before.interfaces if what == "interfaces" else getattr(before.topology, what))
+    if value is None:
+        del kind[name]
+    else:
+        kind[name] = value
+    if what == "interfaces":
+        return dataclasses.replace(before, interfaces=MappingProxyType(kind))
+    return dataclasses.replace(before, topology=dataclasses.replace(
+        before.topology, **{what: MappingProxyType(kind)}))
+
+
+def _replacing(what: str, items: Iterable[Any], **values: Callable[[Any], Any]) -> Iterator[Change]:
+    """Yield changes of one resource after the other: what `values` make of each, and back again."""
+    for item in items:
+        name = item.name if what == "interfaces" else item.id
+        yield what, name, dataclasses.replace(item, **{key: make(item) for key, make in values.items()})
+        yield what, name, item
+
+
+def _going(what: str, items: Iterable[Any]) -> Iterator[Change]:
+    """Yield changes: one resource after the other goes, and comes again."""
+    for item in items:
+        name = item.name if what == "interfaces" else item.id
+        yield what, name, None
+        yield what, name, item
+
+
+def changes(start: Inputs) -> Iterator[tuple[str, Iterator[Change]]]:
+    """Yield (of what, changes of single resources) for each kind of resource that only some depend on."""
+    topology = start.topology
+    ports, routers = topology.ports.values(), topology.routers.values()
+    tenants = [port.device_id for port in ports if port.device_owner == ROUTER_INTERFACE
+               and any(fixed.ip_address.version == 4 for fixed in port.fixed_ips)]
+    inside = [port for port in ports if port.device_owner == ROUTER_INTERFACE and port.device_id in tenants]
+    gateways = [port for port in ports if port.device_owner == ROUTER_GATEWAY and port.device_id in tenants]
+    networks = {port.network_id for port in inside}
+    vm_ports = [port for port in ports if not port.is_router_port]
+    vms = [row for row in start.interfaces.values() if row.iface_id in {port.id for port in vm_ports}]
+    elsewhere = Route(IPv4Network("198.51.100.0/24"), IPv4Address("10.0.0.9"))
+    yield "floating IP", _going("floatingips", topology.floatingips.values())
+    yield "network", _replacing("networks", (network for network in topology.networks.values()
+                                             if network.id in networks), mtu=lambda network: 1400)
+    yield "subnet", _replacing("subnets", (subnet for subnet in topology.subnets.values()
+                                           if subnet.network_id in networks),
+                               host_routes=lambda subnet: (elsewhere,))
+    yield "route of a router", _replacing("routers", (router for router in routers if router.id in tenants),
+                                          routes=lambda router: (elsewhere,))
+    yield "router: another pool", _replacing(
+        "routers", (router for router in routers if router.id in tenants),
+        nat64_pool=lambda router: IPv4Network("192.0.2.0/24"))
+    yield "VM port", _replacing("ports", vm_ports, mac_address=lambda port: "fa:16:3e:ff:ff:fe")
+    yield "VM port goes", _going("ports", vm_ports)
+    yield "router port inside", _replacing("ports", inside, mac_address=lambda port: "fa:16:3e:ff:ff:fe")
+    yield "router port inside goes", _going("ports", inside)
+    yield "router port outside goes", _going("ports", gateways)
+    yield "VM's interface goes", _going("interfaces", vms)
+    yield "VM's interface", _replacing("interfaces", vms, ofport=lambda row: row.ofport + 10_000)
+
+
+def replanned(start: Inputs, some: Iterator[Change], most: int) -> list[float]:
+    """Return the milliseconds that each of so many changes takes. Raises: WrongState."""
+    before = start
+    desired = plan(before)
+    spent = []
+    for change in itertools.islice(some, most):
+        after = changed(before, change)
+        begun = time.perf_counter()
+        desired = replan(desired, before, after)
+        spent.append(1000 * (time.perf_counter() - begun))
+        before = after
+    if desired != plan(before):
+        raise WrongState("the incremental plan is not what plan() makes of the same inputs")
+    return spent
+
+
+def records() -> float:
+    """Return how many MiB the engine takes beside the plan that it has made."""
+    start = inputs()
+    plan(start)
+    gc.collect()
+    tracemalloc.start()
+    desired = plan(start)
+    gc.collect()
+    before = tracemalloc.get_traced_memory()[0]
+    desired = dataclasses.replace(desired, made_by=None)
+    gc.collect()
+    engine = before - tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    return engine / 2**20
+
+
 def measure(quick: bool) -> Iterator[Figure]:
-    before = inputs()
+    start = inputs()
     full = []
     for _ in range(5 if quick else 50):
         begun = time.perf_counter()
-        desired = plan(before)
+        desired = plan(start)
         full.append(1000 * (time.perf_counter() - begun))
     if len(desired.mappings) != FIPS or desired.problems:
         raise WrongState(f"{len(desired.mappings)} mappings and {len(desired.problems)} problems in the plan")
+    for share in (0.5, 0.99):
+        yield Figure(f"plan(), 10,000 FIPs, p{share * 100:g}", percentile(full, share), "ms", 300,
+                     samples=full)
+    added = list(itertools.islice(_additions(start), 100 if quick else 1000))
+    for what, some in (("one more", iter(added)), *changes(start)):
+        spent = replanned(start, some, 100 if quick else 1000)
+        for share, limit in ((0.5, 5), (0.99, 15)):
+            yield Figure(f"replan() of {what}, p{share * 100:g}", percentile(spent, share), "ms", limit,
+                         samples=spent)
+    yield Figure("records of the plan's engine", records(), "MiB", 12)
 
-    floatingips = dict(before.topology.floatingips)
-    some = next(iter(floatingips.values()))
-    incremental = []
-    for number in range(100 if quick else 1000):
+
+def _additions(start: Inputs) -> Iterator[Change]:
+    """Yield floating IPs that are not there yet."""
+    some = next(iter(start.topology.floatingips.values()))
+    for number in itertools.count():
         values = scale.addition(FIPS, number)
-        fip = dataclasses.replace(
+        yield "floatingips", values["id"], dataclasses.replace(
             some, id=values["id"], floating_ip_address=type(some.floating_ip_address)(
                 values["floating_ip_address"]), port_id=values["port_id"],
             fixed_ip_address=type(some.fixed_ip_address)(values["fixed_ip_address"]),
             router_id=scale.uuid(2, number % scale.TENANTS))
-        floatingips[fip.id] = fip
-        after = dataclasses.replace(before, topology=dataclasses.replace(
-            before.topology, floatingips=MappingProxyType(dict(floatingips))))
-        begun = time.perf_counter()
-        desired = replan(desired, before, after)
-        incremental.append(1000 * (time.perf_counter() - begun))
-        before = after
-    if desired != plan(before):
-        raise WrongState("the incremental plan is not what plan() makes of the same inputs")
-    for values, words, limit in ((full, "plan(), 10,000 FIPs", 300),
-                                 (incremental, "replan() of one more", 5)):
-        for share in (0.5, 0.99):
-            yield Figure(f"{words}, p{share * 100:g}", percentile(values, share), "ms", limit, samples=values)

@@ -14,7 +14,7 @@ from fip64agent.admin.listing import ExternalFault, listed, listing_of
 from fip64agent.admin.state import DOWN, ROOM, STATES, States, describe
 from fip64agent.plan.desired import ACTIVE, ERROR, PENDING
 from fip64agent.plan.kinds import kinds
-from fip64agent.reconcile.place import NOT_ASKED
+from fip64agent.reconcile.room_state import NOT_ASKED
 
 WARNING = "warning"
 """Severity of what somebody should look at, but no object suffers from."""

@@ -119,7 +119,7 @@ def plan(agent) -> dict[str, Any]:
                     for obj in desired.objects()],
         "problems": [{"kind": kind, "id": name, "state": problem.state, "reason": problem.reason}
                      for (kind, name), problem in sorted(desired.problems.items())],
-        "allocations": plain(desired.allocations),
+        "allocations": plain(desired.allocations.numbers),
     }
 
 

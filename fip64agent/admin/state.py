@@ -17,7 +17,7 @@ from typing import Any
 from fip64agent.admin.listing import listed
 from fip64agent.plan.desired import ACTIVE, ERROR, PENDING, ObjectKey, PlanObject
 from fip64agent.plan.kinds import kinds
-from fip64agent.reconcile.place import Failure
+from fip64agent.reconcile.room_state import Failure
 from fip64agent.topology.model import Topology
 
 DOWN = "down"

@@ -24,7 +24,8 @@ def run() -> int:
     conf = common.load_config(None, DESCRIPTION, _prepare)
     common.require_rights()
     from fip64agent.admin.client import answers
-    from fip64agent.agent import left, remove_all, rooms_from
+    from fip64agent.agent import rooms_from
+    from fip64agent.reconcile.removal import remains, remove_all
 
     if answers(conf.admin.socket):
         raise AlreadyRunning(f"an agent answers on {conf.admin.socket}: stop it first, or it puts all back")
@@ -36,7 +37,7 @@ def run() -> int:
             raise EnvironmentMissing(reason)
         if conf.dry_run:
             for name, room in rooms.items():
-                for item in left(room).values():
+                for item in remains(room).values():
                     print(f"{name}: {item}")
             return 0
         problems = remove_all(rooms)

@@ -62,4 +62,5 @@ def allocations(prefix: str, aliases: Iterable[str]) -> Allocations:
         if match := _NUMBERED.fullmatch(alias.removeprefix(begin(prefix))):
             kind = "uplink" if match["uplink"] else "tenant"
             found[kind][match["name"]] = int(match["number"])
-    return Allocations(vlans=MappingProxyType(found["tenant"]), tables=MappingProxyType(found["uplink"]))
+    return Allocations({"vlans": MappingProxyType(found["tenant"]),
+                        "tables": MappingProxyType(found["uplink"])})

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from ipaddress import IPv4Network
 from types import MappingProxyType
 
+from fip64agent.plan.nodes import Input
 from fip64agent.topology.model import Topology
 
 DEFAULT_POOL = IPv4Network("100.64.0.0/16")
@@ -75,19 +76,35 @@ class Settings:
     """UDP without checksum is dropped instead of getting one (RFC 7915, section 4.5)."""
 
 
+_NONE: Mapping = MappingProxyType({})
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Allocations:
     """Numbers in force, read back from what is installed: nobody loses the one it has."""
 
-    vlans: Mapping[str, int] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
-    """Tenant's router id -> VLAN ID."""
-    tables: Mapping[str, int] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
-    """Uplink's port id -> routing table id."""
+    numbers: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=lambda: _NONE)
+    """By number space, then owner: "vlans" (a tenant's router id -> VLAN ID), "tables" (an uplink's port
+    id -> routing table id)."""
+
+    def of(self, space: str) -> Mapping[str, int]:
+        """Return the numbers of a space by owner."""
+        return self.numbers.get(space, _NONE)
+
+    @property
+    def vlans(self) -> Mapping[str, int]:
+        """Tenant's router id -> VLAN ID."""
+        return self.of("vlans")
+
+    @property
+    def tables(self) -> Mapping[str, int]:
+        """Uplink's port id -> routing table id."""
+        return self.of("tables")
 
     def __or__(self, other: Allocations) -> Allocations:
         """Return the numbers of both; `other` has the last word."""
-        return Allocations(MappingProxyType({**self.vlans, **other.vlans}),
-                           MappingProxyType({**self.tables, **other.tables}))
+        return Allocations({space: MappingProxyType({**self.of(space), **other.of(space)})
+                            for space in self.numbers.keys() | other.numbers.keys()})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -97,3 +114,14 @@ class Inputs:
     """By interface name: all on our bridge, our own veths too."""
     settings: Settings = Settings()
     allocations: Allocations = Allocations()
+
+
+NETWORKS = Input("networks", lambda inputs: inputs.topology.networks)
+SUBNETS = Input("subnets", lambda inputs: inputs.topology.subnets)
+ROUTERS = Input("routers", lambda inputs: inputs.topology.routers)
+PORTS = Input("ports", lambda inputs: inputs.topology.ports)
+FLOATINGIPS = Input("floatingips", lambda inputs: inputs.topology.floatingips)
+INTERFACES = Input("interfaces", lambda inputs: inputs.interfaces)
+SETTINGS = Input("settings", lambda inputs: {"": inputs.settings})
+IN_FORCE = Input("numbers in force", lambda inputs: inputs.allocations.numbers)
+"""By number space."""

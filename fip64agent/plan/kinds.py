@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from fip64agent.discovery import found
+from fip64agent.plan.nodes import Objects
+from fip64agent.plan.numbers import NumberSpace
 
 GROUP = "fip64agent.features"
 """Entry points of other packages: each names a Feature."""
@@ -61,6 +63,11 @@ class Feature:
 
     name: str
     kinds: tuple[Kind, ...]
+    planners: tuple[Objects, ...] = ()
+    """What computes the objects of its kinds, one for each kind. The rest of the engine's nodes are found
+    from these by what they read."""
+    numbers: tuple[NumberSpace, ...] = ()
+    """The numbers that its objects get on this host."""
 
 
 @functools.cache

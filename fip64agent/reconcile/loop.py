@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one way from "something happened" to "it is right again".
+"""Keeps what is installed as the plan in force says.
 
 Triggers only mark work as due: submit() a newer plan, invalidate() a room whose installed
 state may have changed, or time passes (audit, a retry). A pass then compares and applies in a
@@ -20,20 +20,20 @@ from fip64agent import hub
 from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import NOTHING, Desired, ObjectKey, PlanObject
 from fip64agent.reconcile import diff
-from fip64agent.reconcile.place import Failure, Place
 from fip64agent.reconcile.room import Item, Room
+from fip64agent.reconcile.room_state import Failure, RoomState
 
 LOG = logging.getLogger(__name__)
 
-BEAT = 5.0
+HEARTBEAT_INTERVAL = 5.0
 """Seconds between two signs of life while there is nothing to do, for the watchdog."""
-STUCK = 60
+HANG_TIMEOUT = 60
 """A pass that gives no sign of life for so many seconds hangs; systemd's watchdog then acts."""
-REPAIRS = 20
-"""Repairs in a row after which what still does not stay as it should has to wait."""
-PER_ITEM = 0.02
-"""Seconds more for each item that a room is at: 100 tenants' links take 7 s on a busy machine."""
-BREATH = 500
+SECONDS_PER_ITEM = 0.02
+"""So many more for each item that a room works on: 100 tenants' links take 7 s on a busy machine."""
+REPAIRS_IN_A_ROW = 20
+"""So many passes in a row may repair the same rooms at once; then the next one waits."""
+YIELD_EVERY = 500
 """Objects expanded before other greenthreads get a turn."""
 
 
@@ -54,7 +54,7 @@ class Loop:
     def __init__(self, rooms: Sequence[Room], audit_interval: float = 300, backoff_min: float = 1,
                  backoff_max: float = 60, clock: Callable[[], float] = time.monotonic,
                  on_pass: Callable[[], None] = lambda: None) -> None:
-        self._places = [Place(room, clock) for room in rooms]
+        self._states = [RoomState(room, clock) for room in rooms]
         self._audit_interval = audit_interval
         self._backoff = (backoff_min, backoff_max)
         self._clock = clock
@@ -69,8 +69,8 @@ class Loop:
         self.last_pass_seconds = 0.0
         self.applied = 0
         self.pruned = 0
-        self.beat = clock()
-        """When the loop last showed life, by its clock."""
+        self.last_alive = clock()
+        """When the loop last gave a sign of life, by its clock."""
         self._allowance = 0.0
 
     def configure(self, conf) -> None:
@@ -81,8 +81,8 @@ class Loop:
 
     @property
     def alive(self) -> bool:
-        """False when the loop has shown no life for STUCK seconds, and PER_ITEM for what it is at."""
-        return self._clock() - self.beat < STUCK + self._allowance
+        """False when there was no sign of life for HANG_TIMEOUT and SECONDS_PER_ITEM of its work."""
+        return self._clock() - self.last_alive < HANG_TIMEOUT + self._allowance
 
     # -- triggers ---------------------------------------------------------------------------
 
@@ -98,8 +98,8 @@ class Loop:
 
     def invalidate_all(self) -> None:
         """Read everything back in the next pass."""
-        for place in self._places:
-            self.invalidate(place.name)
+        for state in self._states:
+            self.invalidate(state.name)
 
     # -- for the operator -------------------------------------------------------------------
 
@@ -112,16 +112,16 @@ class Loop:
     def settled(self) -> bool:
         """The plan in force has been carried out as far as it can be."""
         return (self._desired is not None and self._done is self._desired and not self._suspects
-                and all(place.known is not None for place in self._places))
+                and all(state.known is not None for state in self._states))
 
     @property
     def failures(self) -> list[Failure]:
-        return [failure for place in self._places for failure in place.failures.values()]
+        return [failure for state in self._states for failure in state.failures.values()]
 
     @property
     def blocked(self) -> dict[str, str]:
         """Rooms that cannot work now, with the reason."""
-        return {place.name: place.blocked for place in self._places if place.blocked}
+        return {state.name: state.blocked for state in self._states if state.blocked}
 
     def carried_out(self, obj: PlanObject) -> bool:
         """Whether the last pass that worked dealt with `obj` as it is in the plan now."""
@@ -129,7 +129,7 @@ class Loop:
 
     def counts(self) -> dict[str, int]:
         """Installed items by room."""
-        return {place.name: len(place.known or ()) for place in self._places}
+        return {state.name: len(state.known or ()) for state in self._states}
 
     def preview(self) -> list[Change]:
         """Read everything back now and return what the next pass would do. Empty when all is right.
@@ -138,15 +138,15 @@ class Loop:
         Raises: NotReady when a room cannot be asked.
         """
         result = []
-        for place in self._places:
-            if reason := place.room.ready():
-                raise NotReady(f"{place.name}: {reason}")
-            work = diff.whole(self._wanted(place, self.desired), place.room.actual())
-            result += [Change(place.name, "create" if was is None else "update", item.owner, str(item))
+        for state in self._states:
+            if reason := state.room.ready():
+                raise NotReady(f"{state.name}: {reason}")
+            work = diff.whole(self._wanted(state, self.desired), state.room.actual())
+            result += [Change(state.name, "create" if was is None else "update", item.owner, str(item))
                        for was, item in work.apply]
-            result += [Change(place.name, "remove", item.owner, str(item)) for item in work.prune]
+            result += [Change(state.name, "remove", item.owner, str(item)) for item in work.prune]
             if work:
-                self.invalidate(place.name)
+                self.invalidate(state.name)
         return result
 
     # -- the work ---------------------------------------------------------------------------
@@ -157,7 +157,7 @@ class Loop:
         while True:
             triggered = self._due.wait(self._seconds_to_next())
             self._due.clear()
-            self.beat = self._clock()
+            self.last_alive = self._clock()
             try:
                 if triggered or self._time_has_come():
                     self.step()
@@ -167,36 +167,36 @@ class Loop:
                 wait = min(longest, shortest * 2 ** min(failed, 16))
                 failed += 1
                 LOG.exception("a pass failed; everything is read back and tried again in %g s", wait)
-                for place in self._places:
-                    place.known = None
+                for state in self._states:
+                    state.known = None
                 self._pause(wait)
                 self._due.set()
 
     def _pause(self, seconds: float) -> None:
-        """Do nothing for so long, and show life."""
+        """Do nothing for so long, but give signs of life."""
         end = self._clock() + seconds
         while (left := end - self._clock()) > 0:
-            hub.sleep(min(left, BEAT))
-            self.beat = self._clock()
+            hub.sleep(min(left, HEARTBEAT_INTERVAL))
+            self.last_alive = self._clock()
 
     def _seconds_to_next(self) -> float:
         now = self._clock()
-        times = [self._audit_at, now + BEAT]
+        times = [self._audit_at, now + HEARTBEAT_INTERVAL]
         if self._desired is not None:
-            times += [time for place in self._places for time in place.next_time()]
+            times += [time for state in self._states for time in state.next_time()]
         return max(0.0, min(times) - now)
 
     def _time_has_come(self) -> bool:
         """Whether a pass has something to do, although nothing has triggered it."""
         return self._clock() >= self._audit_at or (self._desired is not None and any(
-            place.due() for place in self._places))
+            state.due() for state in self._states))
 
     def step(self) -> None:
         """One pass: bring all rooms to the plan in force."""
         desired = self._desired
         if desired is None:  # no complete topology yet: nothing is known to be stale
-            for place in self._places:
-                place.ask()
+            for state in self._states:
+                state.ask()
             return
         # Items come by the thousand, none in a cycle: to look for cycles among them costs a tenth of a pass.
         collecting = gc.isenabled()
@@ -214,100 +214,102 @@ class Loop:
             self._audit_at = begun + self._audit_interval
         suspects, self._suspects = self._suspects, set()
         changes = desired.changes(self._done)
-        work = [(place, self._difference(place, desired, changes, audit or place.name in suspects))
-                for place in self._places]
-        work = [(place, difference) for place, difference in work if difference]
-        repairs = any(place.name in suspects for place, _ in work)
+        work = [(state, self._difference(state, desired, changes, audit or state.name in suspects))
+                for state in self._states]
+        work = [(state, difference) for state, difference in work if difference]
+        repairs = any(state.name in suspects for state, _ in work)
         before = self.applied + self.pruned
-        for place, difference in work:
-            self._apply(place, difference)
-        for place, difference in reversed(work):
-            self._prune(place, difference)
+        for state, difference in work:
+            self._apply(state, difference)
+        for state, difference in reversed(work):
+            self._prune(state, difference)
         if repairs and self.applied + self.pruned > before:
             self._look_again(work)
         else:
             self._repairs = 0
-        for place in self._places:
-            place.worked()
+        for state in self._states:
+            state.worked()
         self._done = desired
         self.passes += 1
         self.last_pass_seconds = self._clock() - begun
-        self.beat = self._clock()
+        self.last_alive = self._clock()
         self._on_pass()
 
-    def _look_again(self, work: Sequence[tuple[Place, diff.Difference]]) -> None:
-        """Have everything read back, as `work` was a repair, but not for ever.
+    def _look_again(self, work: Sequence[tuple[RoomState, diff.Difference]]) -> None:
+        """Have everything read back after `work`, which was a repair.
 
         What was lost in one room may have taken something of another with it, and more may have been
-        lost while we worked.
+        lost while we worked. When there is something to repair each time, for REPAIRS_IN_A_ROW passes,
+        somebody else undoes what we do: the next look then waits.
         """
         self._repairs += 1
-        if self._repairs % REPAIRS:
+        if self._repairs % REPAIRS_IN_A_ROW:
             self.invalidate_all()
             return
         wait = self._backoff[1]
         self._audit_at = min(self._audit_at, self._clock() + wait)
-        for place, difference in work:
+        for state, difference in work:
             items = [item for _, item in difference.apply] + difference.prune
             more = f" and {len(items) - 1} more" if len(items) > 1 else ""
             LOG.warning("%s: repaired %d times in a row, and amiss again each time: %s%s (next look in %g s)",
-                        place.name, self._repairs, items[0], more, wait)
+                        state.name, self._repairs, items[0], more, wait)
 
-    def _wanted(self, place: Place, desired: Desired) -> Iterator[Item]:
+    def _wanted(self, state: RoomState, desired: Desired) -> Iterator[Item]:
         for number, obj in enumerate(desired.objects()):
-            if number % BREATH == BREATH - 1:
+            if number % YIELD_EVERY == YIELD_EVERY - 1:
                 hub.sleep(0)
-                self.beat = self._clock()
-            yield from place.room.expand(obj)
+                self.last_alive = self._clock()
+            yield from state.room.expand(obj)
 
-    def _difference(self, place: Place, desired: Desired, changes, suspect: bool) -> diff.Difference | None:
-        suspect = suspect or self._wanted_again(place, changes)
-        if place.known is None or suspect:
-            if place.known is None and self._clock() < place.retry_at and not suspect:
+    def _difference(self, state: RoomState, desired: Desired, changes,
+                    suspect: bool) -> diff.Difference | None:
+        suspect = suspect or self._wanted_again(state, changes)
+        if state.known is None or suspect:
+            if state.known is None and self._clock() < state.retry_at and not suspect:
                 return None
-            actual = self._read_back(place)
+            actual = self._read_back(state)
             if actual is None:
                 return None
-            if actual == place.known and not changes:  # an audit that found all as it was left
-                return self._retries(place, desired, diff.Difference())
-            place.known = actual
-            for key in [key for key in place.failures if place.failures[key].removing and key not in actual]:
-                del place.failures[key]
-            work = diff.whole(self._wanted(place, desired), actual)
-            self._forget_unwanted(place, work)
+            if actual == state.known and not changes:  # an audit that found all as it was left
+                return self._retries(state, desired, diff.Difference())
+            state.known = actual
+            for key in [key for key in state.failures if state.failures[key].removing and key not in actual]:
+                del state.failures[key]
+            work = diff.whole(self._wanted(state, desired), actual)
+            self._forget_unwanted(state, work)
             return work
-        return self._retries(place, desired, diff.partial(changes, place.room.expand, place.known))
+        return self._retries(state, desired, diff.partial(changes, state.room.expand, state.known))
 
     @staticmethod
-    def _wanted_again(place: Place, changes) -> bool:
+    def _wanted_again(state: RoomState, changes) -> bool:
         """Whether a changed object needs what could not be removed: what is left of that has to be seen."""
-        removing = {key for key, failure in place.failures.items() if failure.removing}
+        removing = {key for key, failure in state.failures.items() if failure.removing}
         return bool(removing) and any(item.key in removing for _, new in changes if new is not None
-                                      for item in place.room.expand(new))
+                                      for item in state.room.expand(new))
 
-    def _read_back(self, place: Place) -> dict[Hashable, Item] | None:
-        if not place.look():
+    def _read_back(self, state: RoomState) -> dict[Hashable, Item] | None:
+        if not state.look():
             return None
         try:
-            actual = place.room.actual()
+            actual = state.room.actual()
         except NotReady as error:
-            place.refused(str(error))
+            state.refused(str(error))
             return None
-        self.beat = self._clock()
-        place.read_back(actual)
+        self.last_alive = self._clock()
+        state.read_back(actual)
         return actual
 
-    def _forget_unwanted(self, place: Place, work: diff.Difference) -> None:
+    def _forget_unwanted(self, state: RoomState, work: diff.Difference) -> None:
         """Drop failures that the full comparison does not see any more."""
         due = {item.key for _, item in work.apply} | {item.key for item in work.prune}
-        for key in [key for key in place.failures if key not in due]:
-            del place.failures[key]
+        for key in [key for key in state.failures if key not in due]:
+            del state.failures[key]
 
-    def _retries(self, place: Place, desired: Desired, work: diff.Difference) -> diff.Difference:
+    def _retries(self, state: RoomState, desired: Desired, work: diff.Difference) -> diff.Difference:
         """Add what failed before and is due again; drop what nobody wants any more."""
         now = self._clock()
         included = {item.key for _, item in work.apply} | {item.key for item in work.prune}
-        for key, failure in list(place.failures.items()):
+        for key, failure in list(state.failures.items()):
             if key in included:
                 continue
             if failure.removing:
@@ -315,66 +317,66 @@ class Loop:
                     work.prune.append(failure.item)
                 continue
             owner = desired.find(failure.item.owner)
-            item = next((i for i in place.room.expand(owner) if i.key == key), None) if owner else None
+            item = next((i for i in state.room.expand(owner) if i.key == key), None) if owner else None
             if item is None:
-                del place.failures[key]
-                if key not in place.known:  # it may be there by half: only a read-back tells
-                    self.invalidate(place.name)
+                del state.failures[key]
+                if key not in state.known:  # it may be there by half: only a read-back tells
+                    self.invalidate(state.name)
             elif failure.due <= now:
-                work.apply.append((place.known.get(key), item))
+                work.apply.append((state.known.get(key), item))
         return work
 
     @contextlib.contextmanager
-    def _patience(self, items: int) -> Iterator[None]:
-        """While a room works on so many items the loop cannot show life."""
-        self.beat, self._allowance = self._clock(), items * PER_ITEM
+    def _allowing_for(self, items: int) -> Iterator[None]:
+        """Allow for so many items: while a room works on them, the loop cannot give a sign of life."""
+        self.last_alive, self._allowance = self._clock(), items * SECONDS_PER_ITEM
         try:
             yield
         finally:
-            self.beat, self._allowance = self._clock(), 0.0
+            self.last_alive, self._allowance = self._clock(), 0.0
 
-    def _apply(self, place: Place, work: diff.Difference) -> None:
+    def _apply(self, state: RoomState, work: diff.Difference) -> None:
         if not work.apply:
             return
         try:
-            with self._patience(len(work.apply)):
-                failed = place.room.apply(work.apply)
+            with self._allowing_for(len(work.apply)):
+                failed = state.room.apply(work.apply)
         except NotReady as error:
-            place.refused(str(error))
+            state.refused(str(error))
             return
         for _was, item in work.apply:
             key = item.key
             if reason := failed.get(key):
-                self._failed(place, item, reason, removing=False)
+                self._failed(state, item, reason, removing=False)
             else:
-                place.known[key] = item
-                place.failures.pop(key, None)
+                state.known[key] = item
+                state.failures.pop(key, None)
                 self.applied += 1
 
-    def _prune(self, place: Place, work: diff.Difference) -> None:
-        if not work.prune or place.known is None:
+    def _prune(self, state: RoomState, work: diff.Difference) -> None:
+        if not work.prune or state.known is None:
             return
         try:
-            with self._patience(len(work.prune)):
-                failed = place.room.prune(work.prune)
+            with self._allowing_for(len(work.prune)):
+                failed = state.room.prune(work.prune)
         except NotReady as error:
-            place.refused(str(error))
+            state.refused(str(error))
             return
         for item in work.prune:
             key = item.key
             if reason := failed.get(key):
-                self._failed(place, item, reason, removing=True)
+                self._failed(state, item, reason, removing=True)
             else:
-                place.known.pop(key, None)
-                place.failures.pop(key, None)
+                state.known.pop(key, None)
+                state.failures.pop(key, None)
                 self.pruned += 1
 
-    def _failed(self, place: Place, item: Item, reason: str, removing: bool) -> None:
-        before = place.failures.get(item.key)
+    def _failed(self, state: RoomState, item: Item, reason: str, removing: bool) -> None:
+        before = state.failures.get(item.key)
         tries = before.tries + 1 if before else 1
         shortest, longest = self._backoff
         wait = min(longest, shortest * 2 ** min(tries - 1, 16))
         if before is None or before.reason != reason:
-            LOG.error("%s: cannot %s %s: %s (next try in %g s)", place.name,
+            LOG.error("%s: cannot %s %s: %s (next try in %g s)", state.name,
                       "remove" if removing else "install", item, reason, wait)
-        place.failures[item.key] = Failure(place.name, item, removing, reason, tries, self._clock() + wait)
+        state.failures[item.key] = Failure(state.name, item, removing, reason, tries, self._clock() + wait)

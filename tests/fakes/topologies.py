@@ -16,7 +16,7 @@ from types import MappingProxyType
 from hypothesis import strategies as st
 
 from fip64agent.plan.desired import Desired
-from fip64agent.plan.inputs import Inputs, Interface, Settings
+from fip64agent.plan.inputs import Allocations, Inputs, Interface, Settings
 from fip64agent.topology.model import (
     ROUTER_GATEWAY,
     ROUTER_INTERFACE,
@@ -292,22 +292,34 @@ _VM_INTERFACES = st.builds(
     st.sampled_from((7, 8, 9, None)),
     st.sampled_from((*VM_IDS, "later", None)), st.none() | st.just("no such device"))
 
+NUMBERS = st.builds(
+    lambda vlans, tables: Allocations({"vlans": vlans, "tables": tables}),
+    st.dictionaries(st.sampled_from(ROUTER_IDS), st.integers(0, 4)),
+    st.dictionaries(st.sampled_from(UPLINK_IDS), st.integers(999, 1002)))
+"""Numbers in force, some out of range, some that two have."""
+
 edits = st.one_of(
     st.tuples(st.just("floatingips"), _NEAR_FIPS | RESOURCES["floatingips"] | st.sampled_from(FIP_IDS)),
     st.tuples(st.just("floatingips"), _NEAR_FIPS | st.sampled_from(FIP_IDS)),
     st.tuples(st.just("ports"), _VM_PORTS | st.sampled_from(VM_IDS)),
     st.tuples(st.just("interfaces"), _VM_INTERFACES | INTERFACES | LINK_NAMES),
     st.sampled_from(KINDS).flatmap(lambda kind: st.tuples(st.just(kind), RESOURCES[kind])),
+    st.tuples(st.just("networks"), NETWORK_IDS),
+    st.tuples(st.just("subnets"), SUBNET_IDS),
+    st.tuples(st.just("routers"), ANY_ROUTER),
+    st.tuples(st.just("ports"), ANY_PORT),
     st.tuples(st.just("settings"), SETTINGS),
+    st.tuples(st.just("numbers"), NUMBERS),
     st.tuples(st.just("opened"), st.integers(100, 102)),
     st.tuples(st.just("nothing"), st.none()))
-"""(what, new resource or id of the one to remove). "opened": OVS opens the veths of the plan in force."""
+"""(what, new resource or id of the one to remove). "numbers": those in force. "opened": OVS opens the
+veths of the plan in force."""
 
 
 def edited(inputs: Inputs, in_force: Desired, *several: tuple) -> Inputs:
     """Return new inputs with the edits made. What is not edited stays the same objects."""
     interfaces, kinds = inputs.interfaces, {kind: getattr(inputs.topology, kind) for kind in KINDS}
-    settings = inputs.settings
+    settings, allocations = inputs.settings, inputs.allocations
     for what, item in several:
         if what == "interfaces":
             interfaces = _put(interfaces, item, "name")
@@ -315,9 +327,11 @@ def edited(inputs: Inputs, in_force: Desired, *several: tuple) -> Inputs:
             interfaces = {**interfaces, **own_interfaces(in_force, item)}
         elif what == "settings":
             settings = item
+        elif what == "numbers":
+            allocations = item
         elif what in kinds:
             kinds[what] = _put(kinds[what], item, "id")
-    return Inputs(Topology(**kinds), interfaces, settings, inputs.allocations)
+    return Inputs(Topology(**kinds), interfaces, settings, allocations)
 
 
 def _put(items, item, key: str):

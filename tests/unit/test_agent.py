@@ -3,10 +3,11 @@
 
 import pytest
 
-from fip64agent import agent as module
 from fip64agent import hub
 from fip64agent.agent import Agent
 from fip64agent.cmd.common import load_config
+from fip64agent.plan.inputs import Allocations
+from fip64agent.reconcile import planning as module
 from fip64agent.topology.model import Topology
 
 
@@ -29,15 +30,15 @@ def test_a_plan_that_could_not_be_made_is_tried_again(agent, monkeypatch):
     def in_force(rooms):
         if failures:
             raise failures.pop()
-        return module.Allocations()
+        return Allocations()
 
     monkeypatch.setattr(module, "in_force", in_force)
     submitted = hub.Event()
     monkeypatch.setattr(agent.loop, "submit", lambda desired: submitted.set())
-    planning = hub.spawn(agent._plan_forever)
+    planning = hub.spawn(agent.planning.run)
     try:
-        agent._on_topology(Topology())
-        agent._on_interfaces({})
+        agent.planning.take_topology(Topology())
+        agent.planning.take_interfaces({})
         assert submitted.wait(5) and not failures
     finally:
         planning.kill()

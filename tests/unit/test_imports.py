@@ -30,12 +30,12 @@ MAY_IMPORT = {
     "links": BELOW | SHAPE | {"plan", "net"},
     "translator": BELOW | SHAPE | LINK_ITEMS | {"plan"},
     "switch": BELOW | SHAPE | {"discovery", "plan", "net", "services.base"},
-    "reconcile": BELOW | {"plan"},
+    "reconcile": BELOW | {"plan", "topology.model"},
     "admin": BELOW | {"discovery", "plan", "net", "topology", "reconcile", "switch.pipeline",
                       "switch.features", "switch.appctl", "translator.base"},
     "agent": BELOW | {"admin", "conf", "links", "plan", "reconcile", "switch", "systemd", "topology",
                       "translator"},
-    "cmd": {"admin", "agent", "conf", "exceptions", "hub"},
+    "cmd": {"admin", "agent", "conf", "exceptions", "hub", "reconcile.removal"},
 }
 """Room -> rooms, or single modules of rooms, that it may import beside itself."""
 

@@ -51,7 +51,7 @@ class State:
                 uplinks[port_id] = number
             elif version == 4 and (router_id := tags.tenant_of(name)):
                 tenants[router_id] = number
-        return Allocations(vlans=tenants, tables=uplinks)
+        return Allocations({"vlans": tenants, "tables": uplinks})
 
     def missing_for(self, item: Item) -> str:
         """Return what an item needs and VPP does not have, or has from somebody else; "" when nothing is."""

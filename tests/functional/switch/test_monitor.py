@@ -8,7 +8,6 @@ import pytest
 
 from fip64agent import hub
 from fip64agent.plan.desired import Desired, Gateway, Host, Mapping64
-from fip64agent.plan.inputs import Allocations
 from fip64agent.reconcile.loop import Loop
 from fip64agent.switch.examples import GATEWAY, HOST, MAPPING
 from lab.openvswitch import PrivateOvs
@@ -20,8 +19,7 @@ VM = f"output:{MAPPING.vm_ofport}"
 
 
 def desired(host: Host, mapping: Mapping64 | None = None, gateway: Gateway | None = None) -> Desired:
-    return Desired(host, {}, {}, {mapping.fip_id: mapping} if mapping else {},
-                   {gateway.key: gateway} if gateway else {}, {}, Allocations())
+    return Desired.of_objects(filter(None, (host, mapping, gateway)))
 
 
 class Site:

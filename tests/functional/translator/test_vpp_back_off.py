@@ -4,7 +4,6 @@
 The programs that fail stand in for VPP: it is their failure that is tried. Needs no VPP.
 """
 
-import dataclasses
 import logging
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fip64agent import hub
-from fip64agent.plan.desired import NOTHING
+from fip64agent.plan.desired import Desired
 from fip64agent.process import outcome
 from fip64agent.reconcile.loop import Loop
 from fip64agent.translator.vpp import process
@@ -39,7 +38,7 @@ class Kept:
         self.loop = Loop([self.room], audit_interval=3600)
         self.room.start()
         self.thread = hub.spawn(self.loop.run)
-        self.loop.submit(dataclasses.replace(NOTHING, host=planned.host("fip64-test-", translator="vpp")))
+        self.loop.submit(Desired.of_objects([planned.host("fip64-test-", translator="vpp")]))
 
     def write(self, program: str) -> None:
         self.program.write_text(f"#!/bin/sh\n{program}\n")

@@ -91,7 +91,7 @@ def test_one_silent_gateway_of_several_is_a_warning(agent):
 
 
 def test_a_loop_that_hangs_is_told(agent):
-    agent.loop.beat -= 1000
+    agent.loop.last_alive -= 1000
     assert texts(agent)[0].startswith("error: the reconcile loop shows no sign of life")
 
 

@@ -49,7 +49,7 @@ def test_a_plan_that_no_pass_has_carried_out_is_pending():
     agent = ScriptedAgent()
     agent.open_veths()
     agent.plan()
-    for room in agent.loop._places:
+    for room in agent.loop._states:
         room.blocked = None
     assert states(agent).state("fip", RED) == State(PENDING, "is being installed")
     agent.loop.step()

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fip64agent.plan import pools
 from fip64agent.plan.desired import ERROR
+from fip64agent.plan.fip64 import pools
 from fip64agent.plan.inputs import Settings
 from fip64agent.plan.planner import plan
 from fip64agent.topology.model import Nat64Binding

@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from fip64agent.plan.desired import ERROR, PENDING
 from fip64agent.plan.inputs import Inputs
+from fip64agent.plan.kinds import kinds
 from fip64agent.plan.planner import plan, replan
 from fip64agent.topology.model import Topology
 from tests.fakes import topologies
 from tests.fakes.topologies import KINDS, any_inputs, edited, edits, valid_sites
 
 quick = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-MAPPINGS = ("uplinks", "tenants", "mappings", "gateways", "problems")
+MAPPINGS = (*kinds(), "problems")
 
 valid_inputs = st.builds(lambda site, settings: dataclasses.replace(site.inputs, settings=settings),
                          valid_sites(), topologies.SETTINGS)
@@ -169,7 +170,7 @@ def test_replan_equals_plan_and_keeps_what_did_not_change(inputs, steps):
         assert replanned == replan(desired, inputs, after), "replan() is not pure"
         assert desired == was, "replan() changed the previous plan"
         for kind in MAPPINGS:
-            old, new = getattr(desired, kind), getattr(replanned, kind)
+            old, new = [one.problems if kind == "problems" else one.of(kind) for one in (desired, replanned)]
             assert (old is new) == (old == new), kind
             assert all(new[key] is old[key] for key in new if key in old and new[key] == old[key]), kind
         assert sorted_changes(replanned.changes(desired)) == sorted_changes(

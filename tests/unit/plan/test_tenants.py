@@ -225,13 +225,14 @@ def test_pool_of_the_router_over_the_default():
 
 def test_a_vlan_in_force_is_kept():
     site = two_tenant_site()
-    desired = plan(dataclasses.replace(site.inputs, allocations=Allocations({"red": 42, "gone": 43})))
+    in_force = Allocations({"vlans": {"red": 42, "gone": 43}})
+    desired = plan(dataclasses.replace(site.inputs, allocations=in_force))
     assert desired.allocations.vlans["red"] == desired.tenants["red"].vlan == 42
     assert desired.allocations.vlans.keys() == {"red", "blue"}
 
 
 def test_two_tenants_with_the_same_vlan_in_force():
-    in_force = Allocations({"red": 42, "blue": 42})
+    in_force = Allocations({"vlans": {"red": 42, "blue": 42}})
     desired = plan(dataclasses.replace(two_tenant_site().inputs, allocations=in_force))
     assert desired.tenants["blue"].vlan == 42 != desired.tenants["red"].vlan
 
@@ -239,7 +240,7 @@ def test_two_tenants_with_the_same_vlan_in_force():
 def test_a_vlan_out_of_range_is_not_kept():
     site = red_site()
     site.settings = Settings(vlan_range=(10, 12))
-    desired = plan(dataclasses.replace(site.inputs, allocations=Allocations({"red": 42})))
+    desired = plan(dataclasses.replace(site.inputs, allocations=Allocations({"vlans": {"red": 42}})))
     assert 10 <= desired.tenants["red"].vlan <= 12
 
 

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import NOTHING, Desired, Gateway
-from fip64agent.plan.inputs import Allocations
-from fip64agent.reconcile.loop import STUCK, Loop
-from fip64agent.reconcile.place import BLOCKED_LOOK, LONGEST_WAIT
+from fip64agent.reconcile.loop import HANG_TIMEOUT, Loop
+from fip64agent.reconcile.room_state import BLOCKED_LOOK, LONGEST_WAIT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,8 +74,8 @@ class Clock:
 
 
 def desired(**ports) -> Desired:
-    gateways = [Gateway(port, IPv4Address("10.0.0.1"), mac, 1, "", True, True) for port, mac in ports.items()]
-    return Desired(None, {}, {}, {}, {g.key: g for g in gateways}, {}, Allocations())
+    return Desired.of_objects(
+        Gateway(port, IPv4Address("10.0.0.1"), mac, 1, "", True, True) for port, mac in ports.items())
 
 
 @pytest.fixture
@@ -495,7 +494,7 @@ def test_a_long_pass_is_not_taken_for_one_that_hangs(clock, seconds):
     loop.submit(desired())
     loop.step()
     assert loop.alive and not rooms[0].installed
-    clock.now += STUCK + 1
+    clock.now += HANG_TIMEOUT + 1
     assert not loop.alive
 
 

@@ -6,15 +6,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from fip64agent.plan.desired import Desired, Mapping64, PlanObject, Tenant, Uplink
+from fip64agent.plan.desired import Desired
+from fip64agent.plan.kinds import kinds
 
 MOST = 20
 """Lines of one change of plan; beyond, the kinds are only counted."""
-_KINDS = {"uplink": "uplink", "tenant": "tenant", "fip": "floating IP"}
 
 
-def journal(old: Desired, new: Desired) -> list[str]:
-    """Return a line for each uplink, tenant and floating IP that comes, goes, changes or waits."""
+def describe_changes(old: Desired, new: Desired) -> list[str]:
+    """Return a line for each object that comes, goes, changes or waits, of the kinds that are told."""
     lines = [*_changes(old, new), *_problems(old, new)]
     if len(lines) <= MOST:
         return [text for _, text in lines]
@@ -24,39 +24,36 @@ def journal(old: Desired, new: Desired) -> list[str]:
 
 def _changes(old: Desired, new: Desired) -> Iterator[tuple[str, str]]:
     """Yield (what happened to which kind, the same with the object named)."""
+    known = kinds()
     for before, after in new.changes(old):
         obj = after if after is not None else before
-        name = _name(obj)
-        if not name:
+        kind = known[obj.kind]
+        if kind.describe is None:
             continue
         if after is None:
             verb = "removed"
         elif before is None:
             verb = "added"
-        elif isinstance(after, Tenant):  # changes with each of its floating IPs, which are told
+        elif not kind.tell_changes:
             continue
         else:
             verb = "changed"
-        yield f"{_KINDS[obj.kind]} {verb}", f"{_KINDS[obj.kind]} {verb}: {name}"
-
-
-def _name(obj: PlanObject) -> str:
-    match obj:
-        case Uplink():
-            addresses = ", ".join(map(str, obj.addresses))
-            return f"port {obj.port_id} on interface {obj.interface} with {addresses}"
-        case Tenant():
-            return f"router {obj.router_id}, VLAN {obj.vlan}, pool {obj.pool}"
-        case Mapping64():
-            return f"{obj.floating_ip} -> {obj.fixed_ip} of router {obj.router_id} (VM port {obj.port_id})"
-    return ""
+        yield f"{kind.title} {verb}", f"{kind.title} {verb}: {kind.describe(obj)}"
 
 
 def _problems(old: Desired, new: Desired) -> Iterator[tuple[str, str]]:
     if new.problems is old.problems:
         return
-    for key, problem in new.problems.items():
-        if old.problems.get(key) != problem:
-            kind, name = key
-            what = f"{_KINDS[kind]} {problem.state}"
+    known = kinds()
+    for (kind, name), problem in new.problems.items():
+        if old.problems.get((kind, name)) != problem:
+            what = f"{known[kind].title} {problem.state}"
             yield what, f"{what}: {name}: {problem.reason}"
+
+
+def count_objects(desired: Desired, failures: int) -> str:
+    """Return how many objects of each listed kind a plan has, and how many items of it failed, in words."""
+    counts = [(len(desired.of(kind.name)), kind.title, kind.titles)
+              for kind in kinds().values() if kind.listed]
+    counts.append((failures, "failure", "failures"))
+    return ", ".join(f"{number} {one if number == 1 else many}" for number, one, many in counts)

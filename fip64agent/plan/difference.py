@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mappings that are compared and edited without disturbing who holds the old ones."""
+"""What differs between two mappings that mostly hold the same objects."""
 
 from __future__ import annotations
 
@@ -7,53 +7,10 @@ from collections.abc import Mapping
 from itertools import compress, filterfalse
 from operator import is_not
 from types import MappingProxyType
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
-
-
-class Editing(Generic[K, V]):
-    """A mapping under edit: copied at the first real change, so that no change keeps the object."""
-
-    __slots__ = ("_now", "_owned")
-
-    def __init__(self, base: Mapping[K, V]):
-        self._now = base
-        self._owned = False
-
-    def _own(self) -> dict[K, V]:
-        if not self._owned:
-            self._now = self._now.copy()  # dict and MappingProxyType alike, at C speed
-            self._owned = True
-        return self._now
-
-    def get(self, key: K) -> V | None:
-        return self._now.get(key)
-
-    def values(self):
-        return self._now.values()
-
-    def __iter__(self):
-        return iter(self._now)
-
-    def put(self, key: K, value: V | None) -> None:
-        """Set `key`, or remove it if `value` is None. An equal value leaves the old object in place."""
-        was = self._now.get(key)
-        if was is value or was == value:
-            return
-        if value is None:
-            del self._own()[key]
-        else:
-            self._own()[key] = value
-
-    def result(self) -> dict[K, V]:
-        """Return the mapping: the very same as given if nothing changed."""
-        return self._now
-
-    def frozen(self) -> Mapping[K, V]:
-        """Return the mapping read-only: the very same as given if nothing changed."""
-        return MappingProxyType(self._now) if self._owned else self._now
 
 
 def changed_keys(before: Mapping[K, V], after: Mapping[K, V]) -> list[K]:

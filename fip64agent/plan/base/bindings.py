@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from fip64agent.plan.desired import ERROR, PENDING, Problem
-from fip64agent.plan.inputs import Interface
+from fip64agent.plan.inputs import INTERFACES, Interface
+from fip64agent.plan.nodes import Collected
+from fip64agent.plan.problems import ERROR, PENDING, Problem
 
 Bindings = tuple[Interface, ...]
 """All interfaces with one iface-id, the one in use first. Hardly ever more than one."""
@@ -22,20 +21,26 @@ def open_ofport(interface: Interface | None) -> int | None:
     return interface.ofport if is_open(interface) else None
 
 
-def in_order(interfaces: Iterable[Interface]) -> Bindings:
-    """Sort interfaces of one port: those that OVS has opened first, then by name."""
-    return tuple(sorted(interfaces, key=lambda interface: (not is_open(interface), interface.name)))
+def _edited(rows: Bindings | None, gone: list[Interface], come: list[Interface], order) -> Bindings | None:
+    left = [row for row in rows or () if row not in gone]
+    return tuple(sorted([*left, *come], key=order)) or None
 
 
-def bindings_by_port(interfaces: Iterable[Interface]) -> dict[str, Bindings]:
-    """Return the interfaces that carry each port, by port id."""
-    bound: dict[str, Bindings] = {}
-    for interface in interfaces:
-        port_id = interface.iface_id
-        if port_id:
-            others = bound.get(port_id)
-            bound[port_id] = in_order((*others, interface)) if others else (interface,)
-    return bound
+def _opened_first(rows: Bindings | None, gone: list[Interface], come: list[Interface]) -> Bindings | None:
+    return _edited(rows, gone, come, lambda row: (not is_open(row), row.name))
+
+
+def _active_first(rows: Bindings | None, gone: list[Interface], come: list[Interface]) -> Bindings | None:
+    return _edited(rows, gone, come, lambda row: (not row.active, row.ofport, row.name))
+
+
+BINDINGS = Collected("bindings", {
+    INTERFACES: lambda name, row: ((row.iface_id, row),) if row.iface_id else ()}, _opened_first)
+"""By port id: the interfaces that carry it. Those that OVS has opened come first, then they go by name."""
+
+BONDS = Collected("bonds", {
+    INTERFACES: lambda name, row: ((row.bond, row),) if row.bond and is_open(row) else ()}, _active_first)
+"""By name of a bond: its members that OVS has opened, the active one first, then by OpenFlow port."""
 
 
 def waiting_for(port_id: str, interface: Interface) -> Problem:
@@ -46,6 +51,8 @@ def waiting_for(port_id: str, interface: Interface) -> Problem:
 
 def bound_twice(port_id: str, bindings: Bindings) -> Problem | None:
     """Say that several interfaces claim the port, if so, other than of one bond. The first one is in use."""
+    if len(bindings) == 1:
+        return None
     used = bindings[0]
     others = [interface.name for interface in bindings[1:]
               if not interface.bond or interface.bond != used.bond]

@@ -8,8 +8,10 @@ from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from fip64agent.net.special import reserved
-from fip64agent.plan.inputs import Settings
-from fip64agent.topology.model import Nat64Binding
+from fip64agent.plan.base.routers import GATEWAY_PORTS, INTERFACES_ON_SUBNET, SUBNETS_OF_ROUTER, overlaps
+from fip64agent.plan.inputs import PORTS, ROUTERS, SETTINGS, SUBNETS, Settings
+from fip64agent.plan.nodes import Derived
+from fip64agent.topology.model import Nat64Binding, Router
 
 Binding = tuple[IPv6Address, IPv4Address]
 """(client, pool address)"""
@@ -94,14 +96,12 @@ def left_out(router_id: str, client: IPv6Address, why: str) -> str:
 
 
 def apart(router_id: str, bindings: Collection[Binding], floating: Iterable[IPv6Address],
-          uplinks: Mapping[int, str]) -> tuple[tuple[Binding, ...], tuple[str, ...]]:
+          uplinks: Mapping[IPv6Address, str]) -> tuple[tuple[Binding, ...], tuple[str, ...]]:
     """Return those of a tenant's bindings whose clients are no addresses of ours, and why the others are not.
 
-    `floating`: the tenant's floating addresses here; `uplinks`: this host's, by address as a number.
+    `floating`: the tenant's floating addresses here; `uplinks`: this host's, by address.
     """
-    if not bindings:
-        return (), ()
-    taken = {IPv6Address(own): f"it is the address of uplink {port_id}" for own, port_id in uplinks.items()}
+    taken = {own: f"it is the address of uplink {port_id}" for own, port_id in uplinks.items()}
     taken.update(dict.fromkeys(floating, "it is a floating address of this router"))
     faults = tuple(left_out(router_id, client, taken[client]) for client, _ in bindings if client in taken)
     return tuple(binding for binding in bindings if binding[0] not in taken), faults
@@ -115,3 +115,80 @@ def _unusable(address: IPv4Address, pool: IPv4Network, first: IPv4Address, kept:
     if first <= address < first + kept:
         return f"pool address {address} is one that the translator keeps for itself on this host"
     return ""
+
+
+# A router's pool, with all that is wrong with it
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pool:
+    """A router's NAT64 pool on this host."""
+
+    pool: IPv4Network
+    share: Share | None
+    """None when it has none; `fault` says why."""
+    fault: str
+    """Why it cannot be used; "" when it can."""
+    notices: tuple[str, ...]
+    """What it takes from others although it can be used."""
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What somebody should mend."""
+        return (self.fault,) if self.fault else self.notices + self.share.faults
+
+
+def _pool(ask, router_id: str) -> Pool | None:
+    router: Router | None = ask(ROUTERS, router_id)
+    if router is None:
+        return None
+    settings: Settings = ask(SETTINGS, "")
+    pool = router.nat64_pool or settings.nat64_pool
+    found = share(router_id, pool, router.nat64_bindings, settings)
+    own, fault = (found, "") if isinstance(found, Share) else (None, found)
+    return Pool(pool, own, _overlap(ask, router_id, pool) or fault, _notices(ask, router, pool))
+
+
+def _overlap(ask, router_id: str, pool: IPv4Network) -> str:
+    """Say that a pool overlaps an IPv4 subnet of its tenant, if so: its VMs could not tell them apart."""
+    for subnet_id in ask(SUBNETS_OF_ROUTER, router_id):
+        cidr = ask(SUBNETS, subnet_id).cidr
+        if cidr.version == 4 and pool.overlaps(cidr):
+            return f"NAT64 pool {pool} of router {router_id} overlaps its subnet {subnet_id} ({cidr})"
+    return ""
+
+
+def _notices(ask, router: Router, pool: IPv4Network) -> tuple[str, ...]:
+    """Find what else leads to addresses of the pool: the default one is shared address space (RFC 6598).
+
+    VMs with floating IPs do not reach it any more, as what they send to the pool is translated. A default
+    route leads elsewhere only where nothing more specific does.
+    """
+    notices = []
+
+    def note(what: str, suffers: str) -> None:
+        notices.append(f"NAT64 pool {pool} of router {router.id} overlaps {what}: {suffers}; give the router "
+                       "another nat64_pool")
+
+    for route in sorted(router.routes, key=str):
+        if overlaps(pool, route.destination):
+            note(f"its route to {route.destination} (next hop {route.nexthop})",
+                 "VMs with floating IPs do not reach what is there")
+    for port_id in ask(GATEWAY_PORTS, router.id):
+        for fixed in ask(PORTS, port_id).fixed_ips:
+            subnet = ask(SUBNETS, fixed.subnet_id)
+            if subnet is not None and overlaps(pool, subnet.cidr):
+                note(f"subnet {subnet.id} ({subnet.cidr}) of its gateway port {port_id}",
+                     "VMs with floating IPs do not reach what is there")
+    for subnet_id in ask(SUBNETS_OF_ROUTER, router.id):
+        routes = ask(SUBNETS, subnet_id).host_routes
+        own = {str(each.address) for each in ask(INTERFACES_ON_SUBNET, subnet_id).values()} if routes else ()
+        for route in sorted(routes, key=str):
+            if str(route.nexthop) not in own and overlaps(pool, route.destination):
+                note(f"host route {route.destination} (next hop {route.nexthop}) of its subnet {subnet_id}",
+                     f"VMs there send their answers to clients to {route.nexthop}")
+    return tuple(notices)
+
+
+POOLS = Derived("NAT64 pools", _pool, (
+    ROUTERS, SETTINGS, SUBNETS_OF_ROUTER, SUBNETS, GATEWAY_PORTS, PORTS, INTERFACES_ON_SUBNET))
+"""By id of a router that exists: Pool."""

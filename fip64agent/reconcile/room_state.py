@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A room, what the loop knows about it, and when a room that cannot work is asked again."""
+"""What the loop knows about a room, and when a room that cannot work is asked again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fip64agent.reconcile.room import Item, Room
 LOG = logging.getLogger(__name__)
 
 BLOCKED_LOOK = 0.5
-"""Seconds between looks at ready() of a room that said that it cannot work. A look is no pass."""
+"""Seconds between two calls of ready() of a room that said that it cannot work. Such a call is no pass."""
 LONGEST_WAIT = 60.0
 """A room that is ready() and yet cannot be read back or changed is tried after 0.5, 1, 2, 4 ... so many s."""
 NOT_ASKED = "not asked yet"
@@ -31,10 +31,11 @@ class Failure:
     """When it is tried again, by the loop's clock in seconds."""
 
 
-class Place:
-    """`clock`: the loop's, in seconds."""
+class RoomState:
+    """A room, what is installed in it, and what could not be."""
 
     def __init__(self, room: Room, clock: Callable[[], float]) -> None:
+        """`clock`: the loop's, in seconds."""
         self.room = room
         self._clock = clock
         self.known: dict[Hashable, Item] | None = None
@@ -58,7 +59,7 @@ class Place:
         return [failure.due for failure in self.failures.values()]
 
     def due(self) -> bool:
-        """Whether a pass has something to do here now. A room that says that it cannot work is let be."""
+        """Whether a pass has something to do here now. A room that says that it cannot work has nothing."""
         now = self._clock()
         return any(time <= now for time in self.next_time()) and (self.known is not None or self.look())
 
@@ -81,7 +82,7 @@ class Place:
         self._block(reason, wait)
 
     def read_back(self, actual: dict[Hashable, Item]) -> None:
-        """Note what the room has. More, or less, than before: it gets on, so it is not made to wait."""
+        """Note what the room has. When that is more or less than before, it is not made to wait longer."""
         if (found := hash(frozenset(actual))) != self._found:
             self._found, self._tries = found, 0
         if self.blocked and self.blocked != NOT_ASKED:

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a floating IP that this host serves to its mapping, and to the gateway that its VM port sees."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from fip64agent.plan.base.host import GUARDED
+from fip64agent.plan.base.routers import PREFIXES
+from fip64agent.plan.base.uplinks import SERVING
+from fip64agent.plan.fip64.hosted import HOSTED, Hosted
+from fip64agent.plan.fip64.objects import Gateway, Mapping64
+from fip64agent.plan.fip64.tenants import DOWNLINKS, VLANS, no_vlan
+from fip64agent.plan.inputs import PORTS, REDIRECT_EXTERNAL_NETWORKS, SETTINGS
+from fip64agent.plan.nodes import Collected, Derived, Objects
+from fip64agent.plan.problems import Problem
+
+
+def _mapping(ask, fip_id: str, hosted: Hosted | Problem) -> tuple[Mapping64 | None, Problem | None]:
+    if isinstance(hosted, Problem):
+        return None, hosted
+    claim, uplink = hosted.claim, hosted.uplink
+    downlink = ask(DOWNLINKS, claim.router_id)
+    if downlink is None:
+        return None, no_vlan(ask, claim.router_id)
+    on_link = claim.network_id == uplink.network_id
+    redirected_alone = on_link and uplink.redirect == REDIRECT_EXTERNAL_NETWORKS
+    return Mapping64(
+        fip_id=fip_id, floating_ip=claim.floating_ip, fixed_ip=claim.fixed_ip,
+        router_id=claim.router_id, port_id=claim.port_id, uplink_id=uplink.port_id,
+        on_link=on_link, uplink_ofport=uplink.active_ofport, uplink_mac=uplink.mac,
+        table=uplink.table, uplink_members=uplink.members and tuple(sorted(uplink.members)),
+        redirect_ofport=uplink.veth_ofport if redirected_alone else None,
+        nd_ofport=uplink.nd_veth_ofport if redirected_alone else None,
+        nd_netns=uplink.nd_netns, nd_peer=uplink.nd_peer,
+        vlan=downlink.vlan, downlink_ofport=downlink.ofport, downlink_vlan=downlink.tag,
+        downlink_mac=downlink.mac, pool=downlink.pool,
+        vm_ofport=hosted.interface.ofport, vm_mac=claim.vm_mac, gateway_mac=claim.gateway.mac), hosted.notice
+
+
+MAPPINGS = Objects(Mapping64.kind, _mapping, each=HOSTED, reads=(DOWNLINKS, VLANS.all))
+
+
+# Gateways
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _VmNetwork:
+    """What all VM ports of a network have in common."""
+
+    answers: bool
+    isolates: bool
+
+
+def _vm_network(ask, network_id: str) -> _VmNetwork:
+    # A network whose own IPv6 is of an uplink's prefixes too could not use it.
+    own = ask(PREFIXES, network_id)
+    isolates = ask(SERVING, network_id) is None and not any(
+        prefix.overlaps(other) for prefix in own for other in (ask(GUARDED, "") if own else ()))
+    return _VmNetwork(ask(SETTINGS, "").answer_arp, isolates)
+
+
+_VM_NETWORKS = Derived("network of VM ports", _vm_network, (PREFIXES, SERVING, GUARDED, SETTINGS))
+
+
+def _port_of(fip_id: str, hosted: Hosted | Problem) -> tuple[tuple[str, Hosted], ...]:
+    return () if isinstance(hosted, Problem) else ((hosted.claim.port_id, hosted),)
+
+
+def _by_fip(found: tuple[Hosted, ...] | None, gone: list[Hosted],
+            come: list[Hosted]) -> tuple[Hosted, ...] | None:
+    left = {hosted.claim.fip_id: hosted for hosted in found or ()}
+    for hosted in gone:
+        del left[hosted.claim.fip_id]
+    left.update((hosted.claim.fip_id, hosted) for hosted in come)
+    return tuple(left[fip_id] for fip_id in sorted(left)) or None
+
+
+_HOSTED_BY_PORT = Collected("floating IPs of a VM port", {HOSTED: _port_of}, _by_fip)
+"""By VM port id: Hosted of each of its floating IPs, in the order of their ids."""
+
+
+def _gateways(ask, port_id: str, served: tuple[Hosted, ...]) -> tuple[tuple[Gateway, ...], None]:
+    """Return one gateway for each address of one; the lowest floating IP's if routers share an address."""
+    network = ask(_VM_NETWORKS, ask(PORTS, port_id).network_id)
+    isolates = network.isolates
+    found: dict[str, Gateway] = {}
+    for hosted in served:
+        claim, seen = hosted.claim, hosted.claim.gateway
+        if seen.text not in found and ask(DOWNLINKS, claim.router_id) is not None:
+            found[seen.text] = Gateway(port_id, seen.address, seen.mac, hosted.interface.ofport, claim.vm_mac,
+                                       network.answers, isolates)
+            isolates = False
+    return tuple(found.values()), None
+
+
+GATEWAYS = Objects(Gateway.kind, _gateways, each=_HOSTED_BY_PORT, reads=(_VM_NETWORKS, PORTS, DOWNLINKS))
