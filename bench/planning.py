@@ -14,7 +14,7 @@ from bench import scale
 from bench.figures import Figure, WrongState, percentile
 from fip64agent.plan.inputs import Inputs, Interface, Settings
 from fip64agent.plan.planner import plan, replan
-from fip64agent.topology.loader import load
+from fip64agent.topology.file.loader import load
 from lab.topology import TopologyFile
 
 FIPS = 10_000

@@ -23,8 +23,9 @@ from fip64agent.plan.planner import plan, replan
 from fip64agent.reconcile.loop import Loop
 from fip64agent.switch.room import SwitchRoom
 from fip64agent.systemd import Systemd
+from fip64agent.topology.feed import Feed
 from fip64agent.topology.model import Topology
-from fip64agent.topology.source import source_from
+from fip64agent.topology.sources import source_from
 from fip64agent.translator import VPP, choose, translator_from
 from fip64agent.translator.vpp import startup
 
@@ -55,7 +56,6 @@ class Agent:
         self.started_at = time.time()
         self.inputs: Inputs | None = None
         self.topology_error: TopologyError | None = None
-        self.topology_path = conf.topology.path
         self.topology_loaded_at: float | None = None
         self._topology: Topology | None = None
         self._interfaces: Mapping[str, Interface] | None = None
@@ -75,7 +75,9 @@ class Agent:
         self.loop.configure(conf)
         self.gateways = Gateways(self._uplinks, conf.reconcile.gateway_interval,
                                  lambda: not self.loop.settled)
-        self._source = source_from(conf, self._on_topology, self._on_topology_error)
+        self._feed = Feed(self._settings.nat64_pool, self._on_topology, self._on_topology_error)
+        self._source = source_from(conf, self._feed)
+        self.topology_path = self._source.name
         self._admin = AdminServer(self, conf.admin.socket)
         self.metrics = MetricsServer(self, conf.metrics.host, conf.metrics.port)
 
@@ -133,6 +135,7 @@ class Agent:
                 LOG.warning("%s", sentence)
         except ConfigError as error:
             LOG.error("the configuration is not reloaded, the old one stays in force: %s", error)
+        self._feed.set_default_pool(self._settings.nat64_pool)
         self._source.reload()
         self._plan_due.set()
         self.loop.invalidate_all()

@@ -33,3 +33,20 @@ def shown(value: object) -> str:
     if isinstance(value, int):
         return str(value)
     return "a list" if isinstance(value, list) else "a mapping" if isinstance(value, dict) else str(value)
+
+
+def unknown_key(key: str, known) -> str:
+    """Return the reason for an unknown key, with the known one that was probably meant."""
+    import difflib  # only a faulty document needs it
+
+    simple = key[:64].lower().replace(" ", "_").replace("-", "_")
+    near = difflib.get_close_matches(simple, known, n=1, cutoff=0.6)
+    return "is unknown" + (f"; did you mean {near[0]}?" if near else "")
+
+
+class _Unknown:
+    """Stands for a value that was refused already (a tag, an alias of nothing)."""
+
+
+UNKNOWN = _Unknown()
+"""A value that the reader of a source refused, and told of."""

@@ -45,6 +45,7 @@ ONLY_IN = {
     "yaml": ("topology",),
     "cliff": ("cmd",),
     "prometheus_client": ("admin",),
+    "stevedore": ("topology.sources",),
     "vpp_papi": ("translator",),
 }
 """Library -> rooms or modules that may know it."""
