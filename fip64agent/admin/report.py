@@ -128,7 +128,7 @@ def fips(agent) -> list[dict[str, Any]]:
 
 
 def _fip(states: States, name: str, state: State) -> dict[str, Any]:
-    fip = states.topology.floatingips.get(name)
+    fip = states.topology.known("floatingips", name)
     mapping = states.desired.mappings.get(name)
     router_id = mapping.router_id if mapping else (fip.router_id if fip else None)
     port_id = mapping.port_id if mapping else (fip.port_id if fip else None)
@@ -149,14 +149,15 @@ def _fip(states: States, name: str, state: State) -> dict[str, Any]:
 
 def find_fip(states: States, what: str) -> str | None:
     """Return the id of the floating IP with that id or address (in any spelling), None if there is none."""
-    known = states.topology.floatingips
+    known = states.names(Mapping64.kind)
     if what in known or what in states.desired.mappings:
         return what
     try:
         address = IPv6Address(what)
     except ValueError:
         return None
-    return next((fip.id for fip in known.values() if fip.floating_ip_address == address), None)
+    fips = (states.topology.known("floatingips", name) for name in known)
+    return next((fip.id for fip in fips if fip is not None and fip.floating_ip_address == address), None)
 
 
 def fip(agent, fip_id: str) -> dict[str, Any]:

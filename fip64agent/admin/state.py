@@ -31,7 +31,7 @@ from fip64agent.plan.desired import (
 )
 from fip64agent.plan.inputs import Interface
 from fip64agent.reconcile.place import Failure
-from fip64agent.topology.model import FloatingIP, Topology
+from fip64agent.topology.model import NOUNS, FloatingIP, Topology
 
 DOWN = "down"
 """Neutron's state of a floating IP that is not associated with a port: nothing is missing."""
@@ -124,6 +124,8 @@ class States:
     def fip(self, fip_id: str) -> State:
         """State of a floating IP."""
         key = (Mapping64.kind, fip_id)
+        if fip_id not in self.topology.floatingips and ("floatingips", fip_id) in self.topology.faults:
+            return self._faulty(fip_id)
         mapping = self.desired.mappings.get(fip_id)
         if mapping is None:
             return self._problem(key) or self._unplanned(self.topology.floatingips.get(fip_id))
@@ -164,7 +166,9 @@ class States:
         """Ids of all objects of a kind, those that are nothing but a problem too; sorted."""
         known = {Uplink.kind: self.desired.uplinks, Tenant.kind: self.desired.tenants,
                  Mapping64.kind: self.topology.floatingips}[kind]
-        return sorted({*known, *(name for what, name in self.desired.problems if what == kind)})
+        faulty = (name for what, name in self.topology.faults if what == "floatingips")
+        return sorted({*known, *(name for what, name in self.desired.problems if what == kind),
+                       *(faulty if kind == Mapping64.kind else ())})
 
     def all(self, kind: str) -> Iterator[tuple[str, State]]:
         """Yield (id, state) of all objects of a kind."""
@@ -253,6 +257,15 @@ class States:
         for room, reason in self.blocked.items():
             return State(PENDING, f"{room}: {reason}", (ROOM, room))
         return State(PENDING, f"waits for Open vSwitch to open interface {name}")
+
+    def _faulty(self, fip_id: str) -> State:
+        """State of a floating IP that is not in force, as it, or what it needs, is faulty."""
+        key = "floatingips", fip_id
+        reason = self.topology.reason(key)
+        at_fault = self.topology.at_fault(key)
+        alike = "" if at_fault == key else (f"need {NOUNS[at_fault[0]]} {at_fault[1]}, which is faulty: "
+                                            f"{self.topology.reason(at_fault)}")
+        return State(ERROR, reason, alike=alike)
 
     @staticmethod
     def _unplanned(fip: FloatingIP | None) -> State:

@@ -136,6 +136,8 @@ class Fault:
     """The faulty resource that it needs."""
     last_good_in_force: bool = False
     """Whether the form that it had when it was right last is in the topology."""
+    form: Resource | None = dataclasses.field(default=None, compare=False)
+    """What the source says; None when that cannot be read."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -163,6 +165,18 @@ class Topology:
     """A floating IP with a port has fixed_ip_address and router_id, given or as they follow."""
     faults: Mapping[Key, Fault] = dataclasses.field(default_factory=lambda: _frozen({}))
     """Of the resources that are not, or not in their newest form, in the topology."""
+
+    def known(self, kind: str, item_id: str) -> Resource | None:
+        """Return a resource in force, or else as the source has it."""
+        found = getattr(self, kind).get(item_id)
+        fault = self.faults.get((kind, item_id)) if found is None else None
+        return fault.form if fault is not None else found
+
+    def at_fault(self, key: Key) -> Key:
+        """Return the resource that a faulty one is faulty because of: itself, or one that it needs."""
+        while (fault := self.faults.get(key)) is not None and not fault.findings and fault.needs is not None:
+            key = fault.needs
+        return key
 
     def reason(self, key: Key) -> str:
         """Say why a resource is faulty, down to the one that is at fault itself; "" when it is not."""

@@ -14,7 +14,6 @@ before higher ones: who is settled has what it claims, and only those after it c
 from __future__ import annotations
 
 import dataclasses
-import functools
 import heapq
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
@@ -43,12 +42,6 @@ from fip64agent.topology.rules import check
 
 Changes = Mapping[Key, Resource | Unreadable | None]
 """New forms of resources; None for those that are gone."""
-
-
-@functools.lru_cache(maxsize=256)
-def _fault_of_need(needs: Key) -> Fault:
-    """Return one and the same fault for all that need the same."""
-    return Fault(needs=needs)
 
 
 class Resources:
@@ -235,7 +228,7 @@ class Resources:
         kind, item_id = key
         verdict = check(kind, form, self)
         if not verdict.right:
-            return None, Fault(verdict.findings) if verdict.findings else _fault_of_need(verdict.needs)
+            return None, Fault(verdict.findings, None if verdict.findings else verdict.needs)
         wanted = tuple(claims(kind, verdict.item))
         findings = [finding for other_id in sorted(self._claiming(kind, wanted)) if other_id < item_id
                     and (other := self._in_force[kind].get(other_id)) is not None
@@ -364,7 +357,13 @@ class Resources:
 
     def _set_fault(self, key: Key, fault: Fault | None) -> None:
         held = self._faults.get(key)
-        if fault == held:
+        if fault is not None:
+            form = self.newest[key[0]][key[1]]
+            form = None if isinstance(form, Unreadable) else form
+            if fault == held and form is held.form:
+                return
+            fault = dataclasses.replace(fault, form=form)
+        elif held is None:
             return
         if "faults" not in self._changed:
             self._changed["faults"] = set()
@@ -386,8 +385,12 @@ class Resources:
         for name, keys in self._changed.items():
             held = getattr(self._topology, name)
             now = self._faults if name == "faults" else self._in_force[name]
-            if any(held.get(key) != now.get(key) for key in keys):
+            if any(_differ(held.get(key), now.get(key)) for key in keys):
                 fields[name] = MappingProxyType(now)
         if fields:
             self._topology = dataclasses.replace(self._topology, **fields)
         return self._topology
+
+
+def _differ(before: Resource | Fault | None, after: Resource | Fault | None) -> bool:
+    return before != after or (isinstance(after, Fault) and before.form != after.form)
