@@ -62,7 +62,7 @@ FAULTY = {
     "unknown section": ({"netwroks": []}, "netwroks"),
     "unknown attribute": ({"networks": [{"id": "a", "colour": "red"}]}, "colour"),
     "wrong type": ({"networks": [{"id": "a", "mtu": "wide"}]}, "mtu"),
-    "duplicate id": ({"networks": [{"id": "a"}, {"id": "a"}]}, "'a' is already the id of"),
+    "duplicate id": ({"networks": [{"id": "a"}, {"id": "a"}]}, "already"),
     "dangling reference": (
         {"subnets": [{"id": "s", "network_id": "nowhere", "cidr": "10.0.0.0/24"}]}, "nowhere"),
     "IPv4 where IPv6 belongs": (
