@@ -127,7 +127,7 @@ class BenchHost:
     def _make_veths(self) -> None:
         from fip64agent.plan.inputs import Inputs, Interface
         from fip64agent.plan.planner import plan
-        from fip64agent.topology.loader import load
+        from fip64agent.topology.file.loader import load
 
         interfaces = {scale.UPLINK: Interface(scale.UPLINK, _UPLINK_OFPORT, scale.uuid(5, 0xFFFE))}
         for vm in range(scale.VM_PORTS):

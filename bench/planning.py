@@ -19,7 +19,7 @@ from bench import scale
 from bench.figures import Figure, WrongState, percentile
 from fip64agent.plan.inputs import Inputs, Interface, Settings
 from fip64agent.plan.planner import plan, replan
-from fip64agent.topology.loader import load
+from fip64agent.topology.file.loader import load
 from fip64agent.topology.model import ROUTER_GATEWAY, ROUTER_INTERFACE, Route
 from fip64agent.translator.tayga.driver import DRIVER
 from lab.topology import TopologyFile

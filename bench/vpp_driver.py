@@ -8,13 +8,11 @@ default options, anew for each turn. JSON on stdout, seconds.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from vpp_papi import VPPApiClient
@@ -146,7 +144,8 @@ class Turns:
     def __init__(self, directory: Path, desired: Desired) -> None:
         self._directory = directory
         self._desired = desired
-        self._empty = dataclasses.replace(desired, mappings=MappingProxyType({}), _index=None)
+        mappings = {mapping.key for mapping in desired.mappings.values()}
+        self._empty = Desired.of_objects(obj for obj in desired.objects() if obj.key not in mappings)
         self._wanted = {(mapping.floating_ip, mapping.fixed_ip, mapping.table, mapping.downlink_vlan)
                         for mapping in desired.mappings.values()}
         self.messages: list[bytes] = []

@@ -21,7 +21,8 @@ from fip64agent.reconcile.planning import Planning
 from fip64agent.reconcile.removal import remove_all
 from fip64agent.switch.room import SwitchRoom
 from fip64agent.systemd import Systemd
-from fip64agent.topology.source import source_from
+from fip64agent.topology.feed import Feed
+from fip64agent.topology.sources import source_from
 from fip64agent.translator import choose, driver, fixed_settings, netns_prefix, translator_from
 
 LOG = logging.getLogger(__name__)
@@ -46,7 +47,6 @@ class Agent:
         """Raises: ConfigError."""
         self.conf = conf
         self.started_at = time.time()
-        self.topology_path = conf.topology.path
         self.choice = choose(conf)
         driver(self.choice.name).check(conf)
         self._stopping = hub.Event()
@@ -60,12 +60,13 @@ class Agent:
             translator=self.choice.name)
         self.loop = Loop(list(self.rooms.values()), on_pass=self._on_pass)
         self.loop.configure(conf)
-        self.planning = Planning(self.loop, self.rooms.values(),
-                                 settings_from(conf, fixed_settings(conf, self.choice.name)),
-                                 self.rooms["switch"].plan_changed)
+        settings = settings_from(conf, fixed_settings(conf, self.choice.name))
+        self.planning = Planning(self.loop, self.rooms.values(), settings, self.rooms["switch"].plan_changed)
         self.gateways = Gateways(self.planning.uplinks, conf.reconcile.gateway_interval,
                                  lambda: not self.loop.settled)
-        self._source = source_from(conf, self.planning.take_topology, self.planning.take_topology_error)
+        self._feed = Feed(settings.nat64_pool, self.planning.take_topology, self.planning.take_topology_error)
+        self._source = source_from(conf, self._feed)
+        self.topology_path = self._source.name
         self._admin = AdminServer(self, conf.admin.socket)
         self.metrics = MetricsServer(self, conf.metrics.host, conf.metrics.port)
 
@@ -133,6 +134,7 @@ class Agent:
         try:
             settings = reading.reload(self.conf, fixed_settings(self.conf, self.choice.name))
             self.planning.take_settings(settings)
+            self._feed.set_default_pool(settings.nat64_pool)
             self.loop.configure(self.conf)
             for sentence in unknown_names(self.conf):
                 LOG.warning("%s", sentence)

@@ -33,10 +33,15 @@ class AlreadyRunning(Fip64Error):
 
 
 class TopologyError(Fip64Error):
-    """A topology was refused. `problems` has all of its faults, not only the first."""
+    """What is wrong with a topology. `problems` has all of its faults, not only the first.
 
-    def __init__(self, problems):
+    refused: the source as a whole cannot be used. Else only the resources that are named, and what needs
+    them, are left out, or stay in their last good form.
+    """
+
+    def __init__(self, problems, refused=True):
         self.problems = tuple(problems)
+        self.refused = refused
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 

@@ -95,8 +95,8 @@ class AgentCollector(Collector):
 
     def _topology(self) -> Iterator[Metric]:
         error = self._agent.topology_error
-        yield GaugeMetricFamily("fip64_topology_errors", "Faults of the topology that was refused last; "
-                                "0 when the newest one is in force.", len(error.problems) if error else 0)
+        yield GaugeMetricFamily("fip64_topology_errors", "Faults of the newest topology; 0 when "
+                                "all of it is in force.", len(error.problems) if error else 0)
         yield GaugeMetricFamily("fip64_topology_loaded_timestamp_seconds", "When the topology in force was "
                                 "loaded, seconds since the epoch; 0 before the first.",
                                 self._agent.topology_loaded_at or 0)

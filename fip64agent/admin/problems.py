@@ -15,6 +15,7 @@ from fip64agent.admin.state import DOWN, ROOM, STATES, States, describe
 from fip64agent.plan.desired import ACTIVE, ERROR, PENDING
 from fip64agent.plan.kinds import kinds
 from fip64agent.reconcile.room_state import NOT_ASKED
+from fip64agent.topology.model import NOUNS
 
 WARNING = "warning"
 """Severity of what somebody should look at, but no object suffers from."""
@@ -100,11 +101,22 @@ def _agent_problems(agent, states: States,
         loaded = timestamp(agent.topology_loaded_at)
         kept = f"the last good one, of {loaded}, stays in force" if loaded else "none is in force"
         said = [str(fault) for fault in error.problems]
-        yield _problem(ERROR, "topology", f"the topology in {agent.topology_path} is refused; {kept}",
-                       "refused", details=said)
+        if error.refused:
+            yield _problem(ERROR, "topology", f"the topology in {agent.topology_path} is refused; {kept}",
+                           "refused", details=said)
+        else:
+            yield _problem(ERROR, "topology", f"the topology in {agent.topology_path} has faults; all else "
+                           "in it is in force", "has faults", details=said)
     elif agent.topology_loaded_at is None:
         yield _problem(PENDING, "topology", f"no topology was read yet from {agent.topology_path}",
                        "not read yet")
+    if kept := sorted(key for key, fault in states.topology.faults.items() if fault.last_good_in_force):
+        names = [f"{NOUNS[kind]} {name}" for kind, name in kept]
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        yield _problem(WARNING, "topology", f"in force as last good, not as the topology has it now: "
+                       f"{', '.join(names[:_SHOWN])}{more}", "last good form in force",
+                       details=[f"{name}: {states.topology.reason(key)}"
+                                for name, key in zip(names[:_NAMED], kept, strict=False)])
     for room, reason in states.blocked.items():
         first = reason == NOT_ASKED
         fault = faults.get((ROOM, PENDING, f"{room}: {reason}"), Fault())

@@ -18,7 +18,7 @@ from fip64agent.admin.listing import listed
 from fip64agent.plan.desired import ACTIVE, ERROR, PENDING, ObjectKey, PlanObject
 from fip64agent.plan.kinds import kinds
 from fip64agent.reconcile.room_state import Failure
-from fip64agent.topology.model import Topology
+from fip64agent.topology.model import NOUNS, Topology
 
 DOWN = "down"
 """Neutron's state of a floating IP that is not associated with a port: nothing is missing."""
@@ -112,7 +112,8 @@ class States:
         """Return the ids of all objects of a kind, those that are nothing but a problem too; sorted."""
         resource = self._kinds[kind].resource
         known = getattr(self.topology, resource) if resource else self.desired.of(kind)
-        return sorted({*known, *(name for what, name in self.desired.problems if what == kind)})
+        return sorted({*known, *(name for what, name in self.desired.problems if what == kind),
+                       *(name for what, name in self.topology.faults if what == resource)})
 
     def all(self, kind: str) -> Iterator[tuple[str, State]]:
         """Yield (id, state) of all objects of a kind."""
@@ -176,12 +177,21 @@ class States:
 
     def _absent(self, kind: str, name: str) -> State:
         """Return the state of what is not in the plan."""
-        problem = self._problem(kind, name)
-        if self._kinds[kind].resource:
+        resource, problem = self._kinds[kind].resource, self._problem(kind, name)
+        if resource and (resource, name) in self.topology.faults:
+            return self._faulty((resource, name))
+        if resource:
             return (problem or self._listings[kind].absent(self, name)
                     or State(PENDING, "not in the plan of this host yet"))
         return _worst(problem or State(PENDING, f"{kind} {name} is not in the plan"),
                       self._failure((kind, name)))
+
+    def _faulty(self, key: tuple[str, str]) -> State:
+        """Return the state of a resource that is not in force, as it, or what it needs, is faulty."""
+        at_fault = self.topology.at_fault(key)
+        common = "" if at_fault == key else (f"need {NOUNS[at_fault[0]]} {at_fault[1]}, which is faulty: "
+                                             f"{self.topology.reason(at_fault)}")
+        return State(ERROR, self.topology.reason(key), common=common)
 
     def _problem(self, kind: str, name: str) -> State | None:
         problem = self.desired.problems.get((kind, name))

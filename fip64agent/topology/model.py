@@ -2,7 +2,8 @@
 """What the topology source says: Neutron's resources, under Neutron's attribute names.
 
 All objects are frozen; addresses are `ipaddress` objects; MACs are lower-case
-``aa:bb:cc:dd:ee:ff``. A `Topology` is a consistent whole: its references resolve.
+``aa:bb:cc:dd:ee:ff``. A `Topology` is a consistent whole: its references resolve. What was left out
+of it, and what is in it in an older form, is in its faults.
 """
 
 from __future__ import annotations
@@ -12,9 +13,13 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from types import MappingProxyType
 
+from fip64agent.topology.words import Path, path_text
+
 ROUTER_INTERFACE = "network:router_interface"
 ROUTER_GATEWAY = "network:router_gateway"
 ROUTER_OWNERS = frozenset({ROUTER_INTERFACE, ROUTER_GATEWAY})
+FLOATING_IP_OWNER = "network:floatingip"
+"""device_owner of the port that Neutron makes for each floating IP, with the floating address."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -101,6 +106,49 @@ class FloatingIP:
     """The tenant; None with a port: the only router with an interface on the fixed IP's subnet."""
 
 
+Resource = Network | Subnet | Router | Port | FloatingIP
+KINDS = ("networks", "subnets", "routers", "ports", "floatingips")
+"""The kinds of resources, as sections of the topology file and fields of Topology are called. Each refers
+to kinds before it only, but for what floating IPs and routers need of ports."""
+NOUNS = {"networks": "network", "subnets": "subnet", "routers": "router", "ports": "port",
+         "floatingips": "floating IP"}
+"""What one resource of a kind is called in a sentence."""
+Key = tuple[str, str]
+"""(kind, id)"""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong with a resource."""
+
+    path: Path
+    """Of the attribute; () for the resource as a whole."""
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a resource, as the source has it, is not in force."""
+
+    findings: tuple[Finding, ...] = ()
+    """What is wrong with the resource itself; empty when only something that it needs is faulty."""
+    needs: Key | None = None
+    """The faulty resource that it needs."""
+    last_good_in_force: bool = False
+    """Whether the form that it had when it was right last is in the topology."""
+    form: Resource | None = dataclasses.field(default=None, compare=False)
+    """What the source says; None when that cannot be read."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Stands for a resource of which the source has no valid form."""
+
+    findings: tuple[Finding, ...]
+    mentions: frozenset[str] = frozenset()
+    """The ids that it has in it: of what it may belong to."""
+
+
 def _frozen(mapping):
     return MappingProxyType(dict(mapping))
 
@@ -114,6 +162,34 @@ class Topology:
     routers: Mapping[str, Router] = dataclasses.field(default_factory=lambda: _frozen({}))
     ports: Mapping[str, Port] = dataclasses.field(default_factory=lambda: _frozen({}))
     floatingips: Mapping[str, FloatingIP] = dataclasses.field(default_factory=lambda: _frozen({}))
+    """A floating IP with a port has fixed_ip_address and router_id, given or as they follow."""
+    faults: Mapping[Key, Fault] = dataclasses.field(default_factory=lambda: _frozen({}))
+    """Of the resources that are not, or not in their newest form, in the topology."""
+
+    def known(self, kind: str, item_id: str) -> Resource | None:
+        """Return a resource in force, or else as the source has it."""
+        found = getattr(self, kind).get(item_id)
+        fault = self.faults.get((kind, item_id)) if found is None else None
+        return fault.form if fault is not None else found
+
+    def at_fault(self, key: Key) -> Key:
+        """Return the resource that a faulty one is faulty because of: itself, or one that it needs."""
+        while (fault := self.faults.get(key)) is not None and not fault.findings and fault.needs is not None:
+            key = fault.needs
+        return key
+
+    def reason(self, key: Key) -> str:
+        """Say why a resource is faulty, down to the one that is at fault itself; "" when it is not."""
+        text = ""
+        while (fault := self.faults.get(key)) is not None:
+            if fault.findings:
+                return text + "; ".join(f"{path_text(finding.path)}: {finding.reason}" if finding.path
+                                        else finding.reason for finding in fault.findings)
+            if fault.needs is None:
+                break
+            kind, item_id = key = fault.needs
+            text += f"needs {NOUNS[kind]} {item_id}, which is faulty: "
+        return text.removesuffix(": ")
 
     @classmethod
     def of(cls, networks=(), subnets=(), routers=(), ports=(), floatingips=()) -> Topology:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One item of a topology document: checked by pydantic, turned into an object of the model."""
+"""One resource by itself: plain values, checked by pydantic, turned into an object of the model."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from fip64agent.topology import model
-from fip64agent.topology.attributes import FIXED_IP, NAT64_BINDING, ROUTE, SECTIONS, Resource
-from fip64agent.topology.document import UNKNOWN, unknown_key
-from fip64agent.topology.problems import Collector, Path, shown
+from fip64agent.topology.attributes import FIXED_IP, NAT64_BINDING, ROUTE, SECTIONS
+from fip64agent.topology.attributes import Resource as Description
+from fip64agent.topology.model import Finding, Resource, Unreadable
+from fip64agent.topology.values import resource_id
+from fip64agent.topology.words import UNKNOWN, shown, unknown_key
 
 _ADAPTERS = {section: TypeAdapter(resource.annotation()) for section, resource in SECTIONS.items()}
 _INNER = {"fixed_ips": FIXED_IP, "routes": ROUTE, "host_routes": ROUTE, "nat64_bindings": NAT64_BINDING}
@@ -55,26 +57,44 @@ _BUILDERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "networks": _network, "subnets": _subnet, "routers": _router, "ports": _port, "floatingips": _floatingip}
 
 
-def build(section: str, path: Path, value: Any, collector: Collector) -> Any | None:
-    """Return the object that an item describes; None when it is faulty, which `collector` then knows.
+def build(kind: str, value: Any, known: tuple[Finding, ...] = ()) -> Resource | Unreadable:
+    """Return the resource that a mapping of plain values describes.
 
-    Raises: GiveUp.
+    known: what the reader of the source found wrong with it already.
     """
-    before = collector.count
+    findings = list(known)
     try:
-        item = _ADAPTERS[section].validate_python(value)
+        item = _ADAPTERS[kind].validate_python(value)
     except ValidationError as error:
-        for fault in error.errors(include_url=False):
-            where = path + fault["loc"]
-            if not _reported(fault["input"]):
-                collector.add(where, _reason(fault, SECTIONS[section]))
-        if collector.count == before and not any(known[:2] == path for known in collector.paths):
-            collector.add(path, "cannot be used")  # never silently dropped
+        findings += [Finding(fault["loc"], _reason(fault, SECTIONS[kind]))
+                     for fault in error.errors(include_url=False) if not _reported(fault["input"])]
+        if not findings:
+            findings.append(Finding((), "cannot be used"))  # never silently dropped
+    else:
+        if kind == "subnets" and item.get("ip_version") not in (None, item["cidr"].version):
+            findings.append(Finding(("ip_version",), f"is {item['ip_version']}, but cidr {item['cidr']} "
+                                                     f"is IPv{item['cidr'].version}"))
+    return Unreadable(tuple(findings), _mentions(value)) if findings else _BUILDERS[kind](item)
+
+
+def id_of(value: Any) -> str | None:
+    """Return the id of a mapping of plain values, whatever else is wrong with it; None: no valid one."""
+    try:
+        return resource_id(value["id"])
+    except (ValueError, TypeError, KeyError):
         return None
-    if section == "subnets" and item.get("ip_version") not in (None, item["cidr"].version):
-        collector.add((*path, "ip_version"), f"is {item['ip_version']}, but cidr {item['cidr']} "
-                                             f"is IPv{item['cidr'].version}")
-    return _BUILDERS[section](item)
+
+
+def _mentions(value: Any) -> frozenset[str]:
+    """Return the ids of the network and the subnets in a mapping that may be invalid."""
+    found: set[Any] = set()
+    if isinstance(value, dict):
+        found.add(value.get("network_id") if isinstance(value.get("network_id"), str) else None)
+        inner = value.get("fixed_ips")
+        for fixed in inner if isinstance(inner, list) else ():
+            if isinstance(fixed, dict) and isinstance(fixed.get("subnet_id"), str):
+                found.add(fixed["subnet_id"])
+    return frozenset(found - {None})
 
 
 def _reported(value: Any) -> bool:
@@ -82,7 +102,7 @@ def _reported(value: Any) -> bool:
     return value is UNKNOWN or (isinstance(value, list) and any(item is UNKNOWN for item in value))
 
 
-def _reason(fault: Any, resource: Resource) -> str:
+def _reason(fault: Any, resource: Description) -> str:
     """Return pydantic's finding in our words."""
     kind, value, loc = fault["type"], fault["input"], fault["loc"]
     if kind == "missing":

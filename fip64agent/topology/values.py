@@ -18,7 +18,7 @@ from typing import Annotated, Any
 from pydantic import PlainValidator
 
 from fip64agent.net.special import RESERVED_IPV4
-from fip64agent.topology.problems import shown
+from fip64agent.topology.words import shown
 
 MAX_ID = 48
 """A VPP interface tag has 64 bytes: ``fip64:<role>:<id>`` must fit. Neutron's ids have 36."""

@@ -5,6 +5,7 @@ import os
 import signal
 
 import pytest
+import yaml
 
 from lab.host import FIP_A, FIP_B
 from lab.shell import run
@@ -30,17 +31,9 @@ def errors(lab):
     return lab.agent.get("/status")["topology"]["errors"]
 
 
-GOOD = "networks: []\n"
 BROKEN = {
     "broken YAML": ("networks: [\n  {id: a\nsubnets: }", "not valid YAML"),
-    "unknown key": (GOOD + "netwroks: []\n", "netwroks"),
-    "unknown attribute": ("networks:\n- id: a\n  colour: red\n", "colour"),
-    "wrong type": ("networks:\n- id: a\n  mtu: wide\n", "networks[0].mtu"),
-    "duplicate id": ("networks:\n- id: a\n- id: a\n", "networks[1].id"),
-    "dangling reference": ("subnets:\n- id: s\n  network_id: nowhere\n  cidr: 10.0.0.0/24\n", "nowhere"),
-    "IPv4 where IPv6 belongs": (
-        "networks:\n- id: n\n  router:external: true\nfloatingips:\n- id: f\n  floating_network_id: n\n"
-        "  floating_ip_address: 192.0.2.1\n", "floatingips[0].floating_ip_address"),
+    "section no list": ("networks: 3\n", "must be a list"),
     "empty file": ("", "empty"),
     "no mapping": ("- 1\n- 2\n", "mapping"),
     "binary": ("\x00\x01\x02", "control characters"),
@@ -65,10 +58,48 @@ def test_a_broken_topology_is_named_and_the_last_good_one_stays(lab, name):
     steps.wait_settled(lab)
 
 
+FAULTY = {
+    "unknown section": ({"netwroks": []}, "netwroks"),
+    "unknown attribute": ({"networks": [{"id": "a", "colour": "red"}]}, "colour"),
+    "wrong type": ({"networks": [{"id": "a", "mtu": "wide"}]}, "mtu"),
+    "duplicate id": ({"networks": [{"id": "a"}, {"id": "a"}]}, "already"),
+    "dangling reference": (
+        {"subnets": [{"id": "s", "network_id": "nowhere", "cidr": "10.0.0.0/24"}]}, "nowhere"),
+    "IPv4 where IPv6 belongs": (
+        {"floatingips": [{"id": "f", "floating_network_id": "n", "floating_ip_address": "192.0.2.1"}]},
+        "floating_ip_address"),
+}
+
+
+def with_more(lab, more: dict) -> str:
+    """Return the lab's topology with more resources in it, whatever they are."""
+    data = lab.topology.data
+    return yaml.safe_dump(data | {kind: data.get(kind, []) + items for kind, items in more.items()},
+                          sort_keys=False)
+
+
+@pytest.mark.parametrize("name", FAULTY)
+def test_a_faulty_resource_is_named_and_all_others_work(lab, name):
+    more, word = FAULTY[name]
+    running = lab.client.start_ping(FIP_A)
+    lab.topology.write(with_more(lab, more))
+    found = lab.wait_for(lambda: errors(lab), 5, "the fault is told")
+    assert any(word in str(problem) for problem in found), found
+    assert all(str(lab.topology.path) in str(problem) for problem in found), found
+    status = lab.ctl("status", check=False)
+    assert status.returncode == 1 and word in status.stdout
+    lab.topology.write()
+    lab.wait_for(lambda: not errors(lab), 5, "the topology is good again")
+    answer = running.stop()
+    assert answer.ok, answer
+    steps.wait_settled(lab)
+
+
 def test_all_errors_at_once(lab):
-    lab.topology.write("networks:\n- id: a\n  mtu: wide\n- id: a\n  colour: red\n"
-                       "subnets:\n- id: s\n  network_id: zzz\n  cidr: 10.0.0.0/99\n")
-    found = lab.wait_for(lambda: errors(lab), 5, "the topology is refused")
+    lab.topology.write(with_more(lab, {
+        "networks": [{"id": "a", "mtu": "wide"}, {"id": "a", "colour": "red"}],
+        "subnets": [{"id": "s", "network_id": "zzz", "cidr": "10.0.0.0/99"}]}))
+    found = lab.wait_for(lambda: errors(lab), 5, "the faults are told")
     assert len(found) >= 3, found
     lab.topology.write()
     lab.wait_for(lambda: not errors(lab), 5, "good again")

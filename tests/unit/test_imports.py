@@ -49,6 +49,7 @@ ONLY_IN = {
     "yaml": ("topology",),
     "cliff": ("cmd",),
     "prometheus_client": ("admin",),
+    "stevedore": ("topology.sources",),
     "vpp_papi": ("translator.vpp.api", "translator.vpp.stats"),
 }
 """Library -> rooms or modules that may know it."""

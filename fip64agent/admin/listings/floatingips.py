@@ -18,7 +18,7 @@ KIND, UPLINK, TENANT, VM_PORT = "fip", "uplink", "tenant", "port"
 
 
 def _row(states: States, name: str) -> dict[str, Any]:
-    fip, mapping = states.topology.floatingips.get(name), states.object(KIND, name)
+    fip, mapping = states.topology.known("floatingips", name), states.object(KIND, name)
     known = mapping or fip
     router_id, port_id = (known.router_id, known.port_id) if known else (None, None)
     address = mapping.floating_ip if mapping else fip and fip.floating_ip_address
@@ -32,19 +32,20 @@ def _row(states: States, name: str) -> dict[str, Any]:
 
 
 def _label(states: States, name: str) -> str:
-    fip = states.topology.floatingips.get(name)
+    fip = states.topology.known("floatingips", name)
     return str(fip.floating_ip_address) if fip else name
 
 
 def _find(states: States, what: str) -> str | None:
-    known = states.topology.floatingips
+    known = states.names(KIND)
     if what in known or states.object(KIND, what) is not None:
         return what
     try:
         address = IPv6Address(what)
     except ValueError:
         return None
-    return next((fip.id for fip in known.values() if fip.floating_ip_address == address), None)
+    fips = (states.topology.known("floatingips", name) for name in known)
+    return next((fip.id for fip in fips if fip is not None and fip.floating_ip_address == address), None)
 
 
 def _details(states: States, name: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr
 from scapy.layers.l2 import Ether
 
 from fip64agent import hub
-from fip64agent.plan.desired import NOTHING, Gateway
+from fip64agent.plan.desired import NOTHING, Desired, Gateway
 from fip64agent.reconcile import diff
 from fip64agent.services import base as services
 from fip64agent.switch import features, packets
@@ -47,7 +47,7 @@ def gateway(name):
                    solicit.MAC, answers=False, isolates=False)
 
 
-PLAN = dataclasses.replace(NOTHING, gateways={vm.key: vm for vm in map(gateway, VMS)})
+PLAN = Desired.of_objects(map(gateway, VMS))
 
 
 class Site:
@@ -132,7 +132,7 @@ def test_a_handler_gets_the_object_that_its_port_has_now(site):
     assert site.ask("one")["took"]
     one = gateway("one")
     changed = dataclasses.replace(one, mac="fa:16:3e:00:00:77")
-    site.use(dataclasses.replace(NOTHING, gateways=dict(PLAN.gateways) | {one.key: changed}))
+    site.use(Desired.of_objects((dict(PLAN.gateways) | {one.key: changed}).values()))
     assert site.room._packet_ins._objects[answering.NUMBER, 21] == changed
     site.room.plan_changed(site.plan, NOTHING)  # gone from the plan, its flow not yet
     assert not site.ask("one")["took"]
@@ -143,7 +143,7 @@ def test_meters_come_and_go_with_their_flows(site):
     site.use(PLAN)
     found = {item for item in site.room.actual().values() if isinstance(item, MeterItem)}
     assert {(item.rate, item.burst) for item in found} == {(1000, 100)} and len(found) == 2
-    site.use(dataclasses.replace(NOTHING, gateways={gateway("two").key: gateway("two")}))
+    site.use(Desired.of_objects([gateway("two")]))
     assert len([item for item in site.room.actual().values() if isinstance(item, MeterItem)]) == 1
     site.use(NOTHING)
     assert not any(isinstance(item, MeterItem) for item in site.room.actual().values())

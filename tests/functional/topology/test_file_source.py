@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from fip64agent import hub
-from fip64agent.topology import file as file_module
-from fip64agent.topology.file import FileSource
+from fip64agent.topology.feed import Feed
+from fip64agent.topology.file import source as file_module
+from fip64agent.topology.file.loader import DEFAULT_POOL
+from fip64agent.topology.file.source import FileSource
 from tests.fakes import topologies
 from tests.fakes.kernel import until
 
@@ -30,7 +32,8 @@ class Follower:
     def __init__(self, path: Path | str, max_size: int = 1) -> None:
         self.reports: list[str] = []
         self.topologies: list = []
-        self.source = FileSource(str(path), max_size, self._topology, self._error)
+        self.feed = Feed(DEFAULT_POOL, self._topology, self._error)
+        self.source = FileSource(str(path), max_size, self.feed)
         self.source.start()
 
     def _topology(self, topology) -> None:
@@ -312,16 +315,16 @@ def test_stop_and_start(follower, path):
 
 
 def test_stop_before_start(path):
-    FileSource(str(path), 1, print, print).stop()
+    FileSource(str(path), 1, Feed(DEFAULT_POOL, print, print)).stop()
 
 
 def test_callback_that_fails_does_not_end_the_source(follow, path):
     follower = follow(path)
     follower.next()
-    good, follower.source._on_topology = follower.source._on_topology, lambda topology: 1 / 0
+    good, follower.feed._on_topology = follower.feed._on_topology, lambda topology: 1 / 0
     replace(path, text("b"))
     assert follower.quiet()
-    follower.source._on_topology = good
+    follower.feed._on_topology = good
     replace(path, text("c"))
     assert follower.next() == ["c"]
 
@@ -392,7 +395,7 @@ def test_large_file(follow, path):
 
 
 def test_one_more_among_ten_thousand_floating_ips(follow, path, monkeypatch):
-    from fip64agent.topology.loader import load
+    from fip64agent.topology.file.loader import load
     from tests.unit.topology.test_loader import written
 
     topology, _ = topologies.big_topology(100, 10_000)
@@ -459,12 +462,14 @@ def test_memory_of_ten_thousand_floating_ips(tmp_path):
     program = """
 import os, sys, time
 from fip64agent import hub
-from fip64agent.topology.file import FileSource
+from fip64agent.topology.feed import Feed
+from fip64agent.topology.file.loader import DEFAULT_POOL
+from fip64agent.topology.file.source import FileSource
 def rss(): return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 seen = []
 before = rss()
 path = sys.argv[1]
-source = FileSource(path, 32, seen.append, lambda error: print(error))
+source = FileSource(path, 32, Feed(DEFAULT_POOL, seen.append, lambda error: print(error)))
 source.start()
 for mtu in (1500, 1400, 1300):
     if seen:

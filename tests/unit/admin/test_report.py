@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The API's answers: what the operator reads, and that making them holds up nobody."""
 
+import dataclasses
 import time
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
@@ -16,7 +17,8 @@ from fip64agent.plan.inputs import Inputs, Interface
 from fip64agent.plan.planner import plan
 from fip64agent.switch import pipeline
 from fip64agent.switch.features import features
-from fip64agent.topology.model import Network, Port
+from fip64agent.topology.model import KINDS, Finding, FloatingIP, Network, Port, Unreadable
+from fip64agent.topology.resources import Resources
 from fip64agent.translator import Choice
 from fip64agent.translator.base import About, ClientBinding
 from tests.fakes import topologies
@@ -229,3 +231,25 @@ def test_ten_thousand_rows_hold_up_nobody(question):
     finally:
         thread.kill()
     assert len(turns) >= 20
+
+
+def test_faults_of_the_topology(agent):
+    """What is faulty is in error, with its address; what stays in its last good form works, and is told."""
+    resources = Resources(agent.site.settings.nat64_pool)
+    resources.update({(kind, item_id): item for kind in KINDS
+                      for item_id, item in getattr(agent.site.topology, kind).items()})
+    resources.update({("ports", "vm-red"): Unreadable((Finding(("mac_address",), "is required"),)),
+                      ("subnets", "new"): topologies.subnet("new", "nowhere", "10.7.0.0/24"),
+                      ("floatingips", "new"): FloatingIP("new", "ext", IPv6Address("2001:db8:f::77"), "nix")})
+    agent.inputs = dataclasses.replace(agent.inputs, topology=resources.topology)
+    agent.topology_error = TopologyError(["t.yaml:3: ports[2].mac_address: is required"], refused=False)
+    rows = {row["id"]: row for row in report.fips(agent)}
+    assert (rows["new"]["state"], rows["new"]["reason"]) == ("error", "port_id: no port has the id 'nix'")
+    assert rows["new"]["floating_ip_address"] == "2001:db8:f::77"
+    assert rows["fip-vm-red"]["state"] == "active"
+    assert report.find_fip(States.now(agent), "2001:db8:f:0::77") == "new"
+    found = texts(agent)
+    assert ("error: the topology in /etc/fip64agent/topology.yaml has faults; all else in it is in force"
+            in found)
+    assert "warning: in force as last good, not as the topology has it now: port vm-red" in found
+    assert "error: floating IP in error: 2001:db8:f::77: port_id: no port has the id 'nix'" in found

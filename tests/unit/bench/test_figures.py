@@ -15,7 +15,7 @@ from bench.planning import inputs
 from fip64agent.plan.inputs import Inputs, Interface, Settings
 from fip64agent.plan.planner import plan
 from fip64agent.switch.features import flows_of
-from fip64agent.topology.loader import parse
+from fip64agent.topology.file.loader import parse
 from tests.fakes.translators import CAPABILITIES
 
 

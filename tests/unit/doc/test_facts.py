@@ -12,7 +12,7 @@ from fip64agent.plan.desired import Desired
 from fip64agent.plan.inputs import Inputs, Interface
 from fip64agent.plan.planner import plan
 from fip64agent.topology.attributes import SECTIONS
-from fip64agent.topology.loader import load, parse
+from fip64agent.topology.file.loader import load, parse
 from tests.unit.doc import pages
 
 WRITTEN = [*pages.all_pages(), pages.ROOT / "CONTRIBUTING.rst"]

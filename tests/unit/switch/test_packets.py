@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fip64agent.exceptions import NotReady
 from fip64agent.net.packet import parse
-from fip64agent.plan.desired import NOTHING, Gateway
+from fip64agent.plan.desired import NOTHING, Desired, Gateway
 from fip64agent.services.base import Outgoing, Service
 from fip64agent.switch import packets, pipeline
 from fip64agent.switch.connection import meters, packet_in
@@ -63,7 +63,7 @@ def vm(number, mac="fa:16:3e:00:00:01"):
 
 
 def plan(*gateways):
-    return dataclasses.replace(NOTHING, gateways={each.key: each for each in gateways})
+    return Desired.of_objects(gateways)
 
 
 @pytest.fixture

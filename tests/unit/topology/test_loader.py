@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from fip64agent.exceptions import TopologyError
 from fip64agent.topology import reference
 from fip64agent.topology.attributes import SECTIONS
-from fip64agent.topology.loader import load, parse
+from fip64agent.topology.file.loader import DEFAULT_POOL, load, parse
+from fip64agent.topology.file.worker import Loaded, Worker, digest_of
 from fip64agent.topology.model import FloatingIP, Nat64Binding, Topology
-from fip64agent.topology.reuse import reuse
-from fip64agent.topology.worker import Loaded, Worker, digest_of
+from fip64agent.topology.resources import Resources
 from tests.fakes import topologies
 
 EXAMPLE = Path(__file__).parents[3] / "etc" / "topology.yaml"
@@ -86,8 +86,6 @@ def representable(topology: Topology) -> bool:
 def test_what_is_written_is_what_is_read(topology, extra):
     read = parse(written(topology, extra), "t")
     assert read == with_targets(topology)
-    for kind in SECTIONS:
-        assert list(getattr(read, kind)) == list(getattr(topology, kind))
 
 
 def test_example():
@@ -326,30 +324,6 @@ def test_file_and_line(tmp_path):
     assert reason(path) == f"{path}:3: networks[0].mut: is unknown; did you mean mtu?"
 
 
-# Objects that did not change
-
-
-def test_reuse():
-    old = parse(EXAMPLE.read_text(), "t")
-    assert reuse(old, parse(EXAMPLE.read_text(), "t")) is old
-    new = reuse(old, parse(EXAMPLE.read_text().replace("2001:db8:f::10\n", "2001:db8:f::20\n"), "t"))
-    assert new.ports is old.ports and new.networks is old.networks and new.floatingips is not old.floatingips
-    assert new.floatingips["fip-blue"] is old.floatingips["fip-blue"]
-    assert str(new.floatingips["fip-red"].floating_ip_address) == "2001:db8:f::20"
-
-
-@settings(deadline=None)
-@given(topologies.any_topologies, topologies.any_topologies)
-def test_reuse_is_equal_to_the_new_one(old, new):
-    result = reuse(old, new)
-    assert result == new
-    for kind in SECTIONS:
-        assert list(getattr(result, kind)) == list(getattr(new, kind))
-        for item_id, item in getattr(result, kind).items():
-            before = getattr(old, kind).get(item_id)
-            assert (item is before) == (item == before)
-
-
 # The child for large files
 
 
@@ -358,14 +332,16 @@ def test_worker(tmp_path):
     topology, _ = topologies.big_topology(5, 1200)
     path.write_text(written(topology))
     worker = Worker()
-    loaded = worker.load(str(path), 32, None, None)
+    loaded = worker.load(str(path), 32, None)
     assert loaded.digest == digest_of(path.read_bytes())
-    assert loaded.topology == load(path) == with_targets_by_number(topology)
-    assert worker.load(str(path), 32, loaded.digest, loaded.topology) == Loaded(loaded.digest, None, ())
+    assert Resources(DEFAULT_POOL).update(loaded.forms) == load(path) == with_targets_by_number(topology)
+    assert set(loaded.contents.resources()) == set(loaded.forms)
+    assert worker.load(str(path), 32, loaded.digest) == Loaded(loaded.digest)
     path.write_text(path.read_text().replace("1500", "1400", 1))
-    again = worker.load(str(path), 32, loaded.digest, loaded.topology)
-    assert again.topology.ports is loaded.topology.ports
-    assert next(iter(again.topology.networks.values())).mtu == 1400
+    again = worker.load(str(path), 32, loaded.digest, loaded.forms.get)
+    [(key, network)] = again.forms.items()
+    assert key == ("networks", network.id) and network.mtu == 1400
+    assert again.contents.ids == loaded.contents.ids
 
 
 def with_targets_by_number(topology: Topology) -> Topology:
@@ -385,13 +361,19 @@ def with_targets_by_number(topology: Topology) -> Topology:
 def test_worker_reports_all_problems(tmp_path):
     path = tmp_path / "t.yaml"
     path.write_text("networks:\n" + "- {id: a, mut: 1}\n" * 3)
+    loaded = Worker().load(str(path), 32, None)
+    assert [fault.reason for fault in loaded.contents.found] == [
+        "'a' is already the id of networks[0]"] * 2
+    assert [finding.reason for finding in loaded.forms["networks", "a"].findings] == [
+        "is unknown; did you mean mtu?"]
+    path.write_text("networks:\n- {id: a, mut: 1}\nsubnets: 3\n")
     with pytest.raises(TopologyError) as caught:
         load(path)
-    loaded = Worker().load(str(path), 32, None, None)
-    assert loaded.problems == caught.value.problems
-    assert loaded.topology is None
+    loaded = Worker().load(str(path), 32, None)
+    assert len(loaded.refusal) == 2 and loaded.refusal == caught.value.problems
+    assert loaded.contents is None
     with pytest.raises(TopologyError, match="does not exist"):
-        Worker().load(str(tmp_path / "no"), 32, None, None)
+        Worker().load(str(tmp_path / "no"), 32, None)
 
 
 # The reference

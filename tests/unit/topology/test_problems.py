@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every fault of a topology document is reported as ``file:line: path: reason``, and nothing else is."""
+"""Every fault of a topology document is reported as ``file:line: path: reason``, and nothing else is.
+
+What is faulty is out, with what needs it, and nothing else.
+"""
 
 from __future__ import annotations
 
 import pytest
 
 from fip64agent.exceptions import TopologyError
-from fip64agent.topology import problems
-from fip64agent.topology.loader import parse
+from fip64agent.topology.file import problems
+from fip64agent.topology.file.loader import parse, parse_faulty
+from fip64agent.topology.model import KINDS
 
 GOOD = """\
 networks:
@@ -82,6 +86,29 @@ def found(text: str | bytes) -> list[str]:
     with pytest.raises(TopologyError) as caught:
         parse(text, "t.yaml")
     return [str(problem) for problem in caught.value.problems]
+
+
+def out(text: str) -> set[str]:
+    """Return what is out of force of a text that can be read: "<kind> <id>" of each."""
+    topology, _ = parse_faulty(text, "t.yaml")
+    return {" ".join(key) for key in topology.faults if key[1] not in getattr(topology, key[0])}
+
+
+def only_what_is_faulty_is_out(text: str, names: set[str]) -> None:
+    """Check what is in force of a changed GOOD of which the reports name these: `ports[1]`, and so on."""
+    good = parse(GOOD, "t.yaml")
+    topology, _ = parse_faulty(text, "t.yaml")
+    at_fault = {key for key, fault in topology.faults.items() if fault.findings}
+    assert {key[0] for key in at_fault} <= {name.partition("[")[0] for name in names}
+    assert len(at_fault) <= len(names)
+    for key in topology.faults:
+        while (needs := topology.faults[key].needs) is not None:
+            key = needs
+        assert key in at_fault
+    for kind in KINDS:
+        for item_id in getattr(good, kind):
+            if f"id: {item_id}\n" in text and (kind, item_id) not in topology.faults:
+                assert item_id in getattr(topology, kind)
 
 
 def with_(*changes: tuple[str, str], text: str = GOOD) -> str:
@@ -513,8 +540,8 @@ ONE_FAULT = {
     ),
     "overlap in a network": (
         "- {id: ext4, network_id: ext, cidr: 203.0.113.0/24}",
-        "- {id: ext4, network_id: ext, cidr: '2001:db8:f::/80'}",
-        "ext4",
+        "- {id: ext7, network_id: ext, cidr: '2001:db8:f::/80'}",
+        "ext7",
         "subnets[1].cidr",
         "2001:db8:f::/80 overlaps 2001:db8:f::/64 of subnet ext6 in the same network",
     ),
@@ -650,6 +677,8 @@ def test_one_fault(name):
     old, new, needle, path, reason = ONE_FAULT[name]
     text = with_((old, new))
     reports = found(text)
+    if name != "section no list":
+        only_what_is_faulty_is_out(text, {report.split(": ")[1].partition(".")[0] for report in reports})
     if name == "not external":
         assert len(reports) == 2
     else:
@@ -782,6 +811,7 @@ def test_nobody_is_blamed_for_referring_to_a_faulty_resource():
     ):
         text = with_((old, old + "  wrong: 1\n"))
         assert [report.split(": ")[1] for report in found(text)] == [f"{section}[{text_index(old)}].wrong"]
+        assert "floatingips fip" in out(text)
 
 
 def text_index(old: str) -> int:
@@ -796,6 +826,40 @@ def test_more_problems_than_are_printed(monkeypatch):
     assert reports[999] == "t.yaml:1001: networks[999].id: is required"
     assert reports[-1] == "t.yaml: and 7 more problems"
     assert found("networks:\n" + "- {}\n" * 50_000)[-1] == "t.yaml: and at least 9000 more problems"
+
+
+WHAT_IS_OUT = {
+    "missing": {"ports vm", "floatingips fip"},
+    "ip_version": {"subnets sub", "ports r-if", "ports vm", "ports vm2", "floatingips fip",
+                   "floatingips fip2"},
+    "duplicate floating address": {"floatingips fip2"},
+    "duplicate MAC": {"ports vm", "floatingips fip"},
+    "pool overlaps": {"floatingips fip", "floatingips fip2"},
+    "binding outside the pool": set(),
+    "unknown key": {"networks net", "subnets sub", "ports r-if", "ports vm", "ports vm2", "floatingips fip",
+                    "floatingips fip2"},
+    "unknown section": set(),
+    "item no mapping": set(),
+    "fixed IP outside": {"ports vm", "floatingips fip"},
+}
+
+
+@pytest.mark.parametrize("name", WHAT_IS_OUT)
+def test_what_is_out(name):
+    assert out(with_(ONE_FAULT[name][:2])) == WHAT_IS_OUT[name]
+
+
+def test_what_the_translator_cannot_do_is_told_of_the_topology():
+    """Faults that only the plan knew of."""
+    text = with_((VM_IP, "    ip_address: 10.0.0.255\n"))
+    assert found(text) == [
+        f"t.yaml:{lines_of(text, FIP_PORT)}: floatingips[0].port_id: address 10.0.0.255 of port vm is the "
+        "broadcast address of its subnet sub (10.0.0.0/24), which is not translated"]
+    text = with_(("cidr: '2001:db8:f::/64', gateway_ip: '2001:db8:f::1'", "cidr: '0:db8::/32'"),
+                 (FIP_ADDRESS, "  floating_ip_address: 0:db8::10\n"))
+    assert found(text)[0] == (
+        f"t.yaml:{lines_of(text, '0:db8::10')}: floatingips[0].floating_ip_address: 0:db8::10 is a reserved "
+        "address (::/8), which is not translated")
 
 
 # The text itself

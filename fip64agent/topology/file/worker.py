@@ -9,7 +9,6 @@ daemon takes them one after the other, and keeps of each only what changed.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import gc
 import hashlib
 import os
@@ -19,17 +18,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from itertools import islice
-from types import MappingProxyType
 from typing import NamedTuple
 
 import fip64agent
 from fip64agent.exceptions import TopologyError
-from fip64agent.topology import entries
-from fip64agent.topology.model import Topology
-from fip64agent.topology.problems import Problem
-from fip64agent.topology.read import read, refused
-from fip64agent.topology.reuse import reuse
+from fip64agent.topology.file.entries import Contents, Form
+from fip64agent.topology.file.problems import Problem, Refused, problems, refused
+from fip64agent.topology.file.read import read
+from fip64agent.topology.model import Key
 
 TIMEOUT = 120
 """Seconds after which a child gives up (SIGALRM ends it)."""
@@ -38,13 +36,14 @@ _MEMORY_BASE, _MEMORY_PER_BYTE = 1 << 30, 96
 
 
 class Loaded(NamedTuple):
-    """What a file had: a topology, or problems, or neither when it is what was known already."""
+    """What a file had: nothing but the digest when that is known already."""
 
     digest: bytes
-    topology: Topology | None
-    problems: tuple[Problem, ...]
-    index: entries.Index | None = None
-    """Of the topology, where the next change can be read without parsing all again."""
+    contents: Contents | None = None
+    forms: dict[Key, Form] | None = None
+    """The resources that may have changed."""
+    refusal: tuple[Problem, ...] = ()
+    """Why the file as a whole cannot be used."""
 
 
 def digest_of(data: bytes) -> bytes:
@@ -57,23 +56,24 @@ class Worker:
     def __init__(self) -> None:
         self._child: subprocess.Popen | None = None
 
-    def load(self, path: str, max_size: int, known: bytes | None, old: Topology | None) -> Loaded:
+    def load(self, path: str, max_size: int, digest: bytes | None,
+             known: Callable[[Key], Form | None] = lambda key: None) -> Loaded:
         """Load the file `path`, of at most `max_size` MiB. Blocks.
 
-        `known`: the digest of a content that need not be parsed again. Objects of `old` are
-        reused where they are equal. Raises: TopologyError when the file cannot be read.
+        digest: of a content that need not be parsed again. known: returns a resource as it was read before;
+        what is equal is not kept. Raises: TopologyError when the file cannot be read.
         """
         root = os.path.dirname(os.path.dirname(os.path.abspath(fip64agent.__file__)))
         environment = dict(os.environ, PYTHONPATH=os.pathsep.join(
             filter(None, (root, os.environ.get("PYTHONPATH")))))
         environment.pop("NOTIFY_SOCKET", None)  # systemd's channel is the daemon's alone
-        command = [sys.executable, "-P", "-m", "fip64agent.topology.worker", path, str(max_size),
-                   (known or b"").hex()]
+        command = [sys.executable, "-P", "-m", "fip64agent.topology.file.worker", path, str(max_size),
+                   (digest or b"").hex()]
         try:
             with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                   env=environment) as self._child:
                 try:
-                    return _receive(self._child.stdout, old)
+                    return _receive(self._child.stdout, known)
                 except (EOFError, pickle.UnpicklingError):
                     self._child.kill()
                     status = self._child.wait()
@@ -92,42 +92,33 @@ class Worker:
                 child.kill()
 
 
-def _receive(stream, old: Topology | None) -> Loaded:
+def _receive(stream, known: Callable[[Key], Form | None]) -> Loaded:
     """Read what _send() wrote. Raises: EOFError, UnpicklingError, TopologyError."""
-    digest, problems, has_topology, known_by = pickle.load(stream)
+    digest, refusal, contents = pickle.load(stream)
     if digest is None:
-        raise TopologyError(problems)
-    if not has_topology:
-        return Loaded(digest, None, problems)
-    kinds: dict[str, dict] = {field.name: {} for field in dataclasses.fields(Topology)}
+        raise TopologyError(refusal)
+    if contents is None:
+        return Loaded(digest, refusal=refusal)
+    forms: dict[Key, Form] = {}
     while (chunk := pickle.load(stream)) is not None:
-        kind, items = chunk
-        before = getattr(old, kind) if old is not None else {}
-        for item in items:
-            known = before.get(item.id)
-            kinds[kind][item.id] = known if known == item else item
+        forms.update((key, form) for key, form in chunk if known(key) != form)
         time.sleep(0)  # lets go of the interpreter lock
-    topology = Topology(*map(MappingProxyType, kinds.values()))
-    if old is not None:
-        topology = reuse(old, topology)
-    return Loaded(digest, topology, (), entries.Index(topology, *known_by) if known_by is not None else None)
+    return Loaded(digest, contents, forms)
 
 
-def _send(stream, digest: bytes | None, problems: tuple[Problem, ...], topology: Topology | None,
-          known_by: tuple | None) -> None:
-    pickle.dump((digest, problems, topology is not None, known_by), stream, 5)
-    if topology is not None:
-        for field in dataclasses.fields(Topology):
-            remaining = iter(getattr(topology, field.name).values())
-            while items := tuple(islice(remaining, _CHUNK)):
-                pickle.dump((field.name, items), stream, 5)
+def _send(stream, digest: bytes | None, refusal: tuple[Problem, ...] = (), contents: Contents | None = None,
+          forms: dict[Key, Form] | None = None) -> None:
+    pickle.dump((digest, refusal, contents), stream, 5)
+    if contents is not None:
+        remaining = iter((forms or {}).items())
+        while items := tuple(islice(remaining, _CHUNK)):
+            pickle.dump(items, stream, 5)
         pickle.dump(None, stream, 5)
     stream.flush()
 
 
-def _load(path: str, max_size: int, known: bytes) -> tuple[
-        bytes | None, tuple[Problem, ...], Topology | None, tuple | None]:
-    """Return digest, problems, topology, and what an Index of it has besides."""
+def _load(path: str, max_size: int, known: bytes) -> tuple:
+    """Return what _send() sends. known: the digest of a content that is not wanted."""
     digest = None
     try:
         data = read(path, max_size)
@@ -135,15 +126,18 @@ def _load(path: str, max_size: int, known: bytes) -> tuple[
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         digest = digest_of(data)
         if digest == known:
-            return digest, (), None, None
+            return (digest,)
         # The daemon imports this module, but not pydantic.
-        from fip64agent.topology.loader import parse_indexed
+        from fip64agent.topology.file import reader
 
-        return digest, (), *parse_indexed(data, path, entries.index_of)
+        try:
+            return digest, (), *reader.read_whole(data)
+        except Refused as error:
+            return digest, problems(path, error.found, reader.lines_of(data, error.found))
     except TopologyError as error:
-        return digest, error.problems, None, None
+        return digest, error.problems
     except MemoryError:
-        return digest, (Problem(path, None, "", f"needs more than {limit >> 20} MiB of memory"),), None, None
+        return digest, (Problem(path, None, "", f"needs more than {limit >> 20} MiB of memory"),)
 
 
 def main() -> int:

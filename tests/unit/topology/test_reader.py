@@ -11,49 +11,53 @@ import yaml
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
-from fip64agent.exceptions import TopologyError
-from fip64agent.topology import entries
 from fip64agent.topology.attributes import SECTIONS
-from fip64agent.topology.document import Document
-from fip64agent.topology.entries import Index
-from fip64agent.topology.incremental import load_again
-from fip64agent.topology.loader import parse_indexed
+from fip64agent.topology.file.document import Document
+from fip64agent.topology.file.entries import Contents
+from fip64agent.topology.file.problems import Found, Refused
+from fip64agent.topology.file.reader import lines_of, read_again, read_whole
 from fip64agent.topology.model import Topology
-from fip64agent.topology.problems import Collector
-from fip64agent.topology.reuse import reuse
 from tests.fakes import topologies
 from tests.unit.topology.test_loader import EXAMPLE, representable, written
 from tests.unit.topology.test_problems import GOOD, with_
 
 
-def indexed(text: str | bytes) -> Index | None:
-    """Return the index of a text, read as a whole. Raises: TopologyError."""
-    topology, known_by = parse_indexed(text, "t", entries.index_of)
-    return None if known_by is None else Index(topology, *known_by)
+class Read:
+    """What was read of a text: its contents, and all of its resources."""
+
+    def __init__(self, contents: Contents, forms: dict) -> None:
+        self.contents, self.forms = contents, forms
 
 
-def again(known: Index, text: str | bytes) -> Index | None:
+def read(text: str | bytes) -> Read | None:
+    """Read a text as a whole; None when its entries cannot be told by their text. Raises: Refused."""
+    contents, forms = read_whole(text if isinstance(text, bytes) else text.encode())
+    return None if contents.digests is None else Read(contents, forms)
+
+
+def again(known: Read, text: str | bytes, limit: int = sys.maxsize) -> Read | None:
     """Read a text both ways; fail when they disagree. Return what the quick one makes of it."""
     data = text if isinstance(text, bytes) else text.encode()
-    quick = load_again(data, known, sys.maxsize)
+    quick = read_again(data, known.contents, limit)
     try:
-        whole = indexed(data)
-    except TopologyError:
+        whole = read(data)
+    except Refused:
         assert quick is None
         return None
     if quick is None:
         return None
     assert whole is not None
-    assert quick == whole
-    expected = reuse(known.topology, whole.topology)
-    for kind in SECTIONS:
-        new, reused = getattr(quick.topology, kind), getattr(expected, kind)
-        assert list(new) == list(getattr(whole.topology, kind))
-        before = getattr(known.topology, kind)
-        assert (new is before) == (reused is before)
-        assert all((new[item_id] is before.get(item_id)) == (reused[item_id] is before.get(item_id))
-                   for item_id in new)
-    return quick
+    contents, new = quick
+    assert contents == whole.contents
+    forms = {key: new[key] if key in new else known.forms[key] for key in contents.resources()}
+    assert forms == whole.forms
+    return Read(contents, forms)
+
+
+def news(known: Read, text: str) -> list:
+    """Return the keys of what is parsed of a text."""
+    _, new = read_again(text.encode(), known.contents, sys.maxsize)
+    return sorted(new)
 
 
 # Styles of writing
@@ -72,7 +76,7 @@ class _Indented(_Plain):
 def parts(text: str) -> dict:
     """Return what a good document has, with the types that the agent sees."""
     found: dict[str, list] = {}
-    for item in Document(text.encode(), tuple(SECTIONS), Collector()).items():
+    for item in Document(text.encode(), tuple(SECTIONS)).items():
         found.setdefault(item.section, []).append(item.value)
     return found
 
@@ -160,21 +164,15 @@ _VALID = topologies.valid_sites().map(lambda site: site.topology).filter(represe
 @given(st.data(), _VALID, _STYLES, _EXTRAS)
 def test_changed_topologies(data, topology, style, extra):
     text = style(written(topology, extra))
-    known = indexed(text)
+    known = read(text)
     assert known is not None
-    assert load_again(text.encode(), known, sys.maxsize).topology is known.topology
-    for _ in range(2):  # an index made from an index is as good
+    assert news(known, text) == []
+    for _ in range(2):  # contents made from contents are as good
         topology = data.draw(changed(topology))
         assume(representable(topology) and all(topology.routers))
         text = style(written(topology, extra))
-        quick = again(known, text)
-        try:
-            indexed(text)
-        except TopologyError:
-            event("refused")
-            return
-        assert quick is not None  # in this style it never gives up
-        known = quick
+        known = again(known, text)
+        assert known is not None  # in this style it never gives up
 
 
 # Damage
@@ -219,8 +217,8 @@ _TEXTS = st.sampled_from((GOOD, _RICH, EXAMPLE.read_text())) | st.builds(
 def test_damaged_texts(data, text):
     before = data.draw(st.just(text) | damaged(text))
     try:
-        known = indexed(before)
-    except TopologyError:
+        known = read(before)
+    except Refused:
         known = None
     assume(known is not None)
     after = data.draw(damaged(before) | damaged(text))
@@ -233,8 +231,8 @@ def test_damaged_texts(data, text):
 @pytest.mark.parametrize("text", [GOOD, _RICH, indented(GOOD), flow(GOOD), EXAMPLE.read_text(),
                                   "networks:\n- id: a\nports: []\nrouters: ~  # none\nsubnets:\n"])
 def test_these_styles_are_split(text):
-    known = indexed(text)
-    assert again(known, text).topology is known.topology
+    known = read(text)
+    assert again(known, text) is not None and news(known, text) == []
 
 
 UNUSUAL = {
@@ -259,59 +257,76 @@ UNUSUAL = {
 
 @pytest.mark.parametrize("name", UNUSUAL)
 def test_unusual_texts_are_good_but_not_split(name):
-    assert indexed(UNUSUAL[name]) is None
-    assert load_again(UNUSUAL[name].encode(), indexed(GOOD), sys.maxsize) is None
+    assert read(UNUSUAL[name]) is None
+    assert read_again(UNUSUAL[name].encode(), read(GOOD).contents, sys.maxsize) is None
 
 
 def test_string_that_swallows_a_known_entry():
-    known = indexed("networks:\n- id: a\n- id: b\n")
+    known = read("networks:\n- id: a\n- id: b\n")
     assert again(known, "networks:\n- id: a\n- id: c\n  name: \"\n- id: b\n") is None
     assert again(known, "networks:\n- id: c\n  name: \"\n- id: b\n- id: d\n  name: \"\n") is None
 
 
 def test_known_entries_where_none_may_be():
-    known = indexed("networks:\n- id: a\n")
+    known = read("networks:\n- id: a\n")
     for value in ("[]", "~", "null", "x", "[", "|"):
         assert again(known, f"networks: {value}\n- id: a\n") is None
 
 
 def test_entries_are_known_in_their_section_only():
-    known = indexed("networks:\n- id: a\nrouters:\n- id: b\n")
-    assert list(again(known, "routers:\n- id: a\nnetworks:\n- id: b\n").topology.routers) == ["a"]
+    known = read("networks:\n- id: a\nrouters:\n- id: b\n")
+    swapped = "routers:\n- id: a\nnetworks:\n- id: b\n"
+    assert again(known, swapped) is not None
+    assert news(known, swapped) == [("networks", "b"), ("routers", "a")]
 
 
-def test_targets_follow_what_they_followed_from():
-    known = indexed(GOOD)
-    new = again(known, with_(("    ip_address: 10.0.0.5\n", "    ip_address: 10.0.0.15\n")))
-    assert str(new.topology.floatingips["fip"].fixed_ip_address) == "10.0.0.15"
-    assert new.topology.floatingips["fip2"] is known.topology.floatingips["fip2"]
-    renamed = again(new, GOOD.replace("id: r\n", "id: r7\n"))
-    assert {fip.router_id for fip in renamed.topology.floatingips.values()} == {"r7"}
+def test_only_what_is_new_is_read():
+    known = read(GOOD)
+    moved = with_(("    ip_address: 10.0.0.5\n", "    ip_address: 10.0.0.15\n"))
+    assert news(known, moved) == [("ports", "vm")]
+    assert news(known, with_(("- id: net\n", ""))) == []
+    faulty = with_(("    ip_address: 10.0.0.5\n", "    ip_adress: 10.0.0.15\n"))
+    known = again(known, faulty)
+    assert news(known, faulty) == []
+    assert news(known, GOOD) == [("ports", "vm")]
 
 
-def test_given_targets_stay():
-    given = with_(("  port_id: vm\n", "  port_id: vm\n  fixed_ip_address: 10.0.0.5\n  router_id: r\n"))
-    known = indexed(given)
-    assert list(known.given) == [entries.FIXED_IP_GIVEN | entries.ROUTER_GIVEN, entries.FIXED_IP_GIVEN]
-    assert again(known, given.replace("    ip_address: 10.0.0.5\n", "    ip_address: 10.0.0.15\n")) is None
-    assert again(known, GOOD).topology is known.topology
-
-
-def test_faults_between_known_entries_are_found():
-    known = indexed(GOOD)
-    assert again(known, with_(("- id: net\n", ""))) is None
-    assert again(known, GOOD + "- id: fip3\n  floating_network_id: ext\n"
-                               "  floating_ip_address: 2001:db8:f::10\n") is None
+def test_an_id_that_is_there_twice_is_for_the_ordinary_way():
+    known = read(GOOD)
     assert again(known, GOOD + GOOD[GOOD.index("- id: fip2"):]) is None
+    assert again(known, GOOD + "- id: fip2\n  floating_network_id: ext\n") is None
 
 
 def test_too_much_news():
-    known = indexed("networks:\n- id: a\n")
-    assert load_again(b"networks:\n- id: a\n- id: b\n", known, 100) is not None
-    assert load_again(b"networks:\n- id: a\n" + b"- id: b\n" * 20, known, 100) is None
+    known = read("networks:\n- id: a\n")
+    assert again(known, "networks:\n- id: a\n- id: b\n", 100) is not None
+    more = "".join(f"- id: b{number}\n" for number in range(20))
+    assert read_again(b"networks:\n- id: a\n" + more.encode(), known.contents, 100) is None
 
 
 def test_nothing_is_left():
-    assert again(indexed(GOOD), "") is None
-    assert again(indexed(GOOD), "---\n# nothing\n") is None
-    assert again(indexed(GOOD), "networks:\n").topology == Topology.of()
+    assert again(read(GOOD), "") is None
+    assert again(read(GOOD), "---\n# nothing\n") is None
+    assert again(read(GOOD), "networks:\n").forms == {}
+
+
+# Lines
+
+
+@pytest.mark.parametrize("style", [str, plain, indented, flow])
+def test_lines_are_those_of_the_whole_text(style):
+    """Whether the entry alone is parsed or all of the text."""
+    text = style(_RICH if style is str else GOOD)
+    contents = read(text).contents
+    faults = [Found(("ports", 1, "mac_address"), ""), Found(("ports", 2, "fixed_ips", 1, "ip_address"), ""),
+              Found(("floatingips", 1), ""), Found(("networks", 2, "nothing"), "")]
+    data = text.encode()
+    alone, whole = lines_of(data, faults, contents.ids), lines_of(data, faults)
+    lines = text.splitlines()
+    for fault in faults:
+        around = fault.path
+        while around not in alone:
+            around = around[:-1]
+        assert alone[around] == whole[around]
+    assert "mac_address" in lines[alone["ports", 1, "mac_address"] - 1]
+    assert "fip2" in lines[alone["floatingips", 1] - 1]

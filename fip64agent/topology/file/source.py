@@ -9,13 +9,13 @@ import time
 
 from fip64agent import hub
 from fip64agent.exceptions import TopologyError
-from fip64agent.topology.base import OnError, OnTopology
-from fip64agent.topology.entries import Index
+from fip64agent.topology.base import Sink, Source
+from fip64agent.topology.file.entries import Contents
+from fip64agent.topology.file.problems import Problem, Refused, problems, refused
+from fip64agent.topology.file.read import read
+from fip64agent.topology.file.watch import PathWatch
+from fip64agent.topology.file.worker import Loaded, Worker, digest_of
 from fip64agent.topology.model import Topology
-from fip64agent.topology.read import read, refused
-from fip64agent.topology.reuse import reuse
-from fip64agent.topology.watch import PathWatch
-from fip64agent.topology.worker import Loaded, Worker, digest_of
 
 LOG = logging.getLogger(__name__)
 
@@ -29,22 +29,27 @@ POLL = 5.0
 """Seconds between looks at the file's status, for what inotify does not see (NFS, bind mounts)."""
 IN_PLACE_LIMIT = 512 * 1024
 """Bytes up to which a document is parsed in the daemon (some 70 ms); larger ones in a child,
-unless no more than this is new in them (see incremental.py)."""
+unless no more than this is new in them (reader.read_again())."""
 _SIZE = 0  # in what _status() returns
+
+
+def source_from(conf, sink: Sink) -> Source:
+    """Return the source for ``[topology] path``: an entry point, see base.Source."""
+    return FileSource(conf.topology.path, conf.topology.max_size, sink)
 
 
 class FileSource:
     """A Source (see base.py) that reads `path`; `max_size` in MiB.
 
-    A file that cannot be used is reported with all that is wrong in it; what was reported last
-    stays in force. A file that is written in place is read when its writer closes it.
+    A file that cannot be read is reported with all that is wrong in it. A file that is written in place
+    is read when its writer closes it.
     """
 
-    def __init__(self, path: str, max_size: int, on_topology: OnTopology, on_error: OnError) -> None:
+    def __init__(self, path: str, max_size: int, sink: Sink) -> None:
+        self.name = path
         self._path = path
         self._max_size = max_size
-        self._on_topology = on_topology
-        self._on_error = on_error
+        self._sink = sink
         self._thread = None
         self._reloads: list = []
         self._watch: PathWatch | None = None
@@ -52,13 +57,12 @@ class FileSource:
         self._worker = Worker()
         self._loader: hub.Worker | None = None
         """One thread for all loads: what malloc keeps of a large one, the next one uses again."""
-        self._topology: Topology | None = None
-        self._index: Index | None = None
-        """Of the topology, when its file is large."""
         self._digest: bytes | None = None
-        """Of the content read last, and what was wrong with it:"""
-        self._refusal: TopologyError | None = None
-        self._reported: TopologyError | None = None
+        """Of the content read last."""
+        self._contents: Contents | None = None
+        """Of the content in use, which may be an older one."""
+        self._found: tuple[tuple[Problem, ...], bool] = (), False
+        """What is wrong in the content read last, and whether it could not be used at all."""
         self._seen: tuple | None = None
         self._last_poll: tuple | None = None
 
@@ -79,6 +83,7 @@ class FileSource:
 
     def reload(self) -> None:
         if self._thread is not None:
+            self._digest = None  # what is wrong may depend on the configuration, which was read again
             self._reloads = [thread for thread in self._reloads if not thread.dead]
             self._reloads.append(hub.spawn(self._look))
 
@@ -120,7 +125,7 @@ class FileSource:
 
     def _due(self, first: float, last: float) -> float:
         """Return when to read the file after events at `first` to `last`; monotonic time in seconds."""
-        if self._topology is not None and hub.offload(_status, self._path) is None:
+        if self._contents is not None and hub.offload(_status, self._path) is None:
             return first + GRACE
         return min(last + SETTLE, first + SETTLE_LIMIT)
 
@@ -133,67 +138,83 @@ class FileSource:
     def _look(self) -> None:
         """Read the file, and report what is new. Raises nothing."""
         with self._lock:
-            topology, error = self._topology, None
             try:
-                self._seen = hub.offload(_status, self._path)
-                loaded = self._loader.run(self._load)
-                if loaded.digest != self._digest:
-                    self._digest = loaded.digest
-                    self._refusal = TopologyError(loaded.problems) if loaded.problems else None
-                    if loaded.topology is not None:
-                        topology, self._index = loaded.topology, loaded.index
-                error = self._refusal
-            except TopologyError as refusal:
-                error = refusal
+                found, unusable = self._read()
+            except TopologyError as error:
+                found, unusable = error.problems, True
             except Exception:
                 LOG.exception("%s: cannot be read", self._path)
                 error = refused(self._path, "cannot be read: internal error, see the log")
-            self._report(topology, error)
+                found, unusable = error.problems, True
+            try:
+                self._sink.report(found, unusable)
+            except Exception:
+                LOG.exception("%s: what is wrong could not be reported", self._path)
+
+    def _read(self) -> tuple[tuple[Problem, ...], bool]:
+        """Read the file and report what changed; return what is wrong, and whether it cannot be used at all.
+
+        Raises: TopologyError when it cannot be read.
+        """
+        self._seen = hub.offload(_status, self._path)
+        loaded = self._loader.run(self._load)
+        if loaded.digest == self._digest:
+            return self._found
+        self._digest = loaded.digest
+        if loaded.contents is None:
+            self._found = loaded.refusal, True
+        elif (topology := self._take_over(loaded)) is not None:
+            self._found = self._loader.run(self._problems, topology, loaded.contents), False
+        return self._found
 
     def _load(self) -> Loaded:
         """Runs in a native thread. Raises: TopologyError when the file cannot be read."""
-        if self._seen is not None and self._seen[_SIZE] > IN_PLACE_LIMIT:
-            return self._load_again() or self._worker.load(
-                self._path, self._max_size, self._digest, self._topology)
+        large = self._seen is not None and self._seen[_SIZE] > IN_PLACE_LIMIT
+        known = self._contents if self._contents is not None and self._contents.digests else None
+        if large and known is None:
+            return self._worker.load(self._path, self._max_size, self._digest, self._sink.known)
         data = read(self._path, self._max_size)
         digest = digest_of(data)
         if digest == self._digest:
-            return Loaded(digest, None, ())
-        from fip64agent.topology.loader import parse  # brings pydantic, which large files never need here
+            return Loaded(digest)
+        from fip64agent.topology.file import reader  # brings pydantic, some 10 MB
 
+        again = reader.read_again(data, known, IN_PLACE_LIMIT) if known is not None else None
+        if again is not None:
+            return Loaded(digest, *again)
+        if large:
+            return self._worker.load(self._path, self._max_size, self._digest, self._sink.known)
         try:
-            topology = parse(data, self._path)
-        except TopologyError as error:
-            return Loaded(digest, None, error.problems)
-        return Loaded(digest, topology if self._topology is None else reuse(self._topology, topology), ())
+            return Loaded(digest, *reader.read_whole(data))
+        except Refused as error:
+            return Loaded(digest, refusal=problems(self._path, error.found,
+                                                   reader.lines_of(data, error.found)))
 
-    def _load_again(self) -> Loaded | None:
-        """Load a large file of which little is new; None when it must be parsed as a whole."""
-        if self._index is None:
-            return None
-        data = read(self._path, self._max_size)
-        digest = digest_of(data)
-        if digest == self._digest:
-            return Loaded(digest, None, ())
+    def _take_over(self, loaded: Loaded) -> Topology | None:
+        """Report what changed; return the topology that is in force then, None when that failed."""
+        before, self._contents = self._contents, loaded.contents
+        changes: dict = dict(loaded.forms)
+        if before is not None and before.ids != loaded.contents.ids:
+            changes.update(dict.fromkeys(set(before.resources()).difference(loaded.contents.resources())))
         try:
-            from fip64agent.topology.incremental import load_again  # brings pydantic, some 10 MB
-
-            index = load_again(data, self._index, IN_PLACE_LIMIT)
-        except Exception:
-            LOG.exception("%s: parsed as a whole, as what is new in it cannot be told", self._path)
-            return None
-        return None if index is None else Loaded(digest, index.topology, (), index)
-
-    def _report(self, topology: Topology | None, error: TopologyError | None) -> None:
-        try:
-            if error is None and topology is not self._topology:
-                self._topology = topology
-                self._on_topology(topology)
-            if str(error) != str(self._reported):
-                self._reported = error
-                self._on_error(error)
+            return self._sink.update(changes)
         except Exception:
             LOG.exception("%s: what was read could not be taken over", self._path)
+            # Nobody knows what the sink has now: the next content is read as a whole.
+            ids = [before.ids, loaded.contents.ids] if before is not None else [loaded.contents.ids]
+            self._contents = Contents({section: [item_id for each in ids for item_id in each.get(section, ())]
+                                       for section in {name for each in ids for name in each}})
+            return None
+
+    def _problems(self, topology: Topology, contents: Contents) -> tuple[Problem, ...]:
+        """Return all that is wrong in the file, with lines. Runs in a native thread."""
+        if not contents.found and not topology.faults:
+            return ()
+        from fip64agent.topology.file import loader, reader
+
+        found = loader.all_found(contents, topology)
+        lines = reader.lines_of(read(self._path, self._max_size), found, contents.ids) if found else {}
+        return problems(self._path, found, lines)
 
 
 def _status(path: str) -> tuple | None:

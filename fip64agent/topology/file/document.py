@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from fip64agent.topology.problems import Collector, Path, shown
+from fip64agent.topology.file.problems import GIVE_UP_AFTER, Found, Refused
+from fip64agent.topology.words import UNKNOWN, Path, shown, unknown_key
 
 MAX_DEPTH = 32
 MAX_VALUES = 100_000
@@ -36,25 +37,21 @@ _SequenceStart, _MappingStart = yaml.SequenceStartEvent, yaml.MappingStartEvent
 _CollectionEnd = (yaml.SequenceEndEvent, yaml.MappingEndEvent)
 
 
-class Unreadable(Exception):
-    """The text ends to make sense here; what follows cannot be read. Never leaves this package."""
+class Unreadable(Refused):
+    """What follows this line cannot be read."""
 
     def __init__(self, reason: str, line: int, path: Path = ()) -> None:
-        super().__init__(reason)
-        self.reason, self.line, self.path = reason, line, path
+        super().__init__([Found(path, reason, line)])
 
 
 class Item(NamedTuple):
     section: str
     index: int
     value: Any
+    found: tuple[Found, ...]
+    """Faults of its text."""
 
 
-class _Unknown:
-    """Stands for a value that was refused already (a tag, an alias of nothing)."""
-
-
-UNKNOWN = _Unknown()
 _TOO_MANY = f"has more than {MAX_VALUES} values in one resource"
 
 
@@ -91,15 +88,13 @@ def _scalar(event) -> Any:
 
 
 class Document:
-    """The items of a topology document. Faults of the text go to `collector`.
+    """The items of a topology document. Raises while it is read: Refused."""
 
-    Raises while it is read: Unreadable, GiveUp.
-    """
-
-    def __init__(self, data: bytes, sections: tuple[str, ...], collector: Collector) -> None:
+    def __init__(self, data: bytes, sections: tuple[str, ...]) -> None:
         self._events = _events(data)
         self._sections = sections
-        self._add = collector.add
+        self.found: list[Found] = []
+        """Faults of the text, but for those that items have taken with them."""
         self._values = 0
         """Values read in the current resource."""
         self._aliased = 0
@@ -108,6 +103,8 @@ class Document:
         self.counts: dict[str, int] = {}
         """Sections in the document's order -> how many entries were read."""
         self.has_aliases = False
+        self.incomplete = False
+        """Whether a section has something else than a list: nobody knows what is missing."""
 
     def items(self) -> Iterator[Item]:
         """Yield each entry of each section's list, in the document's order."""
@@ -136,22 +133,33 @@ class Document:
     def _next(self):
         return next(self._events)
 
+    def _add(self, path: Path, reason: str, line: int) -> None:
+        self.found.append(Found(path, reason, line))
+        if len(self.found) >= GIVE_UP_AFTER:
+            raise Refused(())
+
     def _section(self, section: str) -> Iterator[Item]:
         event = self._next()
         self.counts[section] = 0
         if isinstance(event, _Alias):
             self._add((section,), f"is the alias *{event.anchor}; the list must be written out", _line(event))
+            self.incomplete = True
             return
         if not isinstance(event, _SequenceStart):
             value = self._value(event, (section,))
             if value is not None and value is not UNKNOWN:
                 self._add((section,), f"must be a list, is {shown(value)}", _line(event))
+            self.incomplete |= value is not None
             return
         self._refuse_tag(event, (section,))
         index = 0
         while not isinstance(event := self._next(), _CollectionEnd):
             self._values = 0
-            yield Item(section, index, self._value(event, (section, index)))
+            before = len(self.found)
+            value = self._value(event, (section, index))
+            found = tuple(self.found[before:])
+            del self.found[before:]
+            yield Item(section, index, value, found)
             index += 1
         self.counts[section] = index
 
@@ -266,7 +274,7 @@ def locate(data: bytes, paths: set[Path]) -> dict[Path, int]:
                     key_path = (*frame[0], frame[2])
                     ahead.discard(key_path)
                     if key_path in wanted:
-                        lines.setdefault(key_path, _line(event))
+                        lines[key_path] = _line(event)  # of a key that is there twice, the second is told
                     continue
                 path = (*frame[0], frame[2])
                 if frame[1]:
@@ -286,12 +294,3 @@ def locate(data: bytes, paths: set[Path]) -> dict[Path, int]:
     except Unreadable:
         pass  # reported already; what was found before it stands
     return lines
-
-
-def unknown_key(key: str, known) -> str:
-    """Return the reason for an unknown key, with the known one that was probably meant."""
-    import difflib  # only a faulty document needs it
-
-    simple = key[:64].lower().replace(" ", "_").replace("-", "_")
-    near = difflib.get_close_matches(simple, known, n=1, cutoff=0.6)
-    return "is unknown" + (f"; did you mean {near[0]}?" if near else "")

@@ -7,8 +7,7 @@ import errno
 import os
 import stat
 
-from fip64agent.exceptions import TopologyError
-from fip64agent.topology.problems import Problem
+from fip64agent.topology.file.problems import refused
 
 MIB = 1 << 20
 
@@ -44,8 +43,3 @@ def read(path: str, max_size: int) -> bytes:
         raise refused(path, f"cannot be read: {error.strerror}") from None
     finally:
         os.close(fileno)
-
-
-def refused(path: str, reason: str) -> TopologyError:
-    """Return the error of a file that there is no text of to point into."""
-    return TopologyError([Problem(path, None, "", reason)])
