@@ -28,7 +28,7 @@ INTERVAL = 1.0
 """Seconds between two for the same address (RetransTimer)."""
 RATE = 500
 """Addresses a second, of all uplinks together."""
-TICK = 0.02
+PAUSE = 0.02
 
 
 class Announcer:
@@ -63,7 +63,7 @@ class Announcer:
         """The flow is gone: the address may be somewhere else now, and is not announced any more."""
         self._wanted.pop(key, None)
 
-    def take(self, count: int) -> list[Announcement]:
+    def next_due(self, count: int) -> list[Announcement]:
         """Return at most `count` that are due, first ones first, and plan their repetition."""
         now = self._clock()
         result: list[Announcement] = []
@@ -85,7 +85,7 @@ class Announcer:
                 self._due.clear()
                 self._due.wait()
             try:
-                for announcement in self.take(int(RATE * TICK)):
+                for announcement in self.next_due(int(RATE * PAUSE)):
                     for build in (membership_report, unsolicited_advertisement):
                         data = build(announcement.mac, announcement.address)
                         self._connection.send(packet_out(announcement.ofport, data))
@@ -94,4 +94,4 @@ class Announcer:
                 pass  # when the connection is back, neighbours learn from the repetition or by asking
             except Exception:
                 LOG.exception("an announcement failed")
-            hub.sleep(TICK)
+            hub.sleep(PAUSE)

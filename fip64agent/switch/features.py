@@ -22,7 +22,7 @@ class Example:
     """Objects whose flows of the feature the reference shows."""
 
     title: str
-    words: str
+    introduction: str
     objects: tuple[Any, ...]
 
 
@@ -117,7 +117,7 @@ def table_name(number: int) -> str:
     return table.name if table else str(number)
 
 
-def forget() -> None:
+def clear_caches() -> None:
     """Look for features anew when they are asked for next: what is installed has changed."""
     for function in (features, _by_kind, _names, tables):
         function.cache_clear()

@@ -13,9 +13,9 @@ from fip64agent.switch.connection import codec, monitor
 from fip64agent.switch.connection.app import Connection, Reply
 from fip64agent.switch.connection.codec import FlowItem
 
-ASK_SINGLY = 64
+MOST_SINGLE_QUESTIONS = 64
 """Up to so many new flows, the switch is asked about each key; beyond, for all flows at once."""
-FRESH = 2.0
+LONGEST_AGE = 2.0
 """Seconds for which the keys of foreign flows seen by a dump are good enough."""
 
 
@@ -28,7 +28,7 @@ class Installed:
         """Hashes of the keys of our flows. The keys would take 3 MiB more for 10,000 floating IPs. If two
         keys have one hash, flows are read back once more than necessary."""
         self._foreign: set[Hashable] = set()
-        self._foreign_seen = float("-inf")
+        self._foreign_read_at = float("-inf")
         self._taken: set[Hashable] = set()
         """Keys of flows that we could not add because others have flows there."""
 
@@ -52,7 +52,7 @@ class Installed:
                 elif table in tables:
                     foreign.add(pipeline.flow_key(table, priority, codec.normalise(match)))
             hub.sleep(0)
-        self._foreign, self._foreign_seen = foreign, time.monotonic()
+        self._foreign, self._foreign_read_at = foreign, time.monotonic()
         return flows
 
     def dump(self) -> list[bytes]:
@@ -72,8 +72,8 @@ class Installed:
 
     def taken_by_others(self, items: Sequence[FlowItem]) -> set[Hashable]:
         """Return the keys that flows of others have now. Raises: NotReady."""
-        if len(items) > ASK_SINGLY:
-            if time.monotonic() - self._foreign_seen > FRESH:
+        if len(items) > MOST_SINGLE_QUESTIONS:
+            if time.monotonic() - self._foreign_read_at > LONGEST_AGE:
                 self._read()
             return self._foreign
         narrow = [item for item in items if item.match]
@@ -102,7 +102,7 @@ class Installed:
         """Flows with these keys are not there any more, or were not taken."""
         self._ours.difference_update(map(hash, keys))
 
-    def give_up(self, key: Hashable) -> None:
+    def note_taken(self, key: Hashable) -> None:
         """A flow with that key is not added: others have one there."""
         self._taken.add(key)
 

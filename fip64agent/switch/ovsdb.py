@@ -85,7 +85,7 @@ class OvsdbClient:
         self._delivered: Snapshot | None = None
         self._missing: str | None = "OVSDB has not been read yet"
         """Why there is no bridge that we can work with."""
-        self._told: str | None = None
+        self._reported: str | None = None
         self._was_connected = False
 
     # -- start and stop -------------------------------------------------------------------------
@@ -100,11 +100,11 @@ class OvsdbClient:
         while True:
             hub.sleep(RETRY)
             if self._attempt():
-                self._tell_state()
+                self._report_state()
                 return
 
     def _attempt(self) -> bool:
-        self._told = self._missing = unreachable(self._remote)
+        self._reported = self._missing = unreachable(self._remote)
         if self._missing is None:
             try:
                 hub.offload(self._connect)
@@ -164,22 +164,22 @@ class OvsdbClient:
 
     def _deliver(self) -> None:
         """On the hub's thread."""
-        self._tell_state()
+        self._report_state()
         new, old = self._latest, self._delivered
         if new is None or new is old:
             return
         self._delivered = new
-        for was, now, tell in ((old and old.interfaces, new.interfaces, self._on_interfaces),
+        for was, now, callback in ((old and old.interfaces, new.interfaces, self._on_interfaces),
                                (old and old.own, new.own, self._on_own)):
             if was != now:
                 try:
-                    tell(now)
+                    callback(now)
                 except Exception:
                     LOG.exception("what should follow a change in OVSDB failed")
 
-    def _tell_state(self) -> None:
-        if self._told != self._missing:
-            self._told = self._missing
+    def _report_state(self) -> None:
+        if self._reported != self._missing:
+            self._reported = self._missing
             self._on_state()
 
     def why_down(self) -> str | None:

@@ -24,11 +24,11 @@ from fip64agent.switch.connection.fields import CodecError
 
 LOG = logging.getLogger(__name__)
 
-HANDLED, FULL, NO_SERVICE, UNKNOWN_PORT = "handled", "queue-full", "no-service", "unknown-port"
+HANDLED, QUEUE_FULL, NO_SERVICE, UNKNOWN_PORT = "handled", "queue-full", "no-service", "unknown-port"
 UNPARSABLE, FAILED, SLOW, SUSPENDED = "unparsable", "failed", "slow", "suspended"
 REASONS = {
     HANDLED: "given to its service, which returned in time",
-    FULL: "dropped: too many of this port wait already",
+    QUEUE_FULL: "dropped: too many of this port wait already",
     NO_SERVICE: "dropped: no service takes what this flow sends",
     UNKNOWN_PORT: "dropped: no object of the plan has this port",
     UNPARSABLE: "dropped: not a packet that can be read",
@@ -38,19 +38,19 @@ REASONS = {
 }
 """What can become of a packet, and in words."""
 
-WAITING = 64
+MOST_WAITING = 64
 """Packets of one port that may wait."""
-TURN = 0.002
+TIME_SLICE = 0.002
 """Seconds of work after which other greenthreads of the daemon get their turn."""
-LONG = 0.010
+LONGEST_CPU_TIME = 0.010
 """Seconds of CPU time after which a service took too long for a packet. Not by the clock: on a busy machine
 others have the CPU meanwhile, which is not the service's fault."""
-WAITED = 0.500
+LONGEST_TIME = 0.500
 """Seconds by the clock after which it did all the same: it must have waited for something."""
-REST = 9
+SUSPENSION_FACTOR = 9
 """A service that took too long gets no packets of that port for so many times as long: so it takes no more
 than a tenth of the time."""
-TELL_AGAIN = 60.0
+LOG_INTERVAL = 60.0
 """Seconds between two lines in the log about the same service."""
 
 
@@ -74,7 +74,7 @@ class PacketIns:
         """By OpenFlow port; only those in which packets wait, in the order of their next turns."""
         self._suspended: dict[tuple[int, int], float] = {}
         """Until when a service gets no packets of a port."""
-        self._told: dict[tuple[int, str], float] = {}
+        self._logged: dict[tuple[int, str], float] = {}
         self._due = hub.Event()
         self._thread = None
         self._counters: collections.Counter[tuple[int, str]] = collections.Counter()
@@ -96,7 +96,7 @@ class PacketIns:
         """
         return dict(self._counters)
 
-    def follow(self, before: Desired, after: Desired) -> None:
+    def plan_changed(self, before: Desired, after: Desired) -> None:
         """The plan has changed: handlers get its new objects."""
         if not self._by_kind:
             return
@@ -124,10 +124,10 @@ class PacketIns:
         if queue is None:
             self._queues[packet.in_port] = collections.deque((packet,))
             self._due.set()
-        elif len(queue) < WAITING:
+        elif len(queue) < MOST_WAITING:
             queue.append(packet)
         else:
-            self._counters[packet.in_port, FULL] += 1
+            self._counters[packet.in_port, QUEUE_FULL] += 1
 
     def _run(self) -> None:
         while True:
@@ -135,7 +135,7 @@ class PacketIns:
                 self._due.clear()
                 self._due.wait()
             out: list[bytes] = []
-            until = time.monotonic() + TURN
+            until = time.monotonic() + TIME_SLICE
             while self._queues and time.monotonic() < until:
                 out += self._handle(self._next())
             if out:
@@ -183,23 +183,23 @@ class PacketIns:
                    for answer in service.handle(parsed, obj)]
         except Exception as error:
             result = FAILED
-            self._tell(number, "failed", f"{type(error).__name__} for {packet.data.hex()}", True)
+            self._log_fault(number, "failed", f"{type(error).__name__} for {packet.data.hex()}", True)
         took, now = time.thread_time() - used, time.monotonic()
-        if now - begun > WAITED:
+        if now - begun > LONGEST_TIME:
             took = now - begun
-        if took > LONG:
+        if took > LONGEST_CPU_TIME:
             result = SLOW if result == HANDLED else result
             self._suspended = {key: until for key, until in self._suspended.items() if until > now}
-            self._suspended[number, ofport] = now + REST * took
-            self._tell(number, "took too long", f"{took * 1000:.0f} ms for {packet.data.hex()}", False)
+            self._suspended[number, ofport] = now + SUSPENSION_FACTOR * took
+            self._log_fault(number, "took too long", f"{took * 1000:.0f} ms for {packet.data.hex()}", False)
         self._counters[ofport, result] += 1
         return out
 
-    def _tell(self, number: int, what: str, details: str, trace: bool) -> None:
-        """Say in the log that a service is at fault, at most once in TELL_AGAIN."""
+    def _log_fault(self, number: int, what: str, details: str, trace: bool) -> None:
+        """Say in the log that a service is at fault, at most once in LOG_INTERVAL."""
         now = time.monotonic()
-        if now - self._told.get((number, what), float("-inf")) >= TELL_AGAIN:
-            self._told[number, what] = now
+        if now - self._logged.get((number, what), float("-inf")) >= LOG_INTERVAL:
+            self._logged[number, what] = now
             LOG.error("the service of flow feature %s %s: %s; further cases are counted, and told in %g s at "
-                      "the earliest", features.feature_name(number), what, details, TELL_AGAIN,
+                      "the earliest", features.feature_name(number), what, details, LOG_INTERVAL,
                       exc_info=trace)

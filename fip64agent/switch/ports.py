@@ -49,14 +49,14 @@ class Ports:
     def __init__(self, ovsdb: OvsdbClient, floods: Floods) -> None:
         self._ovsdb = ovsdb
         self._floods = floods
-        self._seen: Mapping[str, OwnPort] | None = None
+        self._known: Mapping[str, OwnPort] | None = None
         """As read back and as changed by ourselves since; None before the first time."""
 
     def read(self) -> dict[Hashable, PortItem]:
         """Return the ports that carry our mark, by key. Raises: NotReady."""
         flooded = self._floods.flooded()
         own = self._ovsdb.own_ports()
-        self._seen = dict(own)
+        self._known = dict(own)
         return {pipeline.port_key(port.name): PortItem(port.name, port.mark, port.error, port.isolated,
                                                        port.name in flooded)
                 for port in own.values()}
@@ -66,7 +66,7 @@ class Ports:
         if not items:
             return {}
         failed = self._ovsdb.edit(add=[(item.name, item.mark) for item in items])
-        self._note([item.name for item in items])
+        self._note_own_change([item.name for item in items])
         failed |= self._floods.keep_out([item.name for item in items if item.name not in failed])
         return {pipeline.port_key(name): reason for name, reason in failed.items()}
 
@@ -74,21 +74,21 @@ class Ports:
         """Remove ports; return the reason for each key that failed."""
         names = [item.name for item in items]
         failed = self._ovsdb.edit(delete=names)
-        self._note(names)
+        self._note_own_change(names)
         return {pipeline.port_key(name): reason for name, reason in failed.items()}
 
-    def _note(self, names: Sequence[str]) -> None:
+    def _note_own_change(self, names: Sequence[str]) -> None:
         """Remember what our own change made of these ports: no news when OVSDB reports it."""
-        if self._seen is None:
+        if self._known is None:
             return
         own = self._ovsdb.own_ports()
-        seen = dict(self._seen)
+        known = dict(self._known)
         for name in names:
-            seen.pop(name, None)
+            known.pop(name, None)
             if name in own:
-                seen[name] = own[name]
-        self._seen = seen
+                known[name] = own[name]
+        self._known = known
 
     def changed(self) -> bool:
         """Return whether others have changed our ports since they were read."""
-        return self._seen is not None and self._seen != self._ovsdb.own_ports()
+        return self._known is not None and self._known != self._ovsdb.own_ports()

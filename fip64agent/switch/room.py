@@ -58,8 +58,9 @@ class SwitchRoom:
         self._on_change = on_change
         self._ovsdb = OvsdbClient(ovsdb_connection, bridge, on_interfaces, timeout, self._on_own_ports,
                                   self._on_state)
-        self._connection = Connection(f"{run_path}/{bridge}.mgmt", timeout, self._on_connected, self._unasked,
-                                      self._ovsdb.why_down, lambda message: self._packet_ins.take(message))
+        self._connection = Connection(f"{run_path}/{bridge}.mgmt", timeout, self._on_connected,
+                                      self._take_unsolicited, self._ovsdb.why_down,
+                                      lambda message: self._packet_ins.take(message))
         self._packet_ins = PacketIns(self._connection.send)
         self._announcer = Announcer(self._connection)
         self._floods = Floods(self._connection.path, bridge, timeout)
@@ -67,11 +68,11 @@ class SwitchRoom:
         self._installed = Installed(self._connection)
         self._busy = hub.Semaphore()
         self._watch_thread = None
-        self._disturbed = hub.Event()
+        self._changed_by_others = hub.Event()
         """Others changed flows that concern us since they were last read."""
-        self._remarks: dict[str, str] = {}
+        self._limitations: dict[str, str] = {}
         """What this Open vSwitch does not do for us, by what it was asked for."""
-        self._satisfied: dict[Hashable, FlowItem] = {}
+        self._provided_by_others: dict[Hashable, FlowItem] = {}
 
     @classmethod
     def from_conf(cls, conf, on_change: Callable[[], None] = lambda: None,
@@ -131,13 +132,13 @@ class SwitchRoom:
         with self._busy:
             result: dict[Hashable, SwitchItem] = dict(self._ports.read())
             result.update(meters.read(self._connection))
-            self._disturbed.clear()
+            self._changed_by_others.clear()
             flows = self._installed.read()
             result.update(flows)
             # It is wanted together with all other flows of ours.
-            stands_in = flows and self._installed.foreign(_DEFAULT.key)
-            self._satisfied = {_DEFAULT.key: _DEFAULT} if stands_in else {}
-            result.update(self._satisfied)
+            provided = flows and self._installed.foreign(_DEFAULT.key)
+            self._provided_by_others = {_DEFAULT.key: _DEFAULT} if provided else {}
+            result.update(self._provided_by_others)
             return result
 
     # -- changing ---------------------------------------------------------------------------------------
@@ -155,18 +156,18 @@ class SwitchRoom:
 
     def _add_flows(self, flows: Sequence[tuple[FlowItem | None, FlowItem]]) -> dict[Hashable, str]:
         taken = self._installed.taken_by_others([item for was, item in flows
-                                                 if was is None or was.key in self._satisfied])
+                                                 if was is None or was.key in self._provided_by_others])
         failed: dict[Hashable, str] = {}
         wanted = []
         for _was, item in flows:
             key = item.key
             if key not in taken:
-                self._satisfied.pop(key, None)
+                self._provided_by_others.pop(key, None)
                 wanted.append(item)
                 continue
-            self._installed.give_up(key)
+            self._installed.note_taken(key)
             if key == _DEFAULT.key:
-                self._satisfied[key] = item
+                self._provided_by_others[key] = item
             else:
                 failed[key] = ("another system has a flow with the same table, priority and match; "
                                "it is left alone")
@@ -187,7 +188,7 @@ class SwitchRoom:
                     continue
                 key = item.key
                 self._announcer.cancel(key)
-                if self._satisfied.pop(key, None) is None:
+                if self._provided_by_others.pop(key, None) is None:
                     flows.append(item)
             failed: dict[Hashable, str] = {}
             if flows:
@@ -201,7 +202,7 @@ class SwitchRoom:
 
     def plan_changed(self, before: Desired, after: Desired) -> None:
         """Give services the new objects, and announce what is behind a bond with another active member."""
-        self._packet_ins.follow(before, after)
+        self._packet_ins.plan_changed(before, after)
         self._announce_failovers(before, after)
 
     def _announce_failovers(self, before: Desired, after: Desired) -> None:
@@ -241,18 +242,20 @@ class SwitchRoom:
         except NotReady:
             self._connection.disconnect()  # without reports it is of no use
             return
-        self._remarks.clear()
+        self._limitations.clear()
         for xid, reason in reply.errors.items():
             if xid == reply.last:
-                self._remark("changes", f"Open vSwitch does not report changes of flows ({reason}; it does "
-                             "since 2.16): what others change is found by the audit only")
+                self._note_limitation(
+                    "changes", f"Open vSwitch does not report changes of flows ({reason}; it does since "
+                    "2.16): what others change is found by the audit only")
             else:
-                self._remark("packets", f"Open vSwitch does not send packets to the agent ({reason}): what "
-                             "flows cannot answer is not answered")
+                self._note_limitation(
+                    "packets", f"Open vSwitch does not send packets to the agent ({reason}): what flows "
+                    "cannot answer is not answered")
         self._on_change()
 
-    def _remark(self, what: str, remark: str) -> None:
-        self._remarks[what] = remark
+    def _note_limitation(self, what: str, remark: str) -> None:
+        self._limitations[what] = remark
         LOG.warning("%s", remark)
 
     def _on_own_ports(self, own: Mapping[str, OwnPort]) -> None:
@@ -264,25 +267,25 @@ class SwitchRoom:
         if changed:
             self._on_change()
 
-    def _unasked(self, message: bytes) -> bool:
+    def _take_unsolicited(self, message: bytes) -> bool:
         """Take a report of the flow monitor."""
         if not monitor.is_report(message):
             return False
-        if self._disturbed.is_set():  # all is going to be read
+        if self._changed_by_others.is_set():  # all is going to be read
             return True
         try:
             if self._installed.concerns_us(message):
-                self._disturbed.set()
+                self._changed_by_others.set()
         except codec.CodecError:
             LOG.exception("a report of changed flows cannot be read")
-            self._disturbed.set()
+            self._changed_by_others.set()
         return True
 
     def _watch_forever(self) -> None:
         while True:
-            self._disturbed.wait()
+            self._changed_by_others.wait()
             LOG.warning("another program changed flows of bridge %s that concern us", self._bridge)
-            self._disturbed.clear()
+            self._changed_by_others.clear()
             self._on_change()
             hub.sleep(self._probe_interval)  # others may go on: to read all flows takes time
 
@@ -290,7 +293,7 @@ class SwitchRoom:
 
     def warnings(self) -> list[str]:
         """Return what this Open vSwitch, as it was asked, cannot do: all works, with what that means."""
-        return [remark for remark in (*self._remarks.values(), self._floods.problem) if remark]
+        return [remark for remark in (*self._limitations.values(), self._floods.problem) if remark]
 
     def packet_in_counters(self) -> dict[tuple[int, str], int]:
         """Return how many packets came to the agent, by (OpenFlow port, one of packets.REASONS)."""

@@ -40,15 +40,15 @@ def choose(conf) -> Choice:
     """
     if conf.fip64.translator != AUTO:
         return Choice(conf.fip64.translator, f"[fip64] translator = {conf.fip64.translator}")
-    against = []
+    reasons = []
     for name in _DRIVERS:
-        if (look := driver(name).usable) is None:
+        if (is_usable := driver(name).usable) is None:
             break
-        usable, reason = look(conf)
+        usable, reason = is_usable(conf)
         if usable:
             return Choice(name, reason)
-        against.append(reason)
-    return Choice(name, "; ".join(against))
+        reasons.append(reason)
+    return Choice(name, "; ".join(reasons))
 
 
 def netns_prefix(conf) -> str:

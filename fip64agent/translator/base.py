@@ -76,7 +76,7 @@ class Traffic:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Sighting:
+class TracedPacket:
     """A packet that was seen on its way through the translator."""
 
     at: float
@@ -139,7 +139,7 @@ class Translator(Room, Protocol):
         """Return what must hold in the translator for a packet to get there, and its answer back."""
         ...
 
-    def watch(self, journey: Journey, seconds: float) -> list[Sighting]:
+    def watch(self, journey: Journey, seconds: float) -> list[TracedPacket]:
         """Wait up to `seconds` for packets of the journey's mapping, either way; return those seen, a few.
 
         Leaves nothing behind. Raises: NotReady when the translator cannot show packets, now or at all.

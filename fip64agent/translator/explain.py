@@ -6,7 +6,7 @@ from __future__ import annotations
 from fip64agent.reconcile.explain import NOTE, OK, Check, Journey, Outcome, Stops
 
 
-def installed(room, journey: Journey) -> Check:
+def check_installed(room, journey: Journey) -> Check:
     """What `room` has, read back, is what it should have for this mapping and its tenant."""
     def look() -> Outcome:
         looked_at = f"translator of tenant {journey.tenant.router_id}, read back"
@@ -27,7 +27,7 @@ def installed(room, journey: Journey) -> Check:
     return Check("translate", "the translator knows the mapping", look)
 
 
-def bound(room, journey: Journey) -> Check:
+def check_client_binding(room, journey: Journey) -> Check:
     """Which pool address stands in for the client; the journey goes on with it."""
     def look() -> Outcome:
         looked_at = f"client bindings of tenant {journey.tenant.router_id}"

@@ -52,12 +52,12 @@ class TranslatorRoom:
         return self.active.allocations()
 
     def actual(self) -> dict[Hashable, Item]:
-        return self.active.actual() | self._leftovers()
+        return self.active.actual() | self._left_items()
 
     def remains(self) -> dict[Hashable, Item]:
-        return self.active.remains() | self._leftovers()
+        return self.active.remains() | self._left_items()
 
-    def _leftovers(self) -> dict[Hashable, Item]:
+    def _left_items(self) -> dict[Hashable, Item]:
         """Return what retired drivers have left. One that left nothing is not asked again."""
         result: dict[Hashable, Item] = {}
         for driver in list(self._retired):

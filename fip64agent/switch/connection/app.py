@@ -173,7 +173,7 @@ class Channel(controller.Datapath):
     def set_state(self, state) -> None:
         super().set_state(state)
         if state == MAIN_DISPATCHER:
-            self._connection.came_up(self)
+            self._connection.handshake_complete(self)
 
     def take(self, msg_type: int, xid: int, buf: bytes) -> bool:
         """Give a message to who waits for it; False when nobody does."""
@@ -187,7 +187,7 @@ class Channel(controller.Datapath):
                 reply.take(msg_type, xid, buf)
                 return True
         return (msg_type == ofp.OFPT_MULTIPART_REPLY
-                and self._connection.unasked(bytes(buf[HEADER.size:])))
+                and self._connection.unsolicited(bytes(buf[HEADER.size:])))
 
     def reserve(self, count: int) -> int:
         """Return the first of `count` transaction ids that nobody else uses."""
@@ -230,7 +230,7 @@ class Channel(controller.Datapath):
         if batch and not self.send(b"".join(batch)):
             raise NotReady(f"the connection to {self.address} was lost")
 
-    def lose(self) -> None:
+    def connection_lost(self) -> None:
         """Wake all who wait: no answer will come."""
         for reply in self._replies:
             reply.lost = f"the connection to {self.address} was lost"
@@ -242,19 +242,19 @@ class Connection:
 
     `timeout`: seconds until an unanswered request, or a switch that answers no echo, is given up.
     `on_up`: called in a greenthread each time the connection is made.
-    `unasked`: gets multipart replies that nobody waits for, without their header, and returns whether
+    `unsolicited`: gets multipart replies that nobody waits for, without their header, and returns whether
     it knows them. Must neither wait nor raise.
     `obstacle`: returns why it makes no sense to connect now, if it is known; retry() when it is gone.
     `packet_in`: gets OFPT_PACKET_IN messages, with their header. Must neither wait nor raise.
     """
 
     def __init__(self, path: str, timeout: float, on_up: Callable[[], None],
-                 unasked: Callable[[bytes], bool] = lambda message: False,
+                 unsolicited: Callable[[bytes], bool] = lambda message: False,
                  obstacle: Callable[[], str | None] = lambda: None,
                  packet_in: Callable[[bytes], None] = lambda message: None) -> None:
         self.path = path
         self.timeout = timeout
-        self.unasked = unasked
+        self.unsolicited = unsolicited
         self.packet_in = packet_in
         self._on_up = on_up
         self._obstacle = obstacle
@@ -276,7 +276,7 @@ class Connection:
             self._thread = None
         channel, self._channel, self._reason = self._channel, None, "closed"
         if channel:
-            channel.lose()
+            channel.connection_lost()
 
     def why_down(self) -> str | None:
         """Return None when connected, else the reason why not."""
@@ -319,14 +319,14 @@ class Connection:
         if self._channel:
             self._channel.close()
 
-    def came_up(self, channel: Channel) -> None:
+    def handshake_complete(self, channel: Channel) -> None:
         """Called by the channel when the handshake is complete."""
         self._channel = channel
         self.connects += 1
         LOG.info("connected to the bridge at %s", self.path)
-        hub.spawn(self._tell)
+        hub.spawn(self._call_on_up)
 
-    def _tell(self) -> None:
+    def _call_on_up(self) -> None:
         try:
             self._on_up()
         except Exception:
@@ -336,7 +336,7 @@ class Connection:
         channel, self._channel = self._channel, None
         self._reason = reason
         if channel:
-            channel.lose()
+            channel.connection_lost()
             LOG.warning("%s", reason)
 
     def _run(self) -> None:

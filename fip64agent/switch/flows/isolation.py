@@ -62,7 +62,7 @@ def _forged(host: Host) -> Iterator[Match]:
             yield IPV6, *match, ICMPV6, ("icmpv6_type", kind), ("icmpv6_code", 0), ("ipv6_nd_target", value)
 
 
-def isolate(gateway: Gateway) -> Iterator[Flow]:
+def isolation_of_port(gateway: Gateway) -> Iterator[Flow]:
     """The VM port's part: the frames that are dropped are those from here."""
     if gateway.isolates:
         yield _flow((("in_port", gateway.vm_ofport),), (FROM_VM,), gateway.key)
@@ -70,7 +70,7 @@ def isolate(gateway: Gateway) -> Iterator[Flow]:
 
 FEATURE = FlowFeature(
     "isolation", 10, "Drops what a VM sends in the name of an uplink, a gateway or a floating IP.",
-    {Host.kind: isolation, Gateway.kind: isolate},
+    {Host.kind: isolation, Gateway.kind: isolation_of_port},
     (Example("Once per host", "The flows with ``conjunction:...:2/2`` are what no VM port with a floating IP "
              "may send: more 802.1Q tags than Open vSwitch looks behind, the MAC of an uplink, IPv6 and "
              "Neighbor Discovery in the name of uplinks, gateways and floating IPs, here with the routed "

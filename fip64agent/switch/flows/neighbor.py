@@ -78,7 +78,7 @@ def neighbor(uplink: Uplink) -> Iterator[Flow]:
                      for address in uplink.addresses))
 
 
-def neighbor_one(mapping: Mapping64) -> Iterator[Flow]:
+def neighbor_of_mapping(mapping: Mapping64) -> Iterator[Flow]:
     """Solicitations for an on-link floating IP, where only external networks are redirected."""
     if mapping.nd_ofport is None:
         return
@@ -91,7 +91,7 @@ def neighbor_one(mapping: Mapping64) -> Iterator[Flow]:
 
 FEATURE = FlowFeature(
     "neighbor", 3, "Neighbor Discovery and MLD between an uplink and the link whose far end answers.",
-    {Uplink.kind: neighbor, Mapping64.kind: neighbor_one},
+    {Uplink.kind: neighbor, Mapping64.kind: neighbor_of_mapping},
     (Example("Per uplink", "The Neighbor Discovery link is port 14. With ``[ovs] redirect = all``:",
              (UPLINK,)),
      Example("Per uplink, external networks only", "With ``[ovs] redirect = external-networks``:",

@@ -42,7 +42,7 @@ def redirect(uplink: Uplink) -> Iterator[Flow]:
     yield flow((("in_port", uplink.veth_ofport), IPV6), to_uplink(uplink))
 
 
-def redirect_one(mapping: Mapping64) -> Iterator[Flow]:
+def redirect_of_mapping(mapping: Mapping64) -> Iterator[Flow]:
     """An on-link floating IP, where only external networks are redirected."""
     if mapping.redirect_ofport is None:
         return
@@ -54,7 +54,7 @@ def redirect_one(mapping: Mapping64) -> Iterator[Flow]:
 
 FEATURE = FlowFeature(
     "redirect", 2, "IPv6 between an uplink and the translator.",
-    {Uplink.kind: redirect, Mapping64.kind: redirect_one},
+    {Uplink.kind: redirect, Mapping64.kind: redirect_of_mapping},
     (Example("Per uplink", "Interface ``eth1`` is OpenFlow port 1, the veth to the translator is port 11. "
              "With ``[ovs] redirect = all``:", (UPLINK,)),
      Example("Per uplink, external networks only", "With ``[ovs] redirect = external-networks``. The "

@@ -24,11 +24,11 @@ from fip64agent.translator.tayga.config import Instance, data_directory
 LOG = logging.getLogger(__name__)
 
 NETNS = Path("/run/netns")
-_YOUNG = 1.0
+_TUN_TIME = 1.0
 """Seconds that a process gets to open its TUN device."""
-_SETTLED = 5.0
+_ATTACH_TIMEOUT = 5.0
 """Seconds that new processes are waited for, all together, until they have opened their TUN devices."""
-_EXPLAIN = 0.5
+_DEBUG_TIMEOUT = 0.5
 """Seconds to let one that ended at once say why."""
 
 
@@ -86,7 +86,7 @@ def running(run_path: str) -> Iterator[Process]:
     """Yield the processes that read a configuration below `run_path`: those are ours. Scans all of /proc."""
     for pid, started, state, (name, digest) in find(lambda words: parse_command(words, run_path)):
         with contextlib.suppress(OSError):  # it ended while we looked
-            young = Child(pid, started).age < _YOUNG
+            young = Child(pid, started).age < _TUN_TIME
             yield Process(pid, started, name, digest, state, os.stat(f"/proc/{pid}/ns/net").st_ino,
                           young or attached(pid))
 
@@ -132,15 +132,15 @@ def start(binary: str, run_path: str, state_path: str, item: Instance) -> Launch
     return launch
 
 
-def settle(launches: Sequence[Launch]) -> dict[str, str]:
+def wait_until_attached(launches: Sequence[Launch]) -> dict[str, str]:
     """Wait until all have opened their TUN devices or ended. Returns why those that ended did, by name."""
     failed: dict[str, str] = {}
     waiting = list(launches)
-    deadline = time.monotonic() + _SETTLED
+    deadline = time.monotonic() + _ATTACH_TIMEOUT
     while waiting:
         for launch in list(waiting):
             if (code := launch.child.poll()) is not None:
-                failed[launch.name] = _explained(launch, code)
+                failed[launch.name] = _why_ended(launch, code)
             else:
                 try:
                     if not attached(launch.child.pid):
@@ -150,7 +150,7 @@ def settle(launches: Sequence[Launch]) -> dict[str, str]:
             waiting.remove(launch)
         if time.monotonic() > deadline:
             LOG.warning("tayga of %s has not opened its TUN device in %g s",
-                        ", ".join(launch.name for launch in waiting), _SETTLED)
+                        ", ".join(launch.name for launch in waiting), _ATTACH_TIMEOUT)
             break
         if waiting:
             time.sleep(0.002)
@@ -160,25 +160,25 @@ def settle(launches: Sequence[Launch]) -> dict[str, str]:
     return failed
 
 
-def _explained(launch: Launch, code: int) -> str:
+def _why_ended(launch: Launch, code: int) -> str:
     """Say why one ended at once: tayga tells it to the system log, unless it is asked to debug."""
     words = []
     with contextlib.suppress(OSError):
         words = [line.strip() for line in launch.log.read_text(errors="replace").splitlines() if line.strip()]
         if not words and code > 0:
-            words = _debug(launch.command)
+            words = _debug_output(launch.command)
     why = "; ".join(words[-3:]) or "it did not say why"
     if code < 0:
         return f"tayga was killed by signal {-code}: {why}"
     return f"tayga ended with status {code}: {why}"
 
 
-def _debug(command: list[str]) -> list[str]:
+def _debug_output(command: list[str]) -> list[str]:
     """Run it once more to hear what it says; it is not left running."""
     child = subprocess.Popen([*command, "-d"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT, cwd="/")
     try:
-        output, _ = child.communicate(timeout=_EXPLAIN)
+        output, _ = child.communicate(timeout=_DEBUG_TIMEOUT)
     except subprocess.TimeoutExpired:
         child.kill()
         child.communicate()
@@ -201,7 +201,7 @@ def stop(process: Process, seconds: float = 2) -> None:
         outcome(process.pid)
 
 
-def forget(run_path: str, state_path: str, name: str) -> None:
+def remove_files(run_path: str, state_path: str, name: str) -> None:
     """Remove the files of a tenant that is gone."""
     for root in (run_path, state_path):
         shutil.rmtree(Path(root, "tayga", name), ignore_errors=True)

@@ -18,8 +18,8 @@ from fip64agent.plan.desired import PlanObject, Tenant
 from fip64agent.plan.inputs import Allocations
 from fip64agent.process import BackOff, outcome, status
 from fip64agent.reconcile.explain import Explanation, Journey
-from fip64agent.translator.base import About, ClientBinding, Sighting
-from fip64agent.translator.explain import bound, installed
+from fip64agent.translator.base import About, ClientBinding, TracedPacket
+from fip64agent.translator.explain import check_client_binding, check_installed
 from fip64agent.translator.tayga import config, process
 from fip64agent.translator.tayga.config import Instance
 from fip64agent.translator.tayga.names import TUN, tenant_netns
@@ -75,7 +75,7 @@ class TaygaRoom:
         """By tenant's name."""
         self._known: dict[tuple[int, str], process.Process] = {}
         """As last seen; each is looked at again before anything is done to it."""
-        self._looked = False
+        self._scanned = False
         self._watchers: dict[tuple[int, str], object] = {}
         self._pools: dict[str, _Pool] = {}
         self._checker = None
@@ -110,7 +110,7 @@ class TaygaRoom:
         """Return what runs and works; a process in a dead namespace, or stopped, does not count."""
         result: dict[Hashable, Instance] = {}
         with self._lock:
-            for found in self._look():
+            for found in self._scan():
                 netns = self._prefix + found.name
                 broken = not found.works or found.netns_inode != self._inode(netns)
                 item = Instance(found.name, found.name, netns, "broken" if broken else found.digest)
@@ -119,10 +119,10 @@ class TaygaRoom:
                 result[item.key] = item
         return result
 
-    def _look(self) -> list[process.Process]:
+    def _scan(self) -> list[process.Process]:
         """Find all processes of ours, and watch them."""
         found = hub.offload(lambda: list(process.running(self._run_path)))
-        self._looked = True
+        self._scanned = True
         self._known = {(each.pid, each.started): each for each in found}
         for each in found:
             self._watch(each)
@@ -155,23 +155,23 @@ class TaygaRoom:
             else:
                 due.append(item)
         if due:
-            with self._replacing({item.name for item in due}) as victims:
-                failed |= hub.offload(self._replace_all, due, victims)
+            with self._ending_processes({item.name for item in due}) as processes:
+                failed |= hub.offload(self._replace_all, due, processes)
         return failed
 
     @contextlib.contextmanager
-    def _replacing(self, names: set[str]) -> Iterator[dict[str, list[process.Process]]]:
+    def _ending_processes(self, names: set[str]) -> Iterator[dict[str, list[process.Process]]]:
         """The processes of these tenants, by name; their end is not a death meanwhile."""
         with self._lock:
-            if not self._looked:
-                self._look()
-            victims: dict[str, list[process.Process]] = {}
+            if not self._scanned:
+                self._scan()
+            processes: dict[str, list[process.Process]] = {}
             for found in self._known.values():
                 if found.name in names:
-                    victims.setdefault(found.name, []).append(found)
-            self._ending = {found.pid for group in victims.values() for found in group}
+                    processes.setdefault(found.name, []).append(found)
+            self._ending = {found.pid for group in processes.values() for found in group}
             try:
-                yield victims
+                yield processes
             finally:
                 for key in [key for key, found in self._known.items() if found.pid in self._ending]:
                     del self._known[key]
@@ -182,20 +182,20 @@ class TaygaRoom:
                     self._watch(found)
 
     def _replace_all(self, items: Sequence[Instance],
-                     victims: Mapping[str, Sequence[process.Process]]) -> dict[Hashable, str]:
+                     processes: Mapping[str, Sequence[process.Process]]) -> dict[Hashable, str]:
         program = self._program() or self._binary
         failed: dict[str, str] = {}
         launches = []
         for item in items:
             try:
-                for found in victims.get(item.name, ()):
+                for found in processes.get(item.name, ()):
                     process.stop(found)
                 launches.append(process.start(program, self._run_path, self._state_path, item))
                 self._ends[item.name].back_off.runs(self._clock())
             except (OSError, ValueError) as error:
                 failed[item.name] = str(error)
-        for name, reason in process.settle(launches).items():
-            self._ended(name, reason)
+        for name, reason in process.wait_until_attached(launches).items():
+            self._note_end(name, reason)
             failed[name] = reason
         by_name = {item.name: item for item in items}
         for launch in launches:
@@ -211,13 +211,13 @@ class TaygaRoom:
         def end() -> None:
             for item in items:
                 try:
-                    for found in victims.get(item.name, ()):
+                    for found in processes.get(item.name, ()):
                         process.stop(found)
-                    process.forget(self._run_path, self._state_path, item.name)
+                    process.remove_files(self._run_path, self._state_path, item.name)
                 except OSError as error:
                     failed[item.key] = str(error)
 
-        with self._replacing({item.name for item in items}) as victims:
+        with self._ending_processes({item.name for item in items}) as processes:
             hub.offload(end)
         for item in items:
             self._ends.pop(item.name, None)
@@ -245,10 +245,10 @@ class TaygaRoom:
         self._watchers.pop(key, None)
         self._known.pop(key, None)
         LOG.warning("tayga of router %s died (pid %d)", found.name, found.pid)
-        self._ended(found.name, "")
+        self._note_end(found.name, "")
         self._on_change()
 
-    def _ended(self, name: str, reason: str) -> None:
+    def _note_end(self, name: str, reason: str) -> None:
         ends = self._ends.setdefault(name, _Ends())
         ends.reason = reason
         ends.back_off.ended(self._clock())
@@ -312,15 +312,15 @@ class TaygaRoom:
         """tayga does not count."""
 
     def explain(self, journey: Journey) -> Explanation:
-        return Explanation(there=(installed(self, journey), bound(self, journey)))
+        return Explanation(there=(check_installed(self, journey), check_client_binding(self, journey)))
 
-    def watch(self, journey: Journey, seconds: float) -> list[Sighting]:
+    def watch(self, journey: Journey, seconds: float) -> list[TracedPacket]:
         raise NotReady("tayga shows no packets; look at its TUN device: "
                        f"ip netns exec {self.netns(journey.tenant.router_id)} tcpdump -ni {TUN}")
 
     def healthy(self) -> str | None:
         with self._lock:
-            lost = [found for found in self._look() if not found.attached]
+            lost = [found for found in self._scan() if not found.attached]
         troubles = [f"tayga of router {each.name} (pid {each.pid}) has lost its TUN device" for each in lost]
         troubles += self._stopped() + self._full()
         if len(troubles) > 1:

@@ -36,7 +36,7 @@ ADDRESS4 = IPv4Address("192.0.0.8")
 TO_VMS = IPv4Address("169.254.0.1")
 """Next hop towards the VMs. Nobody has it: the delivery flows put the right MACs in."""
 TO_VMS_MAC = "02:f6:40:00:00:01"
-NEIGHBOURS = 16384
+MAX_NEIGHBORS = 16384
 """Neighbours of one IP version that VPP keeps, the static one of each tenant among them: more than the links
 have, and few enough to be solicited all at a time."""
 SMALLEST_MTU6 = 1280
@@ -51,7 +51,7 @@ class Site:
     """Of this host: which pool address a client gets cannot be foretold without it."""
     run_path: str
     """Of the managed VPP; "": VPP is somebody else's."""
-    neighbour_age: int = 0
+    neighbor_age: int = 0
     """Seconds; 0: it is left as it is."""
 
 
@@ -64,9 +64,9 @@ def expand(site: Site, obj: PlanObject) -> Iterator[Item]:
         case Host():
             if site.run_path:
                 yield Daemon(site.run_path, owner=obj.key)
-            if site.neighbour_age:
+            if site.neighbor_age:
                 for version in (4, 6):
-                    yield NeighborAge(version, NEIGHBOURS, site.neighbour_age, True, owner=obj.key)
+                    yield NeighborAge(version, MAX_NEIGHBORS, site.neighbor_age, True, owner=obj.key)
             yield HostInterface(tags.DOWNLINK, obj.downlink_peer, obj.downlink_mac, DOWNLINK_MTU, 0,
                                 owner=obj.key)
         case Uplink():

@@ -24,9 +24,9 @@ LOG = logging.getLogger(__name__)
 
 STEADY = 60.0
 """Seconds that a VPP must have run for its end to count as the first again."""
-_ABORT = 1.0
+_ABORT_TIMEOUT = 1.0
 """Seconds that a hung VPP gets to write down where it hangs."""
-_ENDING = 10.0
+_END_TIMEOUT = 10.0
 """Seconds that the kernel may take to end a VPP that was killed; Child.ending says why."""
 _LOG_CHECK = 30.0
 """Seconds between looks at the size of its log."""
@@ -57,7 +57,7 @@ class ManagedVpp:
         self._watcher = None
         self._log_checked = 0.0
 
-    def leave(self) -> None:
+    def stop_watching(self) -> None:
         """Watch it no more; it runs on."""
         if self._watcher is not None:
             self._watcher.kill()
@@ -95,7 +95,7 @@ class ManagedVpp:
         if not found:
             return False
         LOG.info("VPP runs already: pid %d, %s", found[-1].pid, found[-1].startup_file)
-        self._take(found[-1])
+        self._set_process(found[-1])
         return True
 
     def start(self, options: StartupOptions) -> None:
@@ -105,9 +105,9 @@ class ManagedVpp:
         except OSError as error:
             self.failed()
             raise VppUnavailable(f"VPP cannot be started: {error}") from error
-        self._take(found)
+        self._set_process(found)
 
-    def _take(self, found: Process) -> None:
+    def _set_process(self, found: Process) -> None:
         self.process, self.end, self.outdated = found, None, None
         if self._watcher is not None:
             self._watcher.kill()
@@ -149,7 +149,7 @@ class ManagedVpp:
 
         Returns None when it runs, or does not end in time.
         """
-        found, last = self.process, self._clock() + _ENDING
+        found, last = self.process, self._clock() + _END_TIMEOUT
         while self.end is None and found is not None and found.ending and self._clock() < last:
             wake.clear()
             wake.wait(0.2)
@@ -159,7 +159,7 @@ class ManagedVpp:
         """Kill a VPP of ours, which may say where it hangs first. `reason`: for the log."""
         LOG.error("%s: it is killed", reason)
         try:
-            hub.offload(found.stop, (signal.SIGABRT, signal.SIGKILL), _ABORT)
+            hub.offload(found.stop, (signal.SIGABRT, signal.SIGKILL), _ABORT_TIMEOUT)
         except (TimeoutError, OSError) as error:
             LOG.error("VPP (pid %d): %s", found.pid, error)
         for _ in range(50):  # until the watcher has seen it

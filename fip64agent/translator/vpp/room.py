@@ -25,8 +25,8 @@ from fip64agent.plan.desired import PlanObject
 from fip64agent.plan.inputs import Allocations
 from fip64agent.process import outcome
 from fip64agent.reconcile.explain import Explanation, Journey
-from fip64agent.translator.base import About, ClientBinding, Sighting, Traffic
-from fip64agent.translator.explain import installed
+from fip64agent.translator.base import About, ClientBinding, TracedPacket, Traffic
+from fip64agent.translator.explain import check_installed
 from fip64agent.translator.vpp import layout, process, readback, tags, trace_packets, trace_tables
 from fip64agent.translator.vpp.api.client import VppClient
 from fip64agent.translator.vpp.api.errors import VppError
@@ -41,41 +41,41 @@ LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _MACHINE_ID = Path("/etc/machine-id")
-_COMING_UP = 10.0
+_START_WAIT = 10.0
 """Seconds that a pass waits for a VPP that is starting; after that it is told as the reason."""
-_READ_ALLOCATIONS = 3.0
+_ALLOCATIONS_WAIT = 3.0
 """Seconds that the agent's start waits for a VPP that runs already."""
-_FIRST_REASON = 0.5
+_SHORTEST_WAIT = 0.5
 """Seconds after which a VPP that is not starting, or could not be started before, will not be there soon."""
-_LOOK = 0.02
-_NEIGHBOUR_AGE = 30
+_POLL = 0.02
+_NEIGHBOR_AGE = 30
 """Seconds, in a managed VPP: as long as Linux takes a neighbour for reachable, on average."""
 
 
 class VppRoom:
     """`options`: see StartupOptions; `supervision`: Supervisor's keyword arguments, but on_up and on_down.
 
-    `seed`: what makes this host's choice of pool addresses its own. `neighbour_age`: [vpp] neighbor_max_age.
+    `seed`: what makes this host's choice of pool addresses its own. `neighbor_age`: [vpp] neighbor_max_age.
     """
 
     name = "translator"
     kind = "vpp"
 
     def __init__(self, options: StartupOptions, on_change: Callable[[], None] = lambda: None,
-                 seed: bytes | None = None, neighbour_age: int | None = None, **supervision) -> None:
+                 seed: bytes | None = None, neighbor_age: int | None = None, **supervision) -> None:
         self._on_change = on_change
         self._run_path = os.path.abspath(options.run_path)
         options = dataclasses.replace(options, run_path=self._run_path)
         self.supervisor = Supervisor(options, on_up=self._is_up, on_down=self._is_down, **supervision)
         managed = self.supervisor.managed
-        if neighbour_age is None:  # it holds for all interfaces of a VPP, and an external one has others
-            neighbour_age = _NEIGHBOUR_AGE if managed else 0
+        if neighbor_age is None:  # it holds for all interfaces of a VPP, and an external one has others
+            neighbor_age = _NEIGHBOR_AGE if managed else 0
         self._site = layout.Site(machine_seed() if seed is None else seed, self._run_path if managed else "",
-                                 neighbour_age)
+                                 neighbor_age)
         self._started = False
         """VPP is wanted: the supervisor works."""
         self._state = State()
-        self._state_of: VppClient | None = None
+        self._state_client: VppClient | None = None
         """Whose state it is."""
         self._lock = hub.Semaphore()
         self._working = False
@@ -89,7 +89,7 @@ class VppRoom:
         return cls(options_from(conf), on_change, launch=vpp.launch, binary=vpp.binary,
                    plugin_path=vpp.plugin_path, api_socket=vpp.api_socket, stats_socket=vpp.stats_socket,
                    start_timeout=vpp.start_timeout, probe_interval=vpp.probe_interval,
-                   probe_timeout=vpp.probe_timeout, neighbour_age=vpp.neighbor_max_age)
+                   probe_timeout=vpp.probe_timeout, neighbor_age=vpp.neighbor_max_age)
 
     # -- VPP comes and goes -----------------------------------------------------------------------
 
@@ -111,7 +111,7 @@ class VppRoom:
 
     def _is_up(self, client: VppClient) -> None:
         client.subscribe("sw_interface_event", self._interface_changed)
-        hub.spawn(self._ask_for_events, client)
+        hub.spawn(self._want_events, client)
         self._on_change()
 
     def _is_down(self, reason: str) -> None:
@@ -119,7 +119,7 @@ class VppRoom:
         self._on_change()
 
     @staticmethod
-    def _ask_for_events(client: VppClient) -> None:
+    def _want_events(client: VppClient) -> None:
         try:
             client.call("want_interface_events", enable_disable=1, pid=os.getpid())
         except (NotReady, VppError) as error:
@@ -140,11 +140,11 @@ class VppRoom:
         while (client := self.supervisor.client) is None:
             waited = time.monotonic() - begun
             # The first reason is that of the time before; and a first attempt may take as long as it needs.
-            not_soon = (waited > _FIRST_REASON and self.supervisor.ready() != STARTING
+            not_soon = (waited > _SHORTEST_WAIT and self.supervisor.ready() != STARTING
                         and (self.supervisor.process is None or self.supervisor.failing))
             if not_soon or waited > seconds or not self._started:
                 raise NotReady(self.supervisor.ready() or "VPP is not started")
-            hub.sleep(_LOOK)
+            hub.sleep(_POLL)
         return client
 
     # -- expansion and reading back ---------------------------------------------------------------
@@ -158,8 +158,8 @@ class VppRoom:
                 if not self._running():
                     return {}
                 self._bring_up()  # adopts it
-            client = self._client(_COMING_UP if self.supervisor.managed else 0)
-            self._traffic.look()
+            client = self._client(_START_WAIT if self.supervisor.managed else 0)
+            self._traffic.sample()
             return self._daemon() | self._read(client)
 
     def _daemon(self) -> dict[Hashable, Item]:
@@ -171,10 +171,10 @@ class VppRoom:
 
     def _read(self, client: VppClient) -> dict[Hashable, Item]:
         try:
-            items, self._state = readback.read(client, bool(self._site.neighbour_age))
+            items, self._state = readback.read(client, bool(self._site.neighbor_age))
         except VppError as error:
             raise NotReady(f"VPP cannot be read back: {error}") from error
-        self._state_of = client
+        self._state_client = client
         return items
 
     def remains(self) -> dict[Hashable, Item]:
@@ -186,7 +186,7 @@ class VppRoom:
         if not self.supervisor.managed:
             with self._lock:
                 self._bring_up()
-                found |= self._read(self._client(_READ_ALLOCATIONS))
+                found |= self._read(self._client(_ALLOCATIONS_WAIT))
         return found
 
     def allocations(self) -> Allocations:
@@ -197,7 +197,7 @@ class VppRoom:
                     if not self._running():
                         return Allocations()
                     self._bring_up()
-                return readback.tables(self._client(_READ_ALLOCATIONS)).allocations()
+                return readback.tables(self._client(_ALLOCATIONS_WAIT)).allocations()
         except (NotReady, VppError) as error:
             LOG.warning("the numbers of tenants and uplinks in force cannot be read back: %s", error)
             return Allocations()
@@ -214,19 +214,19 @@ class VppRoom:
     def prune(self, items: Sequence[Item]) -> dict[Hashable, str]:
         if daemons := [item for item in items if isinstance(item, Daemon)]:
             with self._lock:
-                reason = self._end()
+                reason = self._stop_managed()
             if reason or self.supervisor.managed:
                 return dict.fromkeys([item.key for item in daemons], reason) if reason else {}
             items = [item for item in items if not isinstance(item, Daemon)]
         ordered = sorted(items, key=lambda item: -RANK[type(item)])
         return self._change(ordered, type, Installer.remove) if ordered else {}
 
-    def _end(self) -> str:
+    def _stop_managed(self) -> str:
         """Stop the managed VPP. Returns why it cannot be."""
         managed = self.supervisor.managed
         if managed:
             self._started = False
-            self._state_of = None
+            self._state_client = None
             self.supervisor.close()
         try:
             for found in hub.offload(process.running, self._run_path):
@@ -241,8 +241,8 @@ class VppRoom:
     def _change(self, ordered: Sequence, kind: Callable, work: Callable) -> dict[Hashable, str]:
         """Let an installer do its `work` on what is in order, one kind after the other."""
         with self._lock:
-            client = self._client(_COMING_UP)
-            if self._state_of is not client:  # another VPP than was read back: it is empty
+            client = self._client(_START_WAIT)
+            if self._state_client is not client:  # another VPP than was read back: it is empty
                 self._read(client)
             installer = Installer(client, self._state)
             failed: dict[Hashable, str] = {}
@@ -300,17 +300,17 @@ class VppRoom:
                 for each in found]
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:
-        return self._asked(self._traffic.tenants) if self._started else {}
+        return self._ask(self._traffic.tenants) if self._started else {}
 
     def traffic(self) -> Traffic:
-        return self._asked(self._traffic.traffic) if self._started else Traffic()
+        return self._ask(self._traffic.traffic) if self._started else Traffic()
 
     def explain(self, journey: Journey) -> Explanation:
         if (client := self.supervisor.client) is None:
-            return Explanation(there=(installed(self, journey),))  # which says why
+            return Explanation(there=(check_installed(self, journey),))  # which says why
         return trace_tables.checks(self, client, self._state.interfaces, journey)
 
-    def watch(self, journey: Journey, seconds: float) -> list[Sighting]:
+    def watch(self, journey: Journey, seconds: float) -> list[TracedPacket]:
         if not self._watching.acquire(blocking=False):
             raise NotReady("somebody else watches packets just now: try again when that has ended")
         try:
@@ -318,7 +318,7 @@ class VppRoom:
         finally:
             self._watching.release()
 
-    def _asked(self, question: Callable[[VppClient], _T]) -> _T:
+    def _ask(self, question: Callable[[VppClient], _T]) -> _T:
         """Return what VPP answers. Raises: NotReady."""
         try:
             return question(self._client(0))

@@ -27,7 +27,7 @@ LOG = logging.getLogger(__name__)
 
 STARTING = "VPP is starting"
 """The reason until the first attempt to bring it up has ended, or a process is there."""
-_CHANGES = re.compile(r"\(pid \d+\)|0x[0-9a-f]+|\d[\d:.,/-]{3,}")
+_VARYING = re.compile(r"\(pid \d+\)|0x[0-9a-f]+|\d[\d:.,/-]{3,}")
 """What differs between the ends of two VPPs that fail alike: process ids, addresses, times."""
 _POLL = 0.02
 """Seconds between looks for the API socket of a VPP that was just started."""
@@ -37,7 +37,7 @@ _ANSWER = 10.0
 """Seconds that a VPP that is up has for an answer. The probe finds one that hangs, which wakes who waits."""
 
 
-def _tell(callback: Callable[..., None], *args: object) -> None:
+def _notify(callback: Callable[..., None], *args: object) -> None:
     """Whoever listens may fail: VPP is looked after all the same."""
     try:
         callback(*args)
@@ -67,7 +67,7 @@ class Supervisor:
         self._wake = hub.Event()
         self._vpp = ManagedVpp(options, binary, plugin_path, self._wake.set, clock)
         """Has no process ever when VPP is external."""
-        self._socket_gone: str | None = None
+        self._socket_removed: str | None = None
         self._start_timeout = start_timeout
         self._interval = probe_interval
         self._timeout = probe_timeout
@@ -76,7 +76,7 @@ class Supervisor:
         self._clock = clock
         self._reason: str | None = "VPP is not started yet"
         self._thread = None
-        self._told: str | None = None
+        self._last_failure: str | None = None
         """Why the last attempt failed, without what differs from one attempt to the next; or None."""
 
     # -- for others -------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ class Supervisor:
         if self._thread is not None:
             self._thread.kill()
         self._thread = None
-        self._vpp.leave()
+        self._vpp.stop_watching()
         client, self.client = self.client, None
         if client is not None:
             client.close()
@@ -110,7 +110,7 @@ class Supervisor:
     @property
     def failing(self) -> bool:
         """Whether the last attempt to bring VPP up has failed; ready() says why."""
-        return self._told is not None
+        return self._last_failure is not None
 
     @property
     def next_start(self) -> float | None:
@@ -122,7 +122,7 @@ class Supervisor:
     @property
     def problem(self) -> str | None:
         """What an operator should know of a VPP that works: it is slow, has old options, no socket."""
-        return "; ".join(filter(None, (self.probe.slow, self._vpp.outdated, self._socket_gone))) or None
+        return "; ".join(filter(None, (self.probe.slow, self._vpp.outdated, self._socket_removed))) or None
 
     # -- the way up -------------------------------------------------------------------------------
 
@@ -130,59 +130,59 @@ class Supervisor:
         while True:
             ends = self._vpp.back_off.ends
             try:
-                self._rest()
+                self._wait_for_back_off()
                 client = self._bring_up()
-                self._up(client)
-                self._down(self._watch(client))
+                self._came_up(client)
+                self._went_down(self._watch(client))
             except VppIncompatible as error:
-                self._say(str(error))
-                self._wait_for_another()
+                self._note_failure(str(error))
+                self._wait_for_another_vpp()
             except (Fip64Error, OSError) as error:
-                self._say(str(error))
+                self._note_failure(str(error))
                 hub.sleep(_POLL if self.managed and self._vpp.back_off.ends != ends else _RETRY)
             except Exception as error:  # of any kind: it must never end
                 self._vpp.failed()
                 LOG.exception("the supervision of VPP failed and begins anew")
-                self._say(f"{type(error).__name__}: {error}")
+                self._note_failure(f"{type(error).__name__}: {error}")
                 hub.sleep(_RETRY)
 
-    def _rest(self) -> None:
+    def _wait_for_back_off(self) -> None:
         """Wait until a VPP that ends again and again may be started."""
         while self.managed and (wait := self._vpp.back_off.wait(self._clock())) > 0:
             hub.sleep(min(wait, 0.5))
 
-    def _say(self, reason: str) -> None:
+    def _note_failure(self, reason: str) -> None:
         """Remember why there is no VPP: the loop logs what ready() says, as often as it says something else.
 
         So it says the same until an attempt ends in another way.
         """
         LOG.debug("no VPP: %s", reason)
-        if (alike := _CHANGES.sub("#", reason)) != self._told:
-            self._told, self._reason = alike, reason
+        if (alike := _VARYING.sub("#", reason)) != self._last_failure:
+            self._last_failure, self._reason = alike, reason
 
     def _bring_up(self) -> VppClient:
         """Return a connected client. Raises: Fip64Error, OSError with the reason."""
         if not self.managed:
-            return self._connected()
+            return self._connect()
         options = self._vpp.complete_options()
         if self._vpp.find(options):
-            client = self._reach()
+            client = self._connect_to_managed()
             self._vpp.compare(options)
             return client
         self._vpp.start(options)
-        LOG.log(logging.INFO if self._told is None else logging.DEBUG, "VPP started: pid %d, %s",
+        LOG.log(logging.INFO if self._last_failure is None else logging.DEBUG, "VPP started: pid %d, %s",
                 self.process.pid, startup.path(options))
-        if self._told is None:
+        if self._last_failure is None:
             self._reason = f"VPP (pid {self.process.pid}) is starting"
-        return self._reach()
+        return self._connect_to_managed()
 
-    def _reach(self) -> VppClient:
+    def _connect_to_managed(self) -> VppClient:
         """Connect to a VPP of ours, which may still be starting; end it when it cannot be reached."""
         found = self.process
         reason = ""
         while self._vpp.end is None:
             try:
-                client = self._connected()
+                client = self._connect()
             except VppIncompatible:
                 raise
             except VppUnavailable as error:
@@ -203,14 +203,14 @@ class Supervisor:
         raise VppUnavailable(f"{self._vpp.end} while it started: "
                              f"{self._vpp.last_output() or 'it did not say why'}")
 
-    def _connected(self) -> VppClient:
+    def _connect(self) -> VppClient:
         """Connect. Raises: VppUnavailable, VppIncompatible."""
         client = VppClient(self.api_socket, timeout=max(self._timeout, 2.0),
                            on_lost=lambda why: self._wake.set())
         client.connect()
         return client
 
-    def _wait_for_another(self) -> None:
+    def _wait_for_another_vpp(self) -> None:
         """VPP speaks other messages. Only another VPP, or other files, can help."""
         found = self.process
         if not self.managed or found is None:
@@ -226,13 +226,13 @@ class Supervisor:
 
     # -- up ---------------------------------------------------------------------------------------
 
-    def _up(self, client: VppClient) -> None:
+    def _came_up(self, client: VppClient) -> None:
         client.timeout = max(client.timeout, _ANSWER)
         self.client = client
-        self._reason = self._told = self.probe.slow = None
+        self._reason = self._last_failure = self.probe.slow = None
         self._vpp.back_off.runs(self._clock())
         LOG.info("VPP %s (pid %s) is up", client.version, client.pid)
-        _tell(self._on_up, client)
+        _notify(self._on_up, client)
 
     def _watch(self, client: VppClient) -> str:
         """Return when VPP is lost, with the reason."""
@@ -248,30 +248,30 @@ class Supervisor:
             if not client.connected:
                 return f"VPP's API connection was lost: {client.lost}"
             if not self.probe.answered(client, self.process.pid if self.process is not None else None):
-                return self._vpp.wait_if_ending(self._wake) or self._hung()
-            self._look_after()
+                return self._vpp.wait_if_ending(self._wake) or self._kill_hung()
+            self._check_socket_and_log()
 
-    def _hung(self) -> str:
+    def _kill_hung(self) -> str:
         if not self.managed or self.process is None:
             return f"VPP does not answer for {self._timeout:g} s; it is external, so it is left alone"
         reason = f"VPP (pid {self.process.pid}) hung: no answer for {self._timeout:g} s"
         self._vpp.kill(self.process, reason)
         return reason
 
-    def _look_after(self) -> None:
+    def _check_socket_and_log(self) -> None:
         """Its socket, and its log."""
         if os.path.exists(self.api_socket):
-            self._socket_gone = None
-        elif self._socket_gone is None:
-            self._socket_gone = (f"VPP's API socket {self.api_socket} was removed: this connection works, "
+            self._socket_removed = None
+        elif self._socket_removed is None:
+            self._socket_removed = (f"VPP's API socket {self.api_socket} was removed: this connection works, "
                                  "but no other can be made until VPP is restarted")
-            LOG.warning("%s", self._socket_gone)
+            LOG.warning("%s", self._socket_removed)
         if self.managed:
             self._vpp.bound_log()
 
     # -- the way down -----------------------------------------------------------------------------
 
-    def _down(self, reason: str) -> None:
+    def _went_down(self, reason: str) -> None:
         client, self.client = self.client, None
         if client is not None:
             client.close()
@@ -282,5 +282,5 @@ class Supervisor:
         self.restarts += 1
         LOG.error("VPP is down: %s", reason)
         self._reason = reason
-        _tell(self._on_down, reason)
+        _notify(self._on_down, reason)
         hub.sleep(0 if self.managed else 0.1)

@@ -53,25 +53,25 @@ class TrafficCounters:
     def __init__(self, stats_socket: str) -> None:
         self._stats = StatsReader(stats_socket)
         self._totals = Totals()
-        self._offloads: list[int] = []
+        self._offload_samples: list[int] = []
         """Packets with offloads, as counted at the last two looks."""
 
     def close(self) -> None:
         """That VPP is gone, or left to itself."""
         self._stats.close()
-        self._offloads = []
+        self._offload_samples = []
 
-    def look(self) -> None:
+    def sample(self) -> None:
         """Take down what warnings() compares with. Call it now and then, minutes apart."""
         with contextlib.suppress(VppUnavailable):  # without a stats segment there is nothing to warn of
-            self._offloads = [*self._offloads[-1:], self._with_offload()]
+            self._offload_samples = [*self._offload_samples[-1:], self._with_offload()]
 
     def warnings(self) -> list[str]:
         """Return what has happened since the look before last."""
-        if not self._offloads:
+        if not self._offload_samples:
             return []
         try:
-            count = self._with_offload() - self._offloads[0]
+            count = self._with_offload() - self._offload_samples[0]
         except VppUnavailable:
             return []
         if count <= 0:

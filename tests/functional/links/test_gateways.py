@@ -145,10 +145,10 @@ def test_nothing_is_asked_before_the_uplink_is_installed(wire):
     hub.sleep(0.5)
     assert alive(gateways, wire) is None
     wire.installed = True
-    gateways.look_soon()
+    gateways.check_soon()
     until(lambda: alive(gateways, wire))
     wire.installed = False  # a change of the uplink is being installed: what is known stays
-    gateways.look_soon()
+    gateways.check_soon()
     wire.gateway("del")
     until(lambda: alive(gateways, wire) is False, 30)
 
@@ -157,12 +157,12 @@ def test_an_uplink_that_went_and_came_is_judged_anew(wire):
     gateways = wire.watch()
     until(lambda: alive(gateways, wire) is False, 30)
     there, wire.uplink = wire.uplink, None
-    gateways.look_soon()
+    gateways.check_soon()
     hub.sleep(0.5)
     assert gateways.reachability(there, FIRST).alive is None
     wire.uplink = there
     wire.gateway("add")
-    gateways.look_soon()
+    gateways.check_soon()
     until(lambda: alive(gateways, wire), 30)
 
 
@@ -175,7 +175,7 @@ def test_a_link_that_is_made_anew_is_no_dead_gateway(wire, caplog):
         hub.sleep(0.7)
         wire.lay()
         wire.gateway("add")
-        gateways.look_soon()
+        gateways.check_soon()
         hub.sleep(1.5)
     assert alive(gateways, wire) and not caplog.messages
 
@@ -188,7 +188,7 @@ def test_a_namespace_that_is_gone_ends_nothing(wire):
     hub.sleep(0.5)
     assert alive(gateways, wire) is None
     wire.uplink = there
-    gateways.look_soon()
+    gateways.check_soon()
     until(lambda: alive(gateways, wire))
 
 

@@ -33,7 +33,7 @@ def installed(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
 
     def forget():
-        features.forget()
+        features.clear_caches()
         services.services.cache_clear()
 
     forget()

@@ -87,9 +87,9 @@ def test_a_lost_connection_does_not_make_an_old_vpp_young(tmp_path):
         for _ in range(2):
             client = VppClient(fake.path)
             client.connect()
-            one._up(client)
+            one._came_up(client)
             now[0] += 45
-            one._down("the connection was lost")
+            one._went_down("the connection was lost")
         back_off.ended(now[0])
     assert back_off.wait(now[0]) == 0 and back_off.ends == 1
 

@@ -64,7 +64,7 @@ class VppClient:
         container. None: the agent cannot see the process."""
         self.version = ""
         """VPP's version, as VPP reports it."""
-        self.last_heard = 0.0
+        self.last_received = 0.0
         """When VPP's last message came, by the monotonic clock."""
         self._name = name
         self._check = check
@@ -311,7 +311,7 @@ class VppClient:
     # -- receiving --------------------------------------------------------------------------------
 
     def _received(self, data: bytes) -> None:
-        self.last_heard = time.monotonic()
+        self.last_received = time.monotonic()
         number = data[0] << 8 | data[1]
         decoder = self._decoders.get(number) or self._decoder(number)
         name, message, context_at = decoder
