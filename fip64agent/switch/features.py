@@ -115,9 +115,3 @@ def table_name(number: int) -> str:
     """Return a table's name; its number when it is none of ours."""
     table = tables().get(number)
     return table.name if table else str(number)
-
-
-def clear_caches() -> None:
-    """Look for features anew when they are asked for next: what is installed has changed."""
-    for function in (features, _by_kind, _names, tables):
-        function.cache_clear()

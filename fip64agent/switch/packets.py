@@ -2,7 +2,8 @@
 """Hands packets that come in to the services that answer them, and sends the answers.
 
 Each port has a queue of its own, and they take turns: a port that sends more than is handled loses packets of
-its own and delays nobody else. The switch itself lets only so many of a port through (connection/meters.py).
+its own, and those of other ports are not delayed. The switch limits the packets of each port before that
+(connection/meters.py).
 """
 
 from __future__ import annotations
@@ -24,38 +25,44 @@ from fip64agent.switch.connection.fields import CodecError
 
 LOG = logging.getLogger(__name__)
 
-HANDLED, QUEUE_FULL, NO_SERVICE, UNKNOWN_PORT = "handled", "queue-full", "no-service", "unknown-port"
-UNPARSABLE, FAILED, SLOW, SUSPENDED = "unparsable", "failed", "slow", "suspended"
-REASONS = {
-    HANDLED: "given to its service, which returned in time",
-    QUEUE_FULL: "dropped: too many of this port wait already",
-    NO_SERVICE: "dropped: no service takes what this flow sends",
-    UNKNOWN_PORT: "dropped: no object of the plan has this port",
-    UNPARSABLE: "dropped: not a packet that can be read",
-    FAILED: "dropped: its service raised an exception, which is in the log",
-    SLOW: "given to its service, which took too long",
-    SUSPENDED: "dropped: its service took too long for this port a moment ago",
-}
-"""What can become of a packet, and in words."""
+HANDLED = "handled"
+"""The packet was given to its service, which returned in time. This and the following name counters."""
+QUEUE_FULL = "queue-full"
+"""Dropped: too many packets of its port wait already."""
+NO_SERVICE = "no-service"
+"""Dropped: no service takes what its flow sends."""
+UNKNOWN_PORT = "unknown-port"
+"""Dropped: no object of the plan has its port."""
+UNPARSABLE = "unparsable"
+"""Dropped: it is not a packet that can be read."""
+FAILED = "failed"
+"""Dropped: its service raised an exception, which is in the log."""
+SLOW = "slow"
+"""The packet was given to its service, which took too long."""
+SUSPENDED = "suspended"
+"""Dropped: its service took too long for a packet of this port shortly before."""
 
 MOST_WAITING = 64
-"""Packets of one port that may wait."""
+"""Packets of one port that may wait, at most."""
 TIME_SLICE = 0.002
-"""Seconds of work after which other greenthreads of the daemon get their turn."""
+"""Seconds of work after which other greenthreads of the daemon run."""
 LONGEST_CPU_TIME = 0.010
-"""Seconds of CPU time after which a service took too long for a packet. Not by the clock: on a busy machine
-others have the CPU meanwhile, which is not the service's fault."""
+"""Seconds of CPU time that a service may take for a packet. Not by the clock: on a busy machine other
+programs use the CPU meanwhile, which is not the service's fault."""
 LONGEST_TIME = 0.500
-"""Seconds by the clock after which it did all the same: it must have waited for something."""
+"""Seconds by the clock that a service may take for a packet: if it takes longer it has waited."""
 SUSPENSION_FACTOR = 9
-"""A service that took too long gets no packets of that port for so many times as long: so it takes no more
+"""A service that took too long gets no packets of that port for this many times as long: so it takes no more
 than a tenth of the time."""
 LOG_INTERVAL = 60.0
 """Seconds between two lines in the log about the same service."""
 
 
 class PacketIns:
-    """`send` sends OpenFlow messages; it may wait, and raises NotReady."""
+    """The packets that came in and wait for their services.
+
+    `send`: sends OpenFlow messages; it may wait, and raises NotReady.
+    """
 
     def __init__(self, send: Callable[[bytes], None]) -> None:
         self._send = send
@@ -73,7 +80,7 @@ class PacketIns:
         self._queues: dict[int, collections.deque[packet_in.PacketIn]] = {}
         """By OpenFlow port; only those in which packets wait, in the order of their next turns."""
         self._suspended: dict[tuple[int, int], float] = {}
-        """Until when a service gets no packets of a port."""
+        """By the same: until when, by the monotonic clock, packets are dropped."""
         self._logged: dict[tuple[int, str], float] = {}
         self._due = hub.Event()
         self._thread = None
@@ -90,14 +97,14 @@ class PacketIns:
             self._thread = None
 
     def counters(self) -> dict[tuple[int, str], int]:
-        """Return how many packets there were, by (OpenFlow port, one of REASONS).
+        """Return how many packets there were, by (OpenFlow port, HANDLED, QUEUE_FULL ...).
 
-        Port 0: the message did not say which.
+        Port 0: the message did not say which port.
         """
         return dict(self._counters)
 
     def plan_changed(self, before: Desired, after: Desired) -> None:
-        """The plan has changed: handlers get its new objects."""
+        """Give the services the objects of the plan `after` from now on, instead of those of `before`."""
         if not self._by_kind:
             return
         changes = after.changes(before)
@@ -114,7 +121,7 @@ class PacketIns:
                 for ofport in self._services[number].in_ports(obj)]
 
     def take(self, message: bytes) -> None:
-        """Take an OFPT_PACKET_IN message. Neither waits nor raises."""
+        """Put the packet of an OFPT_PACKET_IN message into its port's queue. Neither waits nor raises."""
         try:
             packet = packet_in.decode(message)
         except CodecError:
@@ -142,7 +149,7 @@ class PacketIns:
                 try:
                     self._send(b"".join(out))
                 except NotReady:
-                    pass  # who asked asks again
+                    pass  # the sender asks again when it gets no answer
                 except Exception:
                     LOG.exception("answers to packets were not sent")
             hub.sleep(0)
@@ -196,7 +203,10 @@ class PacketIns:
         return out
 
     def _log_fault(self, number: int, what: str, details: str, trace: bool) -> None:
-        """Say in the log that a service is at fault, at most once in LOG_INTERVAL."""
+        """Log that a service is at fault, at most once in LOG_INTERVAL for each service and fault.
+
+        `trace`: with the exception that is being handled.
+        """
         now = time.monotonic()
         if now - self._logged.get((number, what), float("-inf")) >= LOG_INTERVAL:
             self._logged[number, what] = now

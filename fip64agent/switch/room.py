@@ -236,9 +236,9 @@ class SwitchRoom:
             reply = self._connection.request(lambda xid: [packet_in.config_request(xid)])
             flags = packet_in.config_flags(next(iter(reply.bodies.values()), [b""])[0])
             reply = self._connection.request(
-                lambda xid: [*packet_in.ask(xid, flags),
-                             monitor.request(xid + packet_in.ASKED, features.tables())],
-                packet_in.ASKED + 1)
+                lambda xid: [*packet_in.setup_messages(xid, flags),
+                             monitor.request(xid + packet_in.SETUP_MESSAGES, features.tables())],
+                packet_in.SETUP_MESSAGES + 1)
         except NotReady:
             self._connection.disconnect()  # without reports it is of no use
             return
@@ -296,7 +296,7 @@ class SwitchRoom:
         return [remark for remark in (*self._limitations.values(), self._floods.problem) if remark]
 
     def packet_in_counters(self) -> dict[tuple[int, str], int]:
-        """Return how many packets came to the agent, by (OpenFlow port, one of packets.REASONS)."""
+        """Return how many packets came to the agent, by (OpenFlow port, name of a counter in packets.py)."""
         return self._packet_ins.counters()
 
     def dump(self, owners: Iterable[ObjectKey] = ()) -> list[dict[str, Any]]:

@@ -138,10 +138,10 @@ def test_reports_that_the_switch_had_to_hold_back_are_made_up_for(site, short_tm
 
 
 def test_the_watch_is_taken_up_again_after_a_restart(site):
-    connects = site.room._connection.connects
+    before = site.room._connection.channel
     site.ovs.restart_vswitchd()
-    until(lambda: site.room._connection.connects > connects and site.loop.settled and site.ours(),
-          what="back")
+    until(lambda: site.room.ready() is None and site.room._connection.channel is not before
+          and site.loop.settled and site.ours(), what="back")
     hub.sleep(0.5)
     before = site.ours()
     CHANGES["modified"](site, None)
