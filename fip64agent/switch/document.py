@@ -96,6 +96,7 @@ def lines() -> Iterator[str]:
 
 
 def page() -> str:
+    """Return the page."""
     return "\n".join(line.rstrip() for line in lines()).rstrip() + "\n"
 
 

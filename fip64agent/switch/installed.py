@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which flows are installed: ours, and those of others where ours would be."""
+"""Which flows are installed: ours, and those of other systems that have a key which one of ours needs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from fip64agent.switch.connection.app import Connection, Reply
 from fip64agent.switch.connection.codec import FlowItem
 
 MOST_SINGLE_QUESTIONS = 64
-"""Up to so many new flows, the switch is asked about each key; beyond, for all flows at once."""
+"""New flows up to which the switch is asked about each key; for more, all flows are read."""
 LONGEST_AGE = 2.0
-"""Seconds for which the keys of foreign flows seen by a dump are good enough."""
+"""Seconds for which the keys of foreign flows may be used after they were read."""
 
 
 class Installed:
-    """The keys of flows, as read back and as changed since."""
+    """The keys of installed flows, as they were read and as the agent has changed them since."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -30,7 +30,7 @@ class Installed:
         self._foreign: set[Hashable] = set()
         self._foreign_read_at = float("-inf")
         self._taken: set[Hashable] = set()
-        """Keys of flows that we could not add because others have flows there."""
+        """Keys of flows that were not added because flows of others have them."""
 
     def read(self) -> dict[Hashable, FlowItem]:
         """Read all flows; return ours by key. Raises: NotReady."""
@@ -40,7 +40,7 @@ class Installed:
         return flows
 
     def _read(self) -> dict[Hashable, FlowItem]:
-        """Return our flows by key, and note the keys of others' in the tables we use."""
+        """Return our flows by key, and keep the keys of other systems' flows in the tables that we use."""
         flows: dict[Hashable, FlowItem] = {}
         foreign: set[Hashable] = set()
         tables = features.tables()
@@ -79,7 +79,7 @@ class Installed:
         narrow = [item for item in items if item.match]
         taken: set[Hashable] = set()
         if narrow:
-            # What the switch cannot be asked about it refuses to take as well, and says why then.
+            # A match that the switch refuses here it also refuses to add, and then gives the reason.
             reply = self._connection.request(
                 lambda first: [codec.flow_request(xid, item.table, match=item.match)
                                for xid, item in enumerate(narrow, first)], len(narrow))
@@ -87,27 +87,27 @@ class Installed:
                      for bodies in reply.bodies.values() for body in bodies
                      for table, priority, cookie, match, *_ in codec.decode_flows(body)
                      if not pipeline.is_ours(cookie)}
-        if len(narrow) < len(items):  # to ask for the flow without a match is to ask for all
+        if len(narrow) < len(items):  # the question about a flow without a match returns all flows
             self._read()
             taken |= self._foreign
         return taken
 
-    # -- what we change ourselves, and what others do ---------------------------------------------------
+    # -- changes by the agent, and by others ------------------------------------------------------------
 
     def add(self, items: Iterable[FlowItem]) -> None:
-        """Flows are about to be added."""
+        """Note that these flows are going to be added."""
         self._ours.update(hash(item.key) for item in items)
 
     def discard(self, keys: Iterable[Hashable]) -> None:
-        """Flows with these keys are not there any more, or were not taken."""
+        """Note that flows with these keys were removed, or refused by the switch."""
         self._ours.difference_update(map(hash, keys))
 
     def note_taken(self, key: Hashable) -> None:
-        """A flow with that key is not added: others have one there."""
+        """Note that a flow with that key is not added, since a flow of another system has the key."""
         self._taken.add(key)
 
     def concerns_us(self, report: bytes) -> bool:
-        """Return whether the flow monitor reports a flow that is ours, or is where ours is or should be.
+        """Return whether a report of the flow monitor is about a flow of ours, or one with a key of ours.
 
         Raises: CodecError.
         """

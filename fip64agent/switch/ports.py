@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our ports on the bridge: what the plan's objects want, what is there, and what is done about it."""
+"""Our ports on the bridge: those that the plan's objects need, those that exist, adding and removing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PortItem:
     name: str
     mark: str
     error: str | None = None
-    """Why OVS cannot use the device: then there is something left to do."""
+    """Why OVS cannot use the device; the port must be made anew then."""
     isolated: bool = True
     """NORMAL sends nothing to it."""
     flooded: bool = False
@@ -44,13 +44,16 @@ def wanted(obj: Any) -> Iterator[PortItem]:
 
 
 class Ports:
-    """The ports that are ours, in OVSDB and in the switch. One caller at a time, but for changed()."""
+    """The ports that are ours, in OVSDB and in the switch.
+
+    Only one greenthread at a time may call the methods, except changed().
+    """
 
     def __init__(self, ovsdb: OvsdbClient, floods: Floods) -> None:
         self._ovsdb = ovsdb
         self._floods = floods
         self._known: Mapping[str, OwnPort] | None = None
-        """As read back and as changed by ourselves since; None before the first time."""
+        """As they were read, and as the agent has changed them since; None: they have not been read yet."""
 
     def read(self) -> dict[Hashable, PortItem]:
         """Return the ports that carry our mark, by key. Raises: NotReady."""
@@ -78,7 +81,7 @@ class Ports:
         return {pipeline.port_key(name): reason for name, reason in failed.items()}
 
     def _note_own_change(self, names: Sequence[str]) -> None:
-        """Remember what our own change made of these ports: no news when OVSDB reports it."""
+        """Keep these ports as our own change has left them, so that changed() does not report it."""
         if self._known is None:
             return
         own = self._ovsdb.own_ports()

@@ -31,7 +31,7 @@ from fip64agent.switch.ports import PortItem, Ports
 LOG = logging.getLogger(__name__)
 
 START_WAIT = 2.0
-"""Seconds that start() waits for the OpenFlow connection before it goes on without."""
+"""Seconds that start() waits for the OpenFlow connection; later it comes up in the background."""
 
 
 SwitchItem = PortItem | MeterItem | FlowItem
@@ -40,8 +40,12 @@ _DEFAULT = codec.encode(next(default(Host())))
 
 
 class SwitchRoom:
-    """Ports, meters and flows. `on_change`: what is installed may not be what was installed.
+    """Installs and reads back our ports, meters and flows of one bridge.
 
+    `ovsdb_connection`, `run_path`: of Open vSwitch. `timeout`: seconds in which it must answer.
+    `probe_interval`: seconds between two read-backs because of changes by others, at least.
+    `on_change`: called when what is installed may have changed.
+    `on_interfaces`: called with all interfaces of the bridge when they have changed.
     `packet_in_rate`, `packet_in_burst`: packets a second, and at once, that one port may send to one service.
     """
 
@@ -69,10 +73,11 @@ class SwitchRoom:
         self._busy = hub.Semaphore()
         self._watch_thread = None
         self._changed_by_others = hub.Event()
-        """Others changed flows that concern us since they were last read."""
+        """Set when others have changed flows that concern us since flows were last read."""
         self._limitations: dict[str, str] = {}
-        """What this Open vSwitch does not do for us, by what it was asked for."""
+        """{what was asked for: that this Open vSwitch does not do it, as a sentence}"""
         self._provided_by_others: dict[Hashable, FlowItem] = {}
+        """_DEFAULT, when a flow of another system has its key."""
 
     @classmethod
     def from_conf(cls, conf, on_change: Callable[[], None] = lambda: None,
@@ -84,7 +89,7 @@ class SwitchRoom:
     # -- start and stop ---------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Connect, now or as soon as ovsdb-server and the bridge are there: ready() says what is missing."""
+        """Connect, now or as soon as ovsdb-server and the bridge exist: ready() says what is missing."""
         self._packet_ins.start()
         self._ovsdb.start()
         self._connection.start()
@@ -135,7 +140,7 @@ class SwitchRoom:
             self._changed_by_others.clear()
             flows = self._installed.read()
             result.update(flows)
-            # It is wanted together with all other flows of ours.
+            # Only while there are other flows of ours: it is wanted together with them.
             provided = flows and self._installed.foreign(_DEFAULT.key)
             self._provided_by_others = {_DEFAULT.key: _DEFAULT} if provided else {}
             result.update(self._provided_by_others)
@@ -171,7 +176,7 @@ class SwitchRoom:
             else:
                 failed[key] = ("another system has a flow with the same table, priority and match; "
                                "it is left alone")
-        self._installed.add(wanted)  # first: others may change one at once
+        self._installed.add(wanted)  # before they are added: others may change one at once
         refused = bundle.change(self._connection, bundle.ADD, wanted)
         self._installed.discard(refused)
         for item in wanted:
@@ -194,7 +199,7 @@ class SwitchRoom:
             if flows:
                 failed = bundle.change(self._connection, bundle.DELETE, flows)
                 self._installed.discard(item.key for item in flows if item.key not in failed)
-            # After the flows: a flow goes with a meter that it needs.
+            # After the flows: with a meter the switch removes the flows that use it.
             failed |= meters.change(self._connection, [(meters.DELETE, item) for item in items
                                                        if isinstance(item, MeterItem)])
             failed |= self._ports.remove([item for item in items if isinstance(item, PortItem)])
@@ -206,7 +211,7 @@ class SwitchRoom:
         self._announce_failovers(before, after)
 
     def _announce_failovers(self, before: Desired, after: Desired) -> None:
-        """Tell the link where on-link floating IPs are, of uplinks whose bond has another active member.
+        """Announce the on-link floating IPs of uplinks whose bond has another active member.
 
         Their flows stay as they are. The uplink's own addresses are announced with its flow, which changes.
         """
@@ -215,7 +220,7 @@ class SwitchRoom:
             if (was is None or not (was.members and uplink.members)
                     or was.active_ofport == uplink.active_ofport):
                 continue
-            # By the keys of the flows that let them in: what goes with these is not announced any more.
+            # By the keys of the flows that let them in: cancel() is called with those.
             found = [flow for mapping in after.mappings.values() if mapping.uplink_id == port_id
                      for flow in deliver(mapping) if flow.announcements]
             LOG.info("uplink %s leaves by another member of its bond, OpenFlow port %d: %d on-link floating "
@@ -226,12 +231,12 @@ class SwitchRoom:
     # -- changes by others ------------------------------------------------------------------------------
 
     def _on_state(self) -> None:
-        """Something that we need in OVSDB is there now, or is not any more."""
+        """Handle that something which we need in OVSDB has appeared or disappeared."""
         self._connection.retry()
         self._on_change()
 
     def _on_connected(self) -> None:
-        """Have packets and changes of flows reported, and what changed before that read back."""
+        """Ask for packets and for reports of changed flows; have what changed before that read back."""
         try:
             reply = self._connection.request(lambda xid: [packet_in.config_request(xid)])
             flags = packet_in.config_flags(next(iter(reply.bodies.values()), [b""])[0])
@@ -240,7 +245,7 @@ class SwitchRoom:
                              monitor.request(xid + packet_in.SETUP_MESSAGES, features.tables())],
                 packet_in.SETUP_MESSAGES + 1)
         except NotReady:
-            self._connection.disconnect()  # without reports it is of no use
+            self._connection.disconnect()  # the next connection asks again
             return
         self._limitations.clear()
         for xid, reason in reply.errors.items():
@@ -259,7 +264,7 @@ class SwitchRoom:
         LOG.warning("%s", remark)
 
     def _on_own_ports(self, own: Mapping[str, OwnPort]) -> None:
-        hub.spawn(self._check_ports)  # waits until a change of our own is complete
+        hub.spawn(self._check_ports)  # it waits until a change by the agent itself is complete
 
     def _check_ports(self) -> None:
         with self._busy:
@@ -271,7 +276,7 @@ class SwitchRoom:
         """Take a report of the flow monitor."""
         if not monitor.is_report(message):
             return False
-        if self._changed_by_others.is_set():  # all is going to be read
+        if self._changed_by_others.is_set():  # all flows are going to be read anyway
             return True
         try:
             if self._installed.concerns_us(message):
@@ -287,12 +292,12 @@ class SwitchRoom:
             LOG.warning("another program changed flows of bridge %s that concern us", self._bridge)
             self._changed_by_others.clear()
             self._on_change()
-            hub.sleep(self._probe_interval)  # others may go on: to read all flows takes time
+            hub.sleep(self._probe_interval)  # others may continue, and reading all flows takes time
 
     # -- for the operator -----------------------------------------------------------------------------------
 
     def warnings(self) -> list[str]:
-        """Return what this Open vSwitch, as it was asked, cannot do: all works, with what that means."""
+        """Return what this Open vSwitch cannot do, with the consequences, as sentences. All else works."""
         return [remark for remark in (*self._limitations.values(), self._floods.problem) if remark]
 
     def packet_in_counters(self) -> dict[tuple[int, str], int]:
@@ -300,10 +305,9 @@ class SwitchRoom:
         return self._packet_ins.counters()
 
     def dump(self, owners: Iterable[ObjectKey] = ()) -> list[dict[str, Any]]:
-        """Return our flows in words, with counters. Raises: NotReady.
+        """Return our flows as text, with their counters. Raises: NotReady.
 
-        A cookie has only the CRC-32 of the owner: `owners` are the keys of the plan's objects, to
-        name it by.
+        `owners`: keys of the plan's objects, to name the owners of flows: a cookie has only a CRC-32 of them.
         """
         names = {zlib.crc32(name.encode()): name for name in map(pipeline.owner_text, owners)}
         return hub.offload(_describe, self._installed.dump(), names)
@@ -318,6 +322,7 @@ class SwitchRoom:
 
 
 def _describe(bodies: Sequence[bytes], names: Mapping[int, str]) -> list[dict[str, Any]]:
+    """Return our flows as text. names: {CRC-32 of an owner: its text}."""
     result = []
     for body in bodies:
         for stats in codec.decode_items(body):

@@ -40,7 +40,7 @@ class PacketIn:
 
 
 def decode(message: bytes) -> PacketIn:
-    """Return what an OFPT_PACKET_IN message, with its OpenFlow header, has. Raises: CodecError."""
+    """Return the packet in an OFPT_PACKET_IN message with its OpenFlow header. Raises: CodecError."""
     if len(message) < _PACKET_IN.size:
         raise CodecError(f"packet-in of {len(message)} bytes")
     _, _, _, _, cookie, kind, length = _PACKET_IN.unpack_from(message)
@@ -67,12 +67,12 @@ def packet_out(ofport: int, data: bytes) -> bytes:
 
 
 def config_request(xid: int) -> bytes:
-    """Ask for the switch's configuration."""
+    """Return the request for the switch's configuration."""
     return _HEADER.pack(ofp.OFP_VERSION, ofp.OFPT_GET_CONFIG_REQUEST, _HEADER.size, xid)
 
 
 def config_flags(body: bytes) -> int:
-    """Return the flags in an OFPT_GET_CONFIG_REPLY without its header: how the switch takes fragments."""
+    """Return the flags in an OFPT_GET_CONFIG_REPLY without its header: how the switch handles fragments."""
     return int.from_bytes(body[:2])
 
 

@@ -27,9 +27,9 @@ from fip64agent.translator.tayga.names import TUN, tenant_netns
 LOG = logging.getLogger(__name__)
 
 STEADY = 10.0
-"""Seconds that a tayga must have run for its end to count as the first again."""
+"""Seconds after which the end of a tayga does not count as one more in a row."""
 CHECK = 2.0
-"""Seconds between looks for stopped (hung) processes and full pools."""
+"""Seconds between checks for stopped processes and full pools."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -38,17 +38,18 @@ class _Ends:
 
     back_off: BackOff = dataclasses.field(default_factory=lambda: BackOff(STEADY))
     reason: str = ""
-    """Of the last one, if it is known."""
+    """Why the last one ended; "": not known."""
 
 
 @dataclasses.dataclass(slots=True)
 class _Pool:
-    """How full a tenant's NAT64 pool was when tayga last wrote it down."""
+    """How full a tenant's NAT64 pool was when tayga last wrote its file of bindings."""
 
     written: int
-    """Time of that, in ns since the epoch."""
+    """When the file was written, in ns since the epoch."""
     clients: int
     capacity: int | None
+    """Clients that the pool has addresses for; None: not known."""
 
     @property
     def full(self) -> bool:
@@ -56,7 +57,12 @@ class _Pool:
 
 
 class TaygaRoom:
-    """`run_path` and `state_path`: for configurations, and for client bindings, which outlive a reboot."""
+    """Starts, watches and ends the tayga processes.
+
+    `run_path`: directory for configurations. `state_path`: directory for client bindings, kept over a reboot.
+    `binary`: name or path of tayga. `netns_prefix`: what the names of our network namespaces begin with.
+    `on_change`: called when a read-back is worth while. `clock`: returns seconds.
+    """
 
     name = "translator"
     kind = "tayga"
@@ -72,9 +78,9 @@ class TaygaRoom:
         self._clock = clock
         self._lock = hub.Semaphore()
         self._ends: dict[str, _Ends] = {}
-        """By tenant's name."""
+        """By name of the tenant."""
         self._known: dict[tuple[int, str], process.Process] = {}
-        """As last seen; each is looked at again before anything is done to it."""
+        """The processes that were found last, by process id and start time."""
         self._scanned = False
         self._watchers: dict[tuple[int, str], object] = {}
         self._pools: dict[str, _Pool] = {}
@@ -107,20 +113,20 @@ class TaygaRoom:
     # -- reading back -----------------------------------------------------------------------------
 
     def actual(self) -> dict[Hashable, Instance]:
-        """Return what runs and works; a process in a dead namespace, or stopped, does not count."""
+        """Return what runs. A process that is stopped, or in a removed namespace, counts as broken."""
         result: dict[Hashable, Instance] = {}
         with self._lock:
             for found in self._scan():
                 netns = self._prefix + found.name
                 broken = not found.works or found.netns_inode != self._inode(netns)
                 item = Instance(found.name, found.name, netns, "broken" if broken else found.digest)
-                if item.key in result:  # two of one tenant: neither is right
+                if item.key in result:  # two processes of one tenant: both must be replaced
                     item = dataclasses.replace(item, digest="several")
                 result[item.key] = item
         return result
 
     def _scan(self) -> list[process.Process]:
-        """Find all processes of ours, and watch them."""
+        """Return all processes of ours, and watch them."""
         found = hub.offload(lambda: list(process.running(self._run_path)))
         self._scanned = True
         self._known = {(each.pid, each.started): each for each in found}
@@ -136,7 +142,7 @@ class TaygaRoom:
             return None
 
     def allocations(self) -> Allocations:
-        """None of its own: the links that it runs on carry them."""
+        """Return no numbers: the links of this driver carry them."""
         return Allocations()
 
     def remains(self) -> dict[Hashable, Instance]:
@@ -161,7 +167,7 @@ class TaygaRoom:
 
     @contextlib.contextmanager
     def _ending_processes(self, names: set[str]) -> Iterator[dict[str, list[process.Process]]]:
-        """The processes of these tenants, by name; their end is not a death meanwhile."""
+        """Return the processes of these tenants, by name; in this context their ends are not reported."""
         with self._lock:
             if not self._scanned:
                 self._scan()
@@ -237,7 +243,7 @@ class TaygaRoom:
             found.wait()
         except OSError as error:
             LOG.warning("tayga of router %s (pid %d) is not watched: %s", found.name, found.pid, error)
-            self._watchers.pop(key, None)  # the next look tries again
+            self._watchers.pop(key, None)  # the next scan tries again
             return
         outcome(found.pid)
         if found.pid in self._ending:
@@ -266,7 +272,7 @@ class TaygaRoom:
             known = hung + full
 
     def _stopped(self) -> list[str]:
-        """Tell of processes that do not run; a look at those that are known costs 20 us each."""
+        """Return sentences about processes that are stopped; to check a known process takes 20 us."""
         result = []
         for (pid, started), found in list(self._known.items()):
             with contextlib.suppress(OSError):
@@ -276,7 +282,7 @@ class TaygaRoom:
         return result
 
     def _full(self) -> list[str]:
-        """Tell of pools that had no free address when tayga last wrote its bindings down."""
+        """Return sentences about pools without a free address when tayga last wrote its bindings."""
         result = []
         for found in list(self._known.values()):
             pool = self._pool(found)
@@ -286,7 +292,7 @@ class TaygaRoom:
         return result
 
     def _pool(self, found: process.Process) -> _Pool | None:
-        """Read the file of bindings again only when it was written since."""
+        """Return how full a pool is, None without clients. The file is read only when it has changed."""
         path = self._bindings_file(found.name)
         known = self._pools.get(found.name)
         try:
@@ -309,7 +315,7 @@ class TaygaRoom:
         return About(launch="managed")
 
     def traffic(self) -> None:
-        """tayga does not count."""
+        """Return None: tayga does not count."""
 
     def explain(self, journey: Journey) -> Explanation:
         return Explanation(there=(check_installed(self, journey), check_client_binding(self, journey)))
@@ -334,7 +340,7 @@ class TaygaRoom:
         return tenant_netns(self._prefix, router_id)
 
     def clients(self, router_id: str) -> list[ClientBinding]:
-        """As last saved: tayga writes a new client down after up to a minute, and all when it ends."""
+        """Return the bindings as last saved: tayga saves new ones within a minute, and all when it ends."""
         try:
             path = self._bindings_file(config.instance_name(router_id))
             return list(config.bindings(router_id, path.read_text(errors="replace")))
@@ -342,7 +348,7 @@ class TaygaRoom:
             return []
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:
-        """Packets and bytes through each tenant's TUN device are counted by the kernel, not by tayga."""
+        """Return the number of clients by tenant; packets are counted by the kernel, at each TUN device."""
         result = {}
         for found in sorted(self._known.values(), key=lambda found: found.name):
             pool = self._pool(found)

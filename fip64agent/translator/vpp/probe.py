@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The health probe: it finds out whether VPP hangs, or only cannot run."""
+"""The health probe: it finds out whether VPP hangs, or waits for a processor or the kernel."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _STATE_INTERVAL = 0.1
 
 
 class Probe:
-    """Asks one VPP after the other. `timeout`: seconds that VPP has for an answer while it can run."""
+    """Probes a VPP, also after VPP has restarted. `timeout`: seconds for an answer while VPP can run."""
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self.seconds: float | None = None
-        """How long the last answer took."""
+        """How long the last answer took; None: there was none yet."""
         self.slow: str | None = None
-        """Why a VPP that has not answered yet is still waited for, for the operator; None when it answers."""
+        """Why the agent still waits for a VPP that has not answered, for operators; None when it answers."""
 
     def answered(self, client: VppClient, pid: int | None) -> bool:
         """Send a request, wait for its answer, and return False when VPP hangs.

@@ -156,7 +156,7 @@ class _Reader:
                 self.state.links[detail.tag] = link
                 if works.get(link, False):
                     parents[detail.sw_if_index] = detail.tag
-                else:  # it differs from each that is wanted, and nothing that is on it counts
+                else:  # it equals no item of the plan, and what is on it is left out
                     items.append(HostInterface(detail.tag, UNKNOWN, "", 0, 0, False))
         details = [detail for detail in details if detail.sup_sw_if_index in parents]
         tables = self._table_numbers(details)

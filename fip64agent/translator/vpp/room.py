@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The vpp driver: one VPP with the fip64 plugin for all tenants of the host.
 
-VPP is an item like others: the first uplink brings it up, the last one takes it away. A VPP that died and
-came back is empty, which the next read-back finds.
+The managed VPP itself is an item: it is started for the first uplink, and ended after the last one was
+removed. A VPP that ended and was started again is empty, which the next read-back finds.
 """
 
 from __future__ import annotations
@@ -42,20 +42,23 @@ _T = TypeVar("_T")
 
 _MACHINE_ID = Path("/etc/machine-id")
 _START_WAIT = 10.0
-"""Seconds that a pass waits for a VPP that is starting; after that it is told as the reason."""
+"""Seconds that a pass waits for a VPP that is starting; after that the reason is that VPP is starting."""
 _ALLOCATIONS_WAIT = 3.0
 """Seconds that the agent's start waits for a VPP that runs already."""
 _SHORTEST_WAIT = 0.5
-"""Seconds after which a VPP that is not starting, or could not be started before, will not be there soon."""
+"""Seconds after which a pass does not wait any longer for a VPP that is not starting, or failed to start."""
 _POLL = 0.02
+"""Seconds between two checks whether VPP is up."""
 _NEIGHBOR_AGE = 30
-"""Seconds, in a managed VPP: as long as Linux takes a neighbour for reachable, on average."""
+"""Seconds, in a managed VPP: as long as a neighbor counts as reachable in Linux, on average."""
 
 
 class VppRoom:
     """`options`: see StartupOptions; `supervision`: Supervisor's keyword arguments, but on_up and on_down.
 
-    `seed`: what makes this host's choice of pool addresses its own. `neighbor_age`: [vpp] neighbor_max_age.
+    `on_change`: called when a read-back is worth while.
+    `seed`: layout.Site.seed; None: derived from the machine.
+    `neighbor_age`: [vpp] neighbor_max_age; None: the default.
     """
 
     name = "translator"
@@ -73,10 +76,10 @@ class VppRoom:
         self._site = layout.Site(machine_seed() if seed is None else seed, self._run_path if managed else "",
                                  neighbor_age)
         self._started = False
-        """VPP is wanted: the supervisor works."""
+        """Whether VPP is wanted, so that the supervisor runs."""
         self._state = State()
         self._state_client: VppClient | None = None
-        """Whose state it is."""
+        """The connection over which `_state` was read."""
         self._lock = hub.Semaphore()
         self._working = False
         self._traffic = TrafficCounters(self.supervisor.stats_socket)
@@ -84,14 +87,14 @@ class VppRoom:
 
     @classmethod
     def from_conf(cls, conf, on_change: Callable[[], None] = lambda: None) -> VppRoom:
-        """Build one from [vpp] of the configuration."""
+        """Return the room that [vpp] of the configuration describes."""
         vpp = conf.vpp
         return cls(options_from(conf), on_change, launch=vpp.launch, binary=vpp.binary,
                    plugin_path=vpp.plugin_path, api_socket=vpp.api_socket, stats_socket=vpp.stats_socket,
                    start_timeout=vpp.start_timeout, probe_interval=vpp.probe_interval,
                    probe_timeout=vpp.probe_timeout, neighbor_age=vpp.neighbor_max_age)
 
-    # -- VPP comes and goes -----------------------------------------------------------------------
+    # -- start and end of VPP ---------------------------------------------------------------------
 
     def start(self) -> None:
         if not self.supervisor.managed:
@@ -131,7 +134,7 @@ class VppRoom:
             self._on_change()
 
     def _running(self) -> bool:
-        """Whether a managed VPP of ours runs, whoever started it."""
+        """Return whether a managed VPP runs, also when another agent has started it."""
         return bool(hub.offload(process.running, self._run_path))
 
     def _client(self, seconds: float) -> VppClient:
@@ -139,7 +142,7 @@ class VppRoom:
         begun = time.monotonic()
         while (client := self.supervisor.client) is None:
             waited = time.monotonic() - begun
-            # The first reason is that of the time before; and a first attempt may take as long as it needs.
+            # ready() has an old reason at first; and the first attempt may take as long as it needs.
             not_soon = (waited > _SHORTEST_WAIT and self.supervisor.ready() != STARTING
                         and (self.supervisor.process is None or self.supervisor.failing))
             if not_soon or waited > seconds or not self._started:
@@ -163,7 +166,7 @@ class VppRoom:
             return self._daemon() | self._read(client)
 
     def _daemon(self) -> dict[Hashable, Item]:
-        """The managed VPP, if there is one; a left one too when [vpp] launch is external now."""
+        """Return the item of the managed VPP, if one runs, also when [vpp] launch is external now."""
         if self.supervisor.managed or self._running():
             daemon = Daemon(self._run_path)
             return {daemon.key: daemon}
@@ -178,7 +181,7 @@ class VppRoom:
         return items
 
     def remains(self) -> dict[Hashable, Item]:
-        """A managed VPP takes all with it; in an external one, what carries our marks."""
+        """Return the managed VPP, which includes all; or what carries our marks in an external one."""
         found: dict[Hashable, Item] = {}
         if self._running():
             daemon = Daemon(self._run_path)
@@ -190,7 +193,7 @@ class VppRoom:
         return found
 
     def allocations(self) -> Allocations:
-        """Return the numbers in a VPP that runs already; none when it does not answer soon."""
+        """Return the numbers in a VPP that runs already; none when it does not answer in time."""
         try:
             with self._lock:
                 if not self._started:
@@ -222,7 +225,7 @@ class VppRoom:
         return self._change(ordered, type, Installer.remove) if ordered else {}
 
     def _stop_managed(self) -> str:
-        """Stop the managed VPP. Returns why it cannot be."""
+        """Stop the managed VPP, and one that was left. Returns why that failed; "" when it did not."""
         managed = self.supervisor.managed
         if managed:
             self._started = False
@@ -239,10 +242,10 @@ class VppRoom:
         return ""
 
     def _change(self, ordered: Sequence, kind: Callable, work: Callable) -> dict[Hashable, str]:
-        """Let an installer do its `work` on what is in order, one kind after the other."""
+        """Call `work` (an Installer's method) for each group of one `kind`; return the failures."""
         with self._lock:
             client = self._client(_START_WAIT)
-            if self._state_client is not client:  # another VPP than was read back: it is empty
+            if self._state_client is not client:  # VPP has restarted since it was read back
                 self._read(client)
             installer = Installer(client, self._state)
             failed: dict[Hashable, str] = {}
@@ -307,7 +310,7 @@ class VppRoom:
 
     def explain(self, journey: Journey) -> Explanation:
         if (client := self.supervisor.client) is None:
-            return Explanation(there=(check_installed(self, journey),))  # which says why
+            return Explanation(there=(check_installed(self, journey),))  # it stops there, with the reason
         return trace_tables.checks(self, client, self._state.interfaces, journey)
 
     def watch(self, journey: Journey, seconds: float) -> list[TracedPacket]:
@@ -319,7 +322,7 @@ class VppRoom:
             self._watching.release()
 
     def _ask(self, question: Callable[[VppClient], _T]) -> _T:
-        """Return what VPP answers. Raises: NotReady."""
+        """Return what `question` returns, called with the connection. Raises: NotReady."""
         try:
             return question(self._client(0))
         except VppError as error:
@@ -327,7 +330,7 @@ class VppRoom:
 
 
 def machine_seed() -> bytes:
-    """Return what tells this host from others, and is the same after a restart."""
+    """Return bytes that are different on each host, and the same after a restart."""
     try:
         text = _MACHINE_ID.read_text().strip()
     except OSError:

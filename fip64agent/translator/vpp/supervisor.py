@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keeps a connection to a VPP: starts or adopts it, probes it, starts it again.
 
-There is no VPP (ready() says why), then it is up (`client`), then it is lost, and so on. The way up is the
-same at the agent's start, after VPP's end and after a lost connection. Green; whatever blocks is offloaded.
+VPP is not up (ready() says why), then it is up (`client`), then it is lost, and so on. The same steps bring
+it up at the agent's start, after VPP's end and after a lost connection. Green; what blocks is offloaded.
 """
 
 from __future__ import annotations
@@ -26,19 +26,20 @@ from fip64agent.translator.vpp.startup import StartupOptions
 LOG = logging.getLogger(__name__)
 
 STARTING = "VPP is starting"
-"""The reason until the first attempt to bring it up has ended, or a process is there."""
+"""The reason until the first attempt to bring it up has ended, or a process was started."""
 _VARYING = re.compile(r"\(pid \d+\)|0x[0-9a-f]+|\d[\d:.,/-]{3,}")
-"""What differs between the ends of two VPPs that fail alike: process ids, addresses, times."""
+"""What differs between two messages about the same failure: process ids, addresses, times."""
 _POLL = 0.02
-"""Seconds between looks for the API socket of a VPP that was just started."""
+"""Seconds between attempts to connect to a VPP that was just started."""
 _RETRY = 1.0
 """Seconds between attempts to connect to an external VPP, or to one that speaks other messages."""
 _ANSWER = 10.0
-"""Seconds that a VPP that is up has for an answer. The probe finds one that hangs, which wakes who waits."""
+"""Seconds that a VPP which is up has for an answer, at least. The probe finds one that hangs earlier, which
+ends all requests."""
 
 
 def _notify(callback: Callable[..., None], *args: object) -> None:
-    """Whoever listens may fail: VPP is looked after all the same."""
+    """Call a callback. When it raises an exception that is logged, and the supervision continues."""
     try:
         callback(*args)
     except Exception:
@@ -46,7 +47,7 @@ def _notify(callback: Callable[..., None], *args: object) -> None:
 
 
 class Supervisor:
-    """One VPP. launch: "managed" or "external". on_up(client), on_down(reason) come from a greenthread."""
+    """Supervises one VPP, in a greenthread."""
 
     def __init__(self, options: StartupOptions, *, launch: str = "managed", binary: str = "vpp",
                  plugin_path: str = "", api_socket: str | None = None, stats_socket: str | None = None,
@@ -54,19 +55,23 @@ class Supervisor:
                  on_up: Callable[[VppClient], None] = lambda client: None,
                  on_down: Callable[[str], None] = lambda reason: None,
                  clock: Callable[[], float] = time.monotonic) -> None:
-        """options: of a managed VPP; plugin_directories are filled in from binary and plugin_path.
-        api_socket, stats_socket: of an external one. Seconds otherwise."""
+        """launch: "managed" or "external".
+
+        options: of a managed VPP; plugin_directories are filled in from binary and plugin_path.
+        api_socket, stats_socket: of an external VPP. start_timeout, probe_interval, probe_timeout: seconds.
+        on_up(client), on_down(reason): called in the greenthread.
+        """
         self.managed = launch == "managed"
         self.api_socket = options.api_socket if self.managed or api_socket is None else api_socket
         self.stats_socket = options.stats_socket if self.managed or stats_socket is None else stats_socket
         self.client: VppClient | None = None
         """None while there is no connection."""
         self.restarts = 0
-        """How often it was lost."""
+        """How often VPP was lost."""
         self.probe = Probe(probe_timeout)
         self._wake = hub.Event()
         self._vpp = ManagedVpp(options, binary, plugin_path, self._wake.set, clock)
-        """Has no process ever when VPP is external."""
+        """It has no process when VPP is external."""
         self._socket_removed: str | None = None
         self._start_timeout = start_timeout
         self._interval = probe_interval
@@ -77,7 +82,7 @@ class Supervisor:
         self._reason: str | None = "VPP is not started yet"
         self._thread = None
         self._last_failure: str | None = None
-        """Why the last attempt failed, without what differs from one attempt to the next; or None."""
+        """Why the last attempt failed, without what _VARYING matches; None: it did not fail."""
 
     # -- for others -------------------------------------------------------------------------------
 
@@ -88,7 +93,7 @@ class Supervisor:
             self._thread = hub.spawn(self._run)
 
     def close(self) -> None:
-        """Disconnect and watch no more; VPP runs on."""
+        """Disconnect and watch no more; VPP continues to run."""
         if self._thread is not None:
             self._thread.kill()
         self._thread = None
@@ -114,17 +119,17 @@ class Supervisor:
 
     @property
     def next_start(self) -> float | None:
-        """Seconds until VPP is started again; None when that is not what is waited for."""
+        """Seconds until VPP is started again; None when it runs, is external, or is not wanted."""
         if not self.managed or self._thread is None or self.process is not None:
             return None
         return self._vpp.back_off.wait(self._clock())
 
     @property
     def problem(self) -> str | None:
-        """What an operator should know of a VPP that works: it is slow, has old options, no socket."""
+        """What an operator should know of a VPP that works: it is slow, has old options, lost its socket."""
         return "; ".join(filter(None, (self.probe.slow, self._vpp.outdated, self._socket_removed))) or None
 
-    # -- the way up -------------------------------------------------------------------------------
+    # -- bringing VPP up --------------------------------------------------------------------------
 
     def _run(self) -> None:
         while True:
@@ -140,25 +145,26 @@ class Supervisor:
             except (Fip64Error, OSError) as error:
                 self._note_failure(str(error))
                 hub.sleep(_POLL if self.managed and self._vpp.back_off.ends != ends else _RETRY)
-            except Exception as error:  # of any kind: it must never end
+            except Exception as error:  # of any kind: the supervision must never end
                 self._vpp.failed()
                 LOG.exception("the supervision of VPP failed and begins anew")
                 self._note_failure(f"{type(error).__name__}: {error}")
                 hub.sleep(_RETRY)
 
     def _wait_for_back_off(self) -> None:
-        """Wait until a VPP that ends again and again may be started."""
+        """Wait until a VPP that has ended several times in a row may be started again."""
         while self.managed and (wait := self._vpp.back_off.wait(self._clock())) > 0:
             hub.sleep(min(wait, 0.5))
 
     def _note_failure(self, reason: str) -> None:
-        """Remember why there is no VPP: the loop logs what ready() says, as often as it says something else.
+        """Keep why VPP is not up, for ready().
 
-        So it says the same until an attempt ends in another way.
+        The reconcile loop logs each new text that ready() returns. So the text stays the same while attempts
+        fail for the same reason.
         """
         LOG.debug("no VPP: %s", reason)
-        if (alike := _VARYING.sub("#", reason)) != self._last_failure:
-            self._last_failure, self._reason = alike, reason
+        if (comparable := _VARYING.sub("#", reason)) != self._last_failure:
+            self._last_failure, self._reason = comparable, reason
 
     def _bring_up(self) -> VppClient:
         """Return a connected client. Raises: Fip64Error, OSError with the reason."""
@@ -211,7 +217,7 @@ class Supervisor:
         return client
 
     def _wait_for_another_vpp(self) -> None:
-        """VPP speaks other messages. Only another VPP, or other files, can help."""
+        """Wait after VPP was found to have other messages: only another VPP or other files can help."""
         found = self.process
         if not self.managed or found is None:
             hub.sleep(_RETRY)
@@ -235,7 +241,7 @@ class Supervisor:
         _notify(self._on_up, client)
 
     def _watch(self, client: VppClient) -> str:
-        """Return when VPP is lost, with the reason."""
+        """Wait until VPP is lost; return the reason."""
         while True:
             self._wake.clear()
             if self._vpp.end is None and client.connected:
@@ -259,7 +265,7 @@ class Supervisor:
         return reason
 
     def _check_socket_and_log(self) -> None:
-        """Its socket, and its log."""
+        """Check that VPP's API socket exists, and limit the size of its log."""
         if os.path.exists(self.api_socket):
             self._socket_removed = None
         elif self._socket_removed is None:
@@ -269,7 +275,7 @@ class Supervisor:
         if self.managed:
             self._vpp.bound_log()
 
-    # -- the way down -----------------------------------------------------------------------------
+    # -- the end of VPP ---------------------------------------------------------------------------
 
     def _went_down(self, reason: str) -> None:
         client, self.client = self.client, None

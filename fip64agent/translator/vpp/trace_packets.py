@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real packets of one floating IP, as VPP's packet tracer shows them.
+"""Traces packets of one floating IP with VPP's packet tracer.
 
-The number of packets and the time are limited, and VPP's tracer is always switched off in the end.
+The number of packets and the time are limited, and VPP's tracer is switched off afterwards in all cases.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from fip64agent.translator.vpp.api.errors import VppError
 MOST = 20
 """The most packets that each of VPP's threads traces."""
 ENOUGH = 4
-"""After so many packets the trace ends early."""
+"""Packets after which the trace ends before its time is over."""
 _INTERVAL = 0.25
-"""Seconds between two looks at what was traced."""
+"""Seconds between two read-outs of the trace."""
 _INPUT = "af-packet-input"
 _PACKET = re.compile(r"^Packet \d+$", re.MULTILINE)
 _NODE = re.compile(r"^(\d+):(\d+):(\d+):(\d+): (\S+)$")
@@ -34,7 +34,7 @@ _SHOWN_WHOLE = re.compile(r"fip64|drop|punt")
 def watch(client: VppClient, journey: Journey, seconds: float) -> list[TracedPacket]:
     """Trace packets to the floating IP, and its VM's answers, for up to `seconds`. Raises: NotReady.
 
-    VPP's filters leave all other packets out, however many there are.
+    VPP's filters leave out all other packets.
     """
     begun, found = time.monotonic(), []
     try:
@@ -81,7 +81,7 @@ def _cli(client: VppClient, command: str) -> str:
 
 
 def parse_trace(text: str) -> list[TracedPacket]:
-    """Read what `show trace` prints: each packet's nodes, and the lines of those that decided about it."""
+    """Return the packets in the output of `show trace`: their nodes, and the lines of some (_SHOWN_WHOLE)."""
     found = [_parse_packet(packet.splitlines()) for packet in _PACKET.split(text)[1:]]
     if not found:
         return []

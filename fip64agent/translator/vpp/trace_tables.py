@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where VPP's tables lead a packet, for `fip64ctl trace`. Asks VPP for what `vppctl show ip fib` shows."""
+"""How VPP's tables route a packet, for `fip64ctl trace`: asks VPP for what `vppctl show ip fib` shows."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def test_one_that_was_never_there_is_dead_after_it_was_asked(wire):
     until(lambda: alive(gateways, wire) is False, 30)
 
 
-def test_each_gateway_has_its_own_verdict(wire):
+def test_each_gateway_has_its_own_state(wire):
     wire.uplink = uplink(wire.near, (DEFAULT, FIRST), (OTHER, SECOND))
     wire.gateway("add", SECOND)
     gateways = wire.watch()
@@ -153,7 +153,7 @@ def test_nothing_is_asked_before_the_uplink_is_installed(wire):
     until(lambda: alive(gateways, wire) is False, 30)
 
 
-def test_an_uplink_that_went_and_came_is_judged_anew(wire):
+def test_an_uplink_that_went_and_came_is_checked_anew(wire):
     gateways = wire.watch()
     until(lambda: alive(gateways, wire) is False, 30)
     there, wire.uplink = wire.uplink, None

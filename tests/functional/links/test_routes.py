@@ -109,7 +109,7 @@ def test_all_routes_are_read_and_only_ours(handle):
     assert read(handle) == {route(handle, f"2001:db8::{number:x}/128", via=None) for number in range(1, 3001)}
 
 
-def test_what_the_kernel_refuses_is_told_in_its_words_and_the_others_are_done(handle):
+def test_what_the_kernel_refuses_is_reported_in_its_words_and_the_others_are_done(handle):
     wanted = [route(handle, f"2001:db8::{number:x}/128") for number in range(250)]
     requests = [[routes.addition(item, handle.index if number != 120 else lambda _: 4711)]
                 for number, item in enumerate(wanted)]
@@ -146,7 +146,7 @@ def settle(handle: Handle) -> None:
         pass
 
 
-def test_carrier_of_the_tun_device_is_no_news_but_all_else_is(handle):
+def test_carrier_of_the_tun_device_is_not_reported_but_all_else_is(handle):
     def attach():
         fd = os.open("/dev/net/tun", os.O_RDWR)
         fcntl.ioctl(fd, 0x400454CA, struct.pack("16sH22x", b"nat64", 0x1001))
@@ -169,13 +169,13 @@ def test_carrier_of_the_tun_device_is_no_news_but_all_else_is(handle):
     "ip route add 2001:db8:7::/64 dev one proto 164", "ip link set one mtu 1400", "ip link set one down",
     "ip link set one alias another", "ip link set one address 02:00:00:00:00:09", "ip link del one",
     "sysctl -q net.ipv6.conf.all.forwarding=1", "sysctl -q net.ipv4.conf.all.rp_filter=2"])
-def test_each_kind_of_change_is_news(handle, command):
+def test_each_kind_of_change_is_reported(handle, command):
     news(handle, 0.2)
     run(*command.split(), netns=handle.name)
     assert news(handle)
 
 
-def test_what_others_do_with_routes_of_their_own_is_no_news(handle):
+def test_what_others_do_with_routes_of_their_own_is_not_reported(handle):
     settle(handle)
     run("ip", "route", "add", "10.77.0.0/16", "dev", "one", netns=handle.name)
     run("ip", "-6", "route", "add", "2001:db8:77::/64", "dev", "one", netns=handle.name)

@@ -94,7 +94,7 @@ def test_what_others_do_to_our_flows_is_repaired(site, short_tmp, what):
     assert not site.loop.failures
 
 
-def test_a_flow_that_others_put_in_the_place_of_ours_is_told_until_it_goes(site):
+def test_a_flow_that_others_put_in_the_place_of_ours_is_reported_until_it_goes(site):
     before = site.ours()
     site.ovs.ofctl("add-flow", BRIDGE, f"cookie=0xabc,{site.victim()},actions=drop")
     until(lambda: site.loop.failures, seconds=10, what="told")

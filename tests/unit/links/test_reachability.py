@@ -59,7 +59,7 @@ def test_one_that_answered_is_asked_by_unicast_after_the_interval(gateway):
     assert (gateway.alive, gateway.since) == (True, 100.1)
 
 
-def test_one_that_is_silent_is_resolved_anew_and_then_dead(gateway):
+def test_one_that_does_not_answer_is_resolved_anew_and_then_dead(gateway):
     alive_at(gateway, 100)
     assert gateway.update(NUD_STALE, 106) is Ask.UNICAST
     assert gateway.update(NUD_PROBE, 106.5) is None
@@ -101,7 +101,7 @@ def test_a_kernel_that_never_says_failed_is_not_waited_for_for_ever(gateway, sta
     assert gateway.alive is False
 
 
-def test_an_entry_that_vanished_with_its_link_is_no_verdict(gateway):
+def test_an_entry_that_vanished_with_its_link_says_nothing_of_the_gateway(gateway):
     alive_at(gateway, 100)
     gateway.update(NUD_REACHABLE, 106)
     assert gateway.update(UNKNOWN, 106.1) is Ask.MULTICAST
@@ -122,7 +122,7 @@ STATES = [UNKNOWN, NUD_INCOMPLETE, NUD_REACHABLE, NUD_STALE, NUD_DELAY, NUD_PROB
 
 
 @given(st.lists(st.tuples(st.sampled_from(STATES), st.floats(0.1, 4)), max_size=60))
-def test_dead_only_after_seconds_of_silence_and_asked_again_for_ever(looks):
+def test_dead_only_after_seconds_without_an_answer_and_asked_again_for_ever(looks):
     """Whatever the kernel says: each update is followed by another one, and a verdict has its time."""
     gateway, now, answered = GatewayState(INTERVAL), 0.0, None
     asked_since_answer = None
@@ -141,7 +141,7 @@ def test_dead_only_after_seconds_of_silence_and_asked_again_for_ever(looks):
             assert answered is None or answered <= gateway.since < now
 
 
-def test_an_agent_that_stood_still_blames_nobody(gateway):
+def test_an_agent_that_stood_still_counts_no_gateway_as_dead(gateway):
     """The answer came, and the kernel has forgotten since when it is old."""
     alive_at(gateway, 100)
     assert gateway.update(NUD_STALE, 106) is Ask.UNICAST
@@ -149,7 +149,7 @@ def test_an_agent_that_stood_still_blames_nobody(gateway):
     assert gateway.alive
 
 
-def test_one_that_is_silent_is_looked_at_every_two_seconds(gateway):
+def test_one_that_does_not_answer_is_updated_every_two_seconds(gateway):
     now = 100.0
     while gateway.alive is None and now < 120:
         gateway.update(NUD_INCOMPLETE, now)

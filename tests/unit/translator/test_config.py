@@ -139,7 +139,7 @@ def test_no_command_line_breaks_it(words):
     process.parse_command(words, "/run/x")
 
 
-def test_a_missing_program_is_told():
+def test_a_missing_program_is_reported():
     assert "install the package tayga" in room(binary="no-such-program").ready()
 
 

@@ -81,7 +81,7 @@ def test_it_is_started_and_found_again_and_its_end_is_noticed(options, binary):
     assert second.wait_if_ending(hub.Event()) == second.end and second.last_output() == "started"
 
 
-def test_one_with_older_options_is_told_and_newer_files_are_a_reason_to_restart(options, binary):
+def test_one_with_older_options_is_reported_and_newer_files_are_a_reason_to_restart(options, binary):
     first = managed(options, binary)
     first.start(first.complete_options())
     assert until(lambda: running(options))
