@@ -86,7 +86,7 @@ def test_a_gateway_answers_goes_away_and_comes_back(wire, caplog):
     assert alive(gateways, wire) is None
     until(lambda: alive(gateways, wire))
     assert abs(gateways.reachability(wire.uplink, FIRST).since - time.time()) < 5
-    assert not caplog.messages  # a gateway that is there is no news
+    assert not caplog.messages  # a gateway that answers is not logged
     wire.gateway("del")
     gone = time.time()
     until(lambda: alive(gateways, wire) is False, 30)

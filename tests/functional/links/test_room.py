@@ -514,7 +514,7 @@ def test_changed_objects_are_changed_in_place(bench):
 
 
 def test_names_that_came_too_fast_for_inotify_are_reported(tmp_path, monkeypatch):
-    """The kernel keeps but so many events, and says then that it dropped some."""
+    """The kernel keeps a limited number of events, and reports that it dropped others."""
     monkeypatch.setattr(namespaces, "DIRECTORY", tmp_path)
     changes = []
     monitor = Monitor("f64-", lambda: changes.append(1))

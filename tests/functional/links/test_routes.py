@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Routes set and read on a real kernel's netlink; its news of a real TUN device."""
+"""Routes set and read on a real kernel's netlink; its events of a real TUN device."""
 
 from __future__ import annotations
 
@@ -126,12 +126,12 @@ def test_indexes_of_links(handle):
     assert {name: handle.index(name) for name in names} == {name: indexes.get(name) for name in names}
 
 
-def news(handle: Handle, seconds: float = 0.3) -> list[events.Event]:
-    """What the kernel tells within some time and may concern us."""
+def reported(handle: Handle, seconds: float = 0.3) -> list[events.Event]:
+    """Return the events of some time that may concern us."""
     result = []
     deadline = time.monotonic() + seconds
     while True:
-        over = time.monotonic() >= deadline  # before the last look
+        over = time.monotonic() >= deadline  # before the last attempt
         try:
             result += events.parse(handle.events.recv(1 << 16), is_agents_own=False)
         except BlockingIOError:
@@ -141,8 +141,8 @@ def news(handle: Handle, seconds: float = 0.3) -> list[events.Event]:
 
 
 def settle(handle: Handle) -> None:
-    """Wait until the kernel has told all of how the namespace was made; carriers follow later."""
-    while news(handle, 0.7):
+    """Wait for the end of the events of making the namespace; those of carriers come later."""
+    while reported(handle, 0.7):
         pass
 
 
@@ -155,12 +155,12 @@ def test_carrier_of_the_tun_device_is_not_reported_but_all_else_is(handle):
     settle(handle)
     fd = namespaces.inside(handle.name, attach)
     os.close(fd)
-    assert news(handle, 1.2) == []
+    assert reported(handle, 1.2) == []
     for change in (["mtu", "1300"], ["mtu", "1500"], ["down"]):
         run("ip", "link", "set", "nat64", *change, netns=handle.name)
-        assert bool(news(handle)) == (change != ["mtu", "1500"]), change
+        assert bool(reported(handle)) == (change != ["mtu", "1500"]), change
     run("ip", "link", "del", "nat64", netns=handle.name)
-    assert news(handle)
+    assert reported(handle)
 
 
 @pytest.mark.parametrize("command", [
@@ -170,16 +170,16 @@ def test_carrier_of_the_tun_device_is_not_reported_but_all_else_is(handle):
     "ip link set one alias another", "ip link set one address 02:00:00:00:00:09", "ip link del one",
     "sysctl -q net.ipv6.conf.all.forwarding=1", "sysctl -q net.ipv4.conf.all.rp_filter=2"])
 def test_each_kind_of_change_is_reported(handle, command):
-    news(handle, 0.2)
+    reported(handle, 0.2)
     run(*command.split(), netns=handle.name)
-    assert news(handle)
+    assert reported(handle)
 
 
 def test_what_others_do_with_routes_of_their_own_is_not_reported(handle):
     settle(handle)
     run("ip", "route", "add", "10.77.0.0/16", "dev", "one", netns=handle.name)
     run("ip", "-6", "route", "add", "2001:db8:77::/64", "dev", "one", netns=handle.name)
-    assert news(handle) == []
+    assert reported(handle) == []
 
 
 def test_a_dump_that_ends_with_an_error_is_none(handle):

@@ -166,7 +166,7 @@ def test_a_flow_deleted_by_hand_is_noticed(bench):
     reconcile(room, *FLOW_OBJECTS)
     hub.sleep(0.7)
     changes = bench.changes
-    assert changes == 1  # the connection; our own changes are no news
+    assert changes == 1  # the connection; our own changes are not reported
     bench.ovs.ofctl("del-flows", BRIDGE, "in_port=21,arp")
     until(lambda: bench.changes > changes)
     work, _ = reconcile(room, *FLOW_OBJECTS)

@@ -46,7 +46,7 @@ def options(short_tmp):
 
 
 class Told:
-    """What the supervisor's user hears."""
+    """What the supervisor reports to its user."""
 
     def __init__(self):
         self.ups, self.downs = [], []

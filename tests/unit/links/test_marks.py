@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Marks and their numbers; the kernel's news; what the room needs of the kernel."""
+"""Marks and their numbers; the kernel's events; what the room needs of the kernel."""
 
 from __future__ import annotations
 
