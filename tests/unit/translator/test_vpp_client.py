@@ -311,7 +311,7 @@ def test_what_follows_half_a_message_is_not_taken_for_its_rest(connect):
     lambda client: client.pipeline([("control_ping", {})] * 3, timeout=0.5),
     lambda client: client.dump("thing_dump", _timeout=0.5) or [None]], ids=["call", "pipeline", "dump"])
 def test_an_agent_that_was_held_up_itself_does_not_report_a_timeout(connect, ask):
-    """VPP has answered in time, but the agent has not read that yet: a healthy VPP would be killed as hung."""
+    """VPP has answered in time, but the agent has not read it yet: a healthy VPP would be killed as hung."""
     def in_time(fake, request):
         time.sleep(0.1)
         fake.send("control_ping_reply", context=request.context, vpe_pid=1)
