@@ -148,5 +148,5 @@ class Agent:
         return self.loop.alive
 
     def _on_pass(self) -> None:
-        self.gateways.look_soon()
+        self.gateways.check_soon()
         self._systemd.status(count_objects(self.loop.desired, len(self.loop.failures)))

@@ -11,7 +11,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from fip64agent.links import readback, rtnetlink
 from fip64agent.links.kernel import Handle, Handles
 
-_GONE = {errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL}
+_MISSING = {errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL}
 NO_ADDRESSES = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", 1)]})]}
 """The kernel gives a link no link-local address."""
 
@@ -21,14 +21,17 @@ class Refused(Exception):
 
 
 class Access:
-    """`prefix`: the agent's namespace prefix, for the marks."""
+    """Opens the namespaces that are ours, and finds links in them.
+
+    `prefix`: the agent's namespace prefix, for the marks.
+    """
 
     def __init__(self, prefix: str, handles: Handles) -> None:
         self.prefix = prefix
         self.handles = handles
 
     def handle(self, netns: str) -> Handle:
-        """Open a namespace to work in it. Raises: Refused when it is not ours, OSError."""
+        """Return the sockets in a namespace. Raises: Refused when it is not ours, OSError."""
         handle = self.handles[netns]
         if netns and not handle.ours:
             if not readback.is_ours(self.prefix, netns, readback.links(handle, "lo")):
@@ -41,7 +44,10 @@ class Access:
         return self.handle(netns).route
 
     def look_up(self, netns: str, link: str) -> int | None:
-        """Return the index of a link that is worked on; None when there is none."""
+        """Return the index of a link that is going to be changed; None when there is none.
+
+        Raises: Refused, OSError.
+        """
         handle = self.handle(netns)
         index = handle.index(link)
         if index is not None:
@@ -49,32 +55,32 @@ class Access:
         return index
 
     def index(self, netns: str, link: str) -> int:
-        """As look_up(). Raises: Refused when there is no such link."""
-        return self._there(netns, link, self.look_up(netns, link))
+        """As look_up(), but raises Refused when there is no such link."""
+        return self._existing(netns, link, self.look_up(netns, link))
 
     def index_for_route(self, netns: str, link: str) -> int:
-        """As index(): the link itself is not worked on."""
-        return self._there(netns, link, self.handle(netns).index(link))
+        """As index(), for a link that a route names and that is not changed itself."""
+        return self._existing(netns, link, self.handle(netns).index(link))
 
     @staticmethod
-    def _there(netns: str, link: str, index: int | None) -> int:
+    def _existing(netns: str, link: str, index: int | None) -> int:
         if index is None:
             where = f"namespace {netns}" if netns else "the agent's namespace"
             raise Refused(f"there is no link {link} in {where}")
         return index
 
 
-def gone_is_fine(call: Callable, *args, **kwargs) -> None:
-    """Call what removes something; that it is gone already is success. Raises: NetlinkError."""
+def ignore_missing(call: Callable, *args, **kwargs) -> None:
+    """Call what removes something; that it does not exist any more is success. Raises: NetlinkError."""
     try:
         call(*args, **kwargs)
     except NetlinkError as error:
-        if error.code not in _GONE:
+        if error.code not in _MISSING:
             raise
 
 
 def reason(error: Exception) -> str:
-    """Say why, in an operator's words."""
+    """Return why something failed, in an operator's words."""
     if isinstance(error, NetlinkError):
         return f"the kernel refuses it: {error.args[-1] if error.args else error}"
     if isinstance(error, rtnetlink.Refusal):

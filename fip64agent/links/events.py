@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel's news of one namespace, and which of it may concern us. Pure."""
+"""The kernel's notifications of changes in one namespace, and which of them may concern us. Pure."""
 
 from __future__ import annotations
 
@@ -33,21 +33,25 @@ _OUR_NAMES = re.compile(rb"(ovs|vpp)-((nd-)?[0-9a-f]{8}|dl(-\d+)?)")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to the link with that index (0: to none)."""
+    """A change that the kernel reports."""
 
     port: int
-    """Netlink port id of who did it; 0: the kernel does not say."""
+    """Netlink port id of the sender of the change; 0: the kernel does not say."""
     index: int
-    echo: bool
-    """It may follow later, by itself, from making or setting up a link."""
+    """Index of the link that was changed, or to which it belongs; 0: of none. -1 and -2: sysctls."""
+    follow_up: bool
+    """Such a change also happens by itself some time after a link was made or set up."""
 
 
 def parse(data: bytes, is_agents_own: bool) -> Iterator[Event]:
-    """Yield what may concern us. `is_agents_own`: the agent's own namespace, where we have but links."""
+    """Yield the changes in `data`, one or more netlink messages, that may concern us.
+
+    `is_agents_own`: they come from the agent's own namespace, where only links are ours.
+    """
     for kind, _flags, _sequence, port, body in rtnetlink.messages(data):
         try:
             event = _event(kind, port, body, is_agents_own)
-        except (struct.error, IndexError):  # nothing we know; then better look
+        except (struct.error, IndexError):  # of a form that is not known: a read-back finds out
             event = Event(port, 0, False)
         if event is not None:
             yield event
@@ -60,31 +64,32 @@ def _event(kind: int, port: int, body: bytes, is_agents_own: bool) -> Event | No
         return None
     if kind in _ADDRESSES:
         if dict(rtnetlink.attributes(body, 8)).get(_ADDRESS_ORIGIN) == _KERNEL_LINK_LOCAL:
-            return None  # made of the link's MAC; it comes and goes with the link
+            return None  # the kernel derives it from the link's MAC; it comes and goes with the link
         return Event(port, struct.unpack_from("=I", body, 4)[0], False)
     if kind in _ROUTES and body[5] == PROTOCOL:
         oif = dict(rtnetlink.attributes(body, 12)).get(_OIF, bytes(4))
         return Event(port, struct.unpack("=I", oif)[0], False)
-    if kind in _NEIGHBORS and body[0] == AF_INET:  # with IPv6 they come and go by themselves
+    if kind in _NEIGHBORS and body[0] == AF_INET:  # those of IPv6 come and go by themselves
         return Event(port, struct.unpack_from("=i", body, 4)[0], False)
     if kind in _RULES:
         return Event(port, 0, False)
     if kind in _NETCONF:
         index = struct.unpack("=i", dict(rtnetlink.attributes(body, 4)).get(_NETCONF_INDEX, bytes(4)))[0]
-        return Event(port, index, False) if index < 0 else None  # all, default: what we set
+        return Event(port, index, False) if index < 0 else None  # "all" and "default" are what we set
     return None
 
 
 def _link_event(kind: int, port: int, body: bytes, is_agents_own: bool) -> Event | None:
     index, flags, change = struct.unpack_from("=iII", body, 4)
     up = kind == _NEW_LINK and bool(flags & _IFF_UP)
-    if up and change == _IFF_PROMISC:  # a switch or a sniffer looks at it
+    if up and change == _IFF_PROMISC:  # a switch or a packet capture has begun or ended
         return None
-    told = dict(rtnetlink.attributes(body, 16))
-    name = told.get(_NAME, b"").rstrip(b"\0")
+    values = dict(rtnetlink.attributes(body, 16))
+    name = values.get(_NAME, b"").rstrip(b"\0")
     if is_agents_own and not _OUR_NAMES.fullmatch(name):
         return None
-    kind_of_link = dict(rtnetlink.attributes(told.get(_LINK_INFO, b""), 0)).get(_LINK_KIND, b"").rstrip(b"\0")
-    if up and kind_of_link == _TUN and told.get(_MTU) == struct.pack("=I", INNER_MTU):
-        return None  # the translator opens or closes it: that takes its carrier up and down
+    info = dict(rtnetlink.attributes(values.get(_LINK_INFO, b""), 0))
+    kind_of_link = info.get(_LINK_KIND, b"").rstrip(b"\0")
+    if up and kind_of_link == _TUN and values.get(_MTU) == struct.pack("=I", INNER_MTU):
+        return None  # the carrier follows whether the translator has it open
     return Event(port, index, up)

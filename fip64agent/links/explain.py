@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which way the kernel sends a packet through our namespaces: asks the kernel itself."""
+"""How the kernel forwards a packet through our namespaces: asks the kernel itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fip64agent.reconcile.explain import NOTE, OK, Check, Explanation, Journey, 
 
 
 def explain(layout: Layout, journey: Journey) -> Explanation:
-    """Return the checks: of the hops that the driver's layout names, and of the next hop beyond them."""
+    """Return the checks of the hops that the driver's layout names, and of the next hop after them."""
     kernel = _Kernel(journey)
     before = (Check("advertise", "the kernel answers solicitations for its address", kernel.answers),)
     path = layout.path(journey)

@@ -2,7 +2,8 @@
 """Watches whether the gateways of the uplinks answer Neighbor Solicitations.
 
 The kernel asks them from the uplink's Neighbor Discovery link, which has the uplink's MAC and addresses: so
-the same way serves each translator and each datapath. It is only told; nothing is changed because of it.
+it works alike with each translator and each datapath. The result is only reported; nothing is changed because
+of it.
 """
 
 from __future__ import annotations
@@ -16,19 +17,20 @@ from ipaddress import IPv6Address
 
 from fip64agent import hub
 from fip64agent.links import neighbors
-from fip64agent.links.reachability import Judge
+from fip64agent.links.reachability import GatewayState
 from fip64agent.plan.desired import Uplink
 
 LOG = logging.getLogger(__name__)
 
-_PAUSE = 0.1
-"""Seconds between two looks at least."""
-_AT_ONCE = 4
-"""Questions of one look. VPP gets the answers too, and hung when a hundred interfaces had one at a time."""
-_WHILE_BUSY = 1.0
-"""Seconds until it is seen whether there is time to ask."""
-_AFTER_ERROR = 5.0
-"""Seconds until a namespace that could not be asked is asked again."""
+_SHORTEST_INTERVAL = 0.1
+"""Seconds between two checks, at least."""
+_MOST_QUESTIONS = 4
+"""Gateways that one check asks, at most, in each namespace. The answers go to VPP too, which hung when a
+hundred interfaces had one at the same time."""
+_BUSY_INTERVAL = 1.0
+"""Seconds until the next check when something is being installed."""
+_ERROR_INTERVAL = 5.0
+"""Seconds until the next check of a namespace that could not be read."""
 _Key = tuple[str, str, IPv6Address]
 """(network namespace, link, address)"""
 
@@ -44,11 +46,12 @@ class Reachability:
 
 
 class Gateways:
-    """`uplinks` returns those of the plan, each with whether it is installed: then its gateways are asked.
+    """Checks the gateways of all uplinks that are installed, in a greenthread.
 
+    `uplinks`: returns the uplinks of the plan, each with whether it is installed.
     `interval`: seconds between two questions to a gateway; 0: nothing is watched.
-    `busy`: something is being installed. Then nobody is asked: that takes the kernel's lock (RTNL) that a VPP
-    which makes its interfaces needs as well, and the answers go to it too.
+    `busy`: returns whether something is being installed. No gateway is asked then: to ask takes the kernel's
+    lock RTNL, which a VPP that makes its interfaces needs as well, and the answers go to VPP too.
     """
 
     def __init__(self, uplinks: Callable[[], Iterable[tuple[Uplink, bool]]], interval: float,
@@ -56,26 +59,28 @@ class Gateways:
         self._uplinks = uplinks
         self._interval = interval
         self._busy = busy
-        self._judges: dict[_Key, Judge] = {}
+        self._gateways: dict[_Key, GatewayState] = {}
         self._reachability: dict[_Key, Reachability] = {}
         self._due = hub.Event()
         self._thread = None
 
     def start(self) -> None:
+        """Begin to watch, unless the interval is 0."""
         if self._interval:
             self._thread = hub.spawn(self._run)
 
     def stop(self) -> None:
+        """Watch no more."""
         if self._thread is not None:
             self._thread.kill()
             self._thread = None
 
-    def look_soon(self) -> None:
-        """Uplinks may have come, changed or gone."""
+    def check_soon(self) -> None:
+        """Check now: uplinks may have been added, changed or removed."""
         self._due.set()
 
     def reachability(self, uplink: Uplink, address: IPv6Address) -> Reachability | None:
-        """Whether a gateway of an uplink answers; None: nobody watches."""
+        """Return whether a gateway of an uplink answers; None when nothing is watched."""
         if not self._interval:
             return None
         return self._reachability.get(_key(uplink, address), Reachability(None))
@@ -84,77 +89,80 @@ class Gateways:
 
     def _run(self) -> None:
         while True:
-            wait: float | None = _AFTER_ERROR
+            wait: float | None = _ERROR_INTERVAL
             try:
-                wait = self._look()
+                wait = self._check_all()
             except Exception:
-                LOG.exception("gateways: a look failed")
-            hub.sleep(_PAUSE)
+                LOG.exception("gateways: a check failed")
+            hub.sleep(_SHORTEST_INTERVAL)
             self._due.wait(wait)
             self._due.clear()
 
-    def _look(self) -> float | None:
-        """Look at all gateways and ask those that are due; return the seconds until the next look."""
+    def _check_all(self) -> float | None:
+        """Check all gateways and ask those that are due; return the seconds until the next check."""
         if self._busy():
-            return _WHILE_BUSY
-        owners = self._wanted()
+            return _BUSY_INTERVAL
+        owners = self._owners()
         by_netns: dict[str, list[_Key]] = defaultdict(list)
         for key in owners:
             by_netns[key[0]].append(key)
-        waits = [self._look_into(netns, keys, owners) for netns, keys in by_netns.items()]
-        return max(0.0, min(waits) - _PAUSE) if waits else None
+        waits = [self._check_netns(netns, keys, owners) for netns, keys in by_netns.items()]
+        return max(0.0, min(waits) - _SHORTEST_INTERVAL) if waits else None
 
-    def _wanted(self) -> dict[_Key, Uplink]:
+    def _owners(self) -> dict[_Key, Uplink]:
+        """Return the uplink of each gateway to check; those of uplinks that are gone are not kept."""
         owners: dict[_Key, Uplink] = {}
         known: set[_Key] = set()
         for uplink, installed in self._uplinks():
             for address in uplink.next_hops:
                 key = _key(uplink, address)
                 known.add(key)
-                if installed and key not in self._judges:
-                    self._judges[key] = Judge(self._interval)
-                if key in self._judges:
+                if installed and key not in self._gateways:
+                    self._gateways[key] = GatewayState(self._interval)
+                if key in self._gateways:
                     owners[key] = uplink
-        for key in self._judges.keys() - known:
-            del self._judges[key]
+        for key in self._gateways.keys() - known:
+            del self._gateways[key]
             self._reachability.pop(key, None)
         return owners
 
-    def _look_into(self, netns: str, keys: list[_Key], owners: dict[_Key, Uplink]) -> float:
+    def _check_netns(self, netns: str, keys: list[_Key], owners: dict[_Key, Uplink]) -> float:
+        """Check the gateways of one network namespace; return the seconds until the next check."""
         try:
             links, states = hub.offload(neighbors.states, netns, {link for _, link, _ in keys})
             questions = []
             now = time.monotonic()
             for key in keys:
-                if len(questions) >= _AT_ONCE:  # the others' turn comes with the next look
+                if len(questions) >= _MOST_QUESTIONS:  # the next check asks the others
                     break
                 _, link, address = key
-                judge = self._judges[key]
+                gateway = self._gateways[key]
                 if link not in links:
-                    judge.cannot_ask(now)
+                    gateway.cannot_ask(now)
                     continue
-                if (how := judge.look(states.get((link, address), 0), now)) is not None:
+                if (how := gateway.update(states.get((link, address), 0), now)) is not None:
                     questions.append(((link, address), how))
-                self._note(key, judge, owners[key])
+                self._take_result(key, gateway, owners[key])
             if questions:
                 hub.offload(neighbors.ask, netns, questions)
         except OSError as error:
             LOG.debug("gateways: network namespace %s cannot be asked: %s", netns, error)
             now = time.monotonic()
             for key in keys:
-                self._judges[key].cannot_ask(now)
-            return _AFTER_ERROR
+                self._gateways[key].cannot_ask(now)
+            return _ERROR_INTERVAL
         now = time.monotonic()
-        return min(self._judges[key].wait(now) for key in keys)
+        return min(self._gateways[key].wait(now) for key in keys)
 
-    def _note(self, key: _Key, judge: Judge, uplink: Uplink) -> None:
-        """Take over what a judge found, and log when it is another thing than before."""
+    def _take_result(self, key: _Key, gateway: GatewayState, uplink: Uplink) -> None:
+        """Keep whether a gateway answers, and log it when that has changed."""
         before = self._reachability.get(key, Reachability(None)).alive
-        if judge.alive == before:
+        if gateway.alive == before:
             return
-        self._reachability[key] = Reachability(judge.alive, time.time() - (time.monotonic() - judge.since))
+        since = time.time() - (time.monotonic() - gateway.since)
+        self._reachability[key] = Reachability(gateway.alive, since)
         address = key[2]
-        if not judge.alive:
+        if not gateway.alive:
             LOG.warning("gateway %s of uplink %s does not answer Neighbor Solicitations", address,
                         uplink.port_id)
         elif before is False:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Installs and removes items: idempotent verbs. Blocking."""
+"""Installs and removes items; both can be repeated. Blocking."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from fip64agent.links import marks, readback
 from fip64agent.links import netns as namespaces
-from fip64agent.links.access import NO_ADDRESSES, Access, Refused, gone_is_fine
+from fip64agent.links.access import NO_ADDRESSES, Access, Refused, ignore_missing
 from fip64agent.links.kernel import Handles, write_sysctls
 from fip64agent.links.model import (
     PROTOCOL,
@@ -29,12 +29,15 @@ from fip64agent.links.pairs import VethPairs
 from fip64agent.links.route_changes import RouteChanges
 
 _NODAD = 2
-_BY_ITSELF = re.compile(r"lo|(ifb|sit|ip6tnl|ip6_vti|ip_vti|tunl|gre|gretap|erspan|ip6gre)[0-9]+")
-"""Links that a new namespace has by itself, when their modules are loaded."""
+_DEFAULT_LINKS = re.compile(r"lo|(ifb|sit|ip6tnl|ip6_vti|ip_vti|tunl|gre|gretap|erspan|ip6gre)[0-9]+")
+"""Links that the kernel makes in each new namespace, when their modules are loaded."""
 
 
 class Installer:
-    """`prefix`: the agent's namespace prefix, for the marks."""
+    """Installs and removes single items, and routes by the thousand (`routes`).
+
+    `prefix`: the agent's namespace prefix, for the marks.
+    """
 
     def __init__(self, prefix: str, handles: Handles) -> None:
         self._access = Access(prefix, handles)
@@ -42,10 +45,11 @@ class Installer:
         self.routes = RouteChanges(self._access)
         """Routes, which come in thousands."""
 
-    # -- which verb -------------------------------------------------------------------------------
-
     def install(self, was: LinkItem | None, item: LinkItem) -> None:
-        """Make it so. Raises: Refused, OSError, NetlinkError."""
+        """Make `item`, or change what is installed (`was`; None: nothing) to it.
+
+        Raises: Refused, OSError, NetlinkError.
+        """
         self._install(item, was)
 
     @functools.singledispatchmethod
@@ -54,7 +58,10 @@ class Installer:
 
     @functools.singledispatchmethod
     def remove(self, item) -> None:
-        """Remove it; gone already is success. Raises: OSError, NetlinkError."""
+        """Remove an item; that it does not exist any more is success.
+
+        Raises: Refused, OSError, NetlinkError.
+        """
         raise TypeError(item)
 
     # -- namespaces -------------------------------------------------------------------------------
@@ -62,14 +69,14 @@ class Installer:
     @_install.register
     def _(self, item: Namespace, was) -> None:
         if namespaces.is_dead(item.name):
-            self._name(namespaces.delete, item.name, made=False)
+            self._change_name(namespaces.delete, item.name, made=False)
         if namespaces.inode(item.name) is None:
-            self._name(namespaces.create, item.name, made=True)
+            self._change_name(namespaces.create, item.name, made=True)
         handle = self._access.handles[item.name]
         found = readback.links(handle)
         loopback = next(link for link in found if link.name == "lo")
         if not readback.is_ours(self._access.prefix, item.name, found):
-            if any(link.kind for link in found if not _BY_ITSELF.fullmatch(link.name)):
+            if any(link.kind for link in found if not _DEFAULT_LINKS.fullmatch(link.name)):
                 raise Refused("a network namespace of that name has links and does not carry our mark")
             # New, or we were stopped between making and marking it.
             handle.route.link("set", index=loopback.index,
@@ -82,15 +89,15 @@ class Installer:
     def _(self, item: Namespace) -> None:
         self._access.handles.release(item.name)
         if namespaces.inode(item.name) is not None:
-            self._name(namespaces.delete, item.name, made=False)
+            self._change_name(namespaces.delete, item.name, made=False)
 
-    def _name(self, call: Callable[[str], None], name: str, made: bool) -> None:
-        """Make a namespace's name or take it away, so that the monitor knows whose doing that is."""
-        self._access.handles.own_names[name, made] += 1
+    def _change_name(self, call: Callable[[str], None], name: str, made: bool) -> None:
+        """Make or remove a namespace's name, and count it, so that the monitor takes it for our own work."""
+        self._access.handles.own_name_changes[name, made] += 1
         try:
             call(name)
         except BaseException:
-            self._access.handles.own_names[name, made] -= 1
+            self._access.handles.own_name_changes[name, made] -= 1
             raise
 
     # -- links ------------------------------------------------------------------------------------
@@ -118,7 +125,7 @@ class Installer:
     def _(self, item: Tun) -> None:
         index = self._access.look_up(item.netns, item.name)
         if index is not None:
-            gone_is_fine(self._access.route(item.netns).link, "del", index=index)
+            ignore_missing(self._access.route(item.netns).link, "del", index=index)
 
     # -- layer 3 ----------------------------------------------------------------------------------
 
@@ -134,31 +141,31 @@ class Installer:
             if error.code != errno.EEXIST:
                 raise
         for found in readback.dump(route.get_addr, index=index, address=address):
-            # One with another prefix is the same address to the kernel: it would leave its prefix as it is.
+            # The kernel takes one with another prefix length for the same address, and keeps its length.
             if found["prefixlen"] != length:
-                gone_is_fine(route.addr, "del", index=index, address=address,
-                                   prefixlen=found["prefixlen"])
+                ignore_missing(route.addr, "del", index=index, address=address,
+                               prefixlen=found["prefixlen"])
         route.addr("replace", index=index, address=address, prefixlen=length, **flags)
 
     @remove.register
     def _(self, item: Address) -> None:
         index = self._access.look_up(item.netns, item.link)
         if index is not None:
-            gone_is_fine(self._access.route(item.netns).addr, "del", index=index,
-                               address=str(item.address.ip), prefixlen=item.address.network.prefixlen)
+            ignore_missing(self._access.route(item.netns).addr, "del", index=index,
+                           address=str(item.address.ip), prefixlen=item.address.network.prefixlen)
 
     @_install.register
     def _(self, item: Neighbor, was) -> None:
         self._access.route(item.netns).neigh("replace", dst=str(item.address), lladdr=item.mac, state=0x80,
-                                      family=AF_INET if item.address.version == 4 else AF_INET6,
-                                      ifindex=self._access.index(item.netns, item.link))
+                                             family=AF_INET if item.address.version == 4 else AF_INET6,
+                                             ifindex=self._access.index(item.netns, item.link))
 
     @remove.register
     def _(self, item: Neighbor) -> None:
         index = self._access.look_up(item.netns, item.link)
         if index is not None:
-            gone_is_fine(self._access.route(item.netns).neigh, "del", dst=str(item.address), ifindex=index,
-                               family=AF_INET if item.address.version == 4 else AF_INET6)
+            ignore_missing(self._access.route(item.netns).neigh, "del", dst=str(item.address), ifindex=index,
+                           family=AF_INET if item.address.version == 4 else AF_INET6)
 
     @_install.register
     def _(self, item: Rule, was) -> None:
@@ -170,7 +177,7 @@ class Installer:
 
     @remove.register
     def _(self, item: Rule) -> None:
-        gone_is_fine(self._access.route(item.netns).rule, "del", **self._rule(item))
+        ignore_missing(self._access.route(item.netns).rule, "del", **self._rule(item))
 
     @staticmethod
     def _rule(item: Rule) -> dict:

@@ -27,8 +27,8 @@ _SIOCGIFINDEX = 0x8933
 _SIOCETHTOOL = 0x8946
 _GET_TX_CHECKSUM, _SET_TX_CHECKSUM = 0x16, 0x17
 _SO_RCVBUFFORCE = 33
-_NEWS_SIZE = 8 << 20
-"""Bytes of news that may wait; those of 10,000 routes come at once."""
+_EVENT_BUFFER_SIZE = 8 << 20
+"""Bytes of events that may wait in a socket; those of 10,000 routes come at once."""
 
 
 class Handle:
@@ -38,12 +38,12 @@ class Handle:
         self.name = name
         self.inode = namespaces.inode(name) if name else None
         self.ours = False
-        """Its mark was seen."""
+        """It was checked that the namespace carries our mark."""
         self.touched: dict[int, float] = {}
         """Links that we worked on: index -> when, by the monotonic clock (-1 and -2: sysctls)."""
         self.route, self.bulk, self.events = namespaces.inside(name, self._open)
         self.own_ports = {self.route.socket.getsockname()[0], self.bulk.port}
-        """Netlink's names for our sockets: the senders of our changes."""
+        """Netlink port ids of our sockets, which the kernel names as the senders of our changes."""
 
     def _open(self) -> tuple[IPRoute, rtnetlink.Socket, socket.socket]:
         with contextlib.ExitStack() as stack:
@@ -51,21 +51,24 @@ class Handle:
             route = stack.enter_context(contextlib.closing(IPRoute()))
             route.link_lookup(ifname="lo")  # it opens its socket now, in this namespace
             bulk = stack.enter_context(contextlib.closing(rtnetlink.Socket()))
-            news = self._listen()
+            event_socket = self._open_event_socket()
             stack.pop_all()
-            return route, bulk, news
+            return route, bulk, event_socket
 
-    def _listen(self) -> socket.socket:
+    def _open_event_socket(self) -> socket.socket:
         sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK,
                              socket.NETLINK_ROUTE)
         with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _NEWS_SIZE)
-        # In the agent's own namespace much goes on that is none of our business.
+            sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _EVENT_BUFFER_SIZE)
+        # In the agent's own namespace only links are ours.
         sock.bind((0, events.ALL if self.name else events.LINKS))
         return sock
 
     def touch(self, *indexes: int) -> None:
-        """Note that we work on links, so that the news of it is told from others'."""
+        """Note that we work on these links, so that the monitor takes their events for ours.
+
+        `indexes`: of links; -1 and -2 for the sysctls "all" and "default".
+        """
         self.touched.update(dict.fromkeys(indexes, time.monotonic()))
 
     def index(self, link: str) -> int | None:
@@ -77,17 +80,18 @@ class Handle:
         return struct.unpack_from("16si", answer)[1]
 
     def close(self) -> None:
+        """Close all sockets."""
         self.events.close()
         self.bulk.close()
-        with contextlib.suppress(Exception):  # a socket into a namespace that died
+        with contextlib.suppress(Exception):  # the namespace may not exist any more
             self.route.close()
 
     def tx_checksum(self, link: str) -> bool:
-        """Whether the link leaves checksums to the hardware. Raises: OSError."""
+        """Return whether a link leaves checksums to the hardware. Raises: OSError."""
         return bool(self._ethtool(link, _GET_TX_CHECKSUM, 0))
 
     def no_tx_checksum(self, link: str) -> None:
-        """Switch it off; segmentation offload goes with it. Raises: OSError."""
+        """Switch a link's checksum offload off, and with it its segmentation offload. Raises: OSError."""
         self._ethtool(link, _SET_TX_CHECKSUM, 0)
 
     def _ethtool(self, link: str, command: int, value: int) -> int:
@@ -105,13 +109,13 @@ class Handles:
         self._handles: dict[str, Handle] = {}
         self.changed = False
         """Namespaces were opened or closed since this was last reset."""
-        self.collateral = False
-        """Our own work took something with it that may be wanted."""
-        self.own_names: Counter[tuple[str, bool]] = Counter()
-        """Namespaces' names that we made (True) or took away (False), until inotify told so too."""
+        self.side_effects = False
+        """Our own work has removed something else as well, which may be wanted: a read-back finds out."""
+        self.own_name_changes: Counter[tuple[str, bool]] = Counter()
+        """How often we made (True) or removed (False) a namespace's name and inotify has not said so yet."""
 
     def __getitem__(self, name: str) -> Handle:
-        """Raises: OSError when there is no such namespace."""
+        """Return the sockets in a namespace. Raises: OSError when there is no such namespace."""
         handle = self._handles.get(name)
         if handle is not None and name and namespaces.inode(name) != handle.inode:
             self.release(name)
@@ -122,31 +126,37 @@ class Handles:
         return handle
 
     def release(self, name: str) -> None:
-        """Close what is open towards a namespace: it could not die otherwise."""
+        """Close the sockets in a namespace: they would keep it alive after its name is removed."""
         handle = self._handles.pop(name, None)
         if handle is not None:
             handle.close()
             self.changed = True
 
     def keep_only(self, names: set[str]) -> None:
+        """Release all namespaces but these."""
         for name in [name for name in self._handles if name not in names]:
             self.release(name)
 
     def all(self) -> list[Handle]:
+        """Return the handles of the namespaces that are open."""
         return list(self._handles.values())
 
     def close(self) -> None:
+        """Release all namespaces."""
         for name in list(self._handles):
             self.release(name)
 
 
 def _sysctl_file(name: str) -> Path:
-    """``ipv6.conf.all.forwarding`` -> its file. Not for names with a link's: that may have dots."""
+    """Return the file of a sysctl, ``ipv6.conf.all.forwarding`` for instance.
+
+    Not for the sysctls of a link: its name may have dots.
+    """
     return Path("/proc/sys/net", *name.split("."))
 
 
 def read_sysctls(netns: str, names: list[str]) -> dict[str, str]:
-    """Return the values; a name the kernel does not have is left out."""
+    """Return sysctls of a namespace, {name below net.: value}, those that the kernel has."""
     def read() -> dict[str, str]:
         values = {}
         for name in names:
@@ -158,7 +168,7 @@ def read_sysctls(netns: str, names: list[str]) -> dict[str, str]:
 
 
 def write_sysctls(netns: str, values: dict[str, str]) -> None:
-    """Raises: OSError naming the file."""
+    """Write sysctls of a namespace, {name below net.: value}. Raises: OSError naming the file."""
     def write() -> None:
         for name, value in values.items():
             _sysctl_file(name).write_text(value)

@@ -44,7 +44,7 @@ class NextHop:
 
 
 def _ask(name: str, question: Callable[..., _T], *args: Any) -> _T:
-    """Ask the kernel in network namespace `name`. Raises: LookupFailed."""
+    """Call `question` with a socket in network namespace `name`. Raises: LookupFailed."""
     def ask() -> _T:
         with IPRoute() as handle:
             return question(handle, *args)

@@ -25,19 +25,22 @@ def begin(prefix: str) -> str:
 
 
 def namespace(prefix: str, name: str) -> str:
-    """The mark on the loopback of a namespace of ours."""
+    """Return the mark on the loopback of a namespace of ours."""
     return f"{begin(prefix)}netns {name}"
 
 
 def host(prefix: str) -> str:
+    """Return the mark of the host's links."""
     return f"{begin(prefix)}host"
 
 
 def uplink(prefix: str, port_id: str, table: int) -> str:
+    """Return the mark of an uplink's links; `table`: its number in force."""
     return f"{begin(prefix)}uplink {port_id} table {table}"
 
 
 def tenant(prefix: str, router_id: str, vlan: int) -> str:
+    """Return the mark of a tenant's links; `vlan`: its number in force."""
     return f"{begin(prefix)}tenant {router_id} vlan {vlan}"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Items of the links room: what Linux should have, as values. In these words a driver states what it wants.
+"""Items of the links room: what Linux should have, as values. A driver states with them what it wants.
 
 `netns` is a network namespace's name; "" is the namespace the agent runs in.
 """
@@ -22,7 +22,7 @@ ROUTER = (("ipv4.conf.all.forwarding", "1"), ("ipv4.conf.all.rp_filter", "0"),
           ("ipv4.conf.default.rp_filter", "0"), ("ipv6.conf.all.disable_ipv6", "0"),
           ("ipv6.conf.default.disable_ipv6", "0"), ("ipv6.conf.all.forwarding", "1"),
           ("ipv6.conf.default.accept_dad", "0"), ("ipv6.conf.default.accept_ra", "0"))
-"""Of a namespace that forwards: sysctls below net. These are what is read back of each namespace."""
+"""Sysctls (below net.) of a namespace that forwards. These are read back from each namespace."""
 UNICAST = "unicast"
 BLACKHOLE = "blackhole"
 PROTOCOL = 164
@@ -100,6 +100,8 @@ class Tun:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Address:
+    """An address of a link."""
+
     netns: str
     link: str
     address: IPv4Interface | IPv6Interface
@@ -133,6 +135,8 @@ class Neighbor:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Route:
+    """A route of ours; without `via` the destination is on the link."""
+
     netns: str
     table: int
     destination: IPv4Network | IPv6Network
@@ -175,7 +179,7 @@ class Rule:
 
 LinkItem = Namespace | Veth | Tun | Address | Neighbor | Route | Rule
 ORDER = (Namespace, Veth, Tun, Address, Neighbor, Route, Rule)
-"""What others stand on comes first."""
+"""The order in which items are made: each may need items of the kinds before its own."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -211,5 +215,5 @@ class Layout(Protocol):
         ...
 
     def path(self, journey: Journey) -> KernelPath:
-        """Return which way the kernel must send a packet through those links."""
+        """Return the hops at which the kernel must forward a packet through those links."""
         ...

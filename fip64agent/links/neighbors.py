@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel's IPv6 neighbors in a network namespace: their states, and having them asked.
+"""The kernel's IPv6 neighbors in a network namespace: reads their states, and lets the kernel solicit them.
 
 Blocks briefly: call it through hub.offload(). Nothing stays open, so a namespace can go at any time.
 """
@@ -40,9 +40,9 @@ def states(netns: str, links: Iterable[str]) -> tuple[set[str], dict[Neighbor, i
 
 
 def ask(netns: str, questions: Sequence[tuple[Neighbor, Ask]]) -> None:
-    """Let the kernel solicit neighbors; states() tells later what came of it.
+    """Let the kernel solicit neighbors; states() returns later what came of it.
 
-    Of a link or a neighbor that is gone meanwhile, states() tells too. Raises: OSError.
+    A link or a neighbor that does not exist any more is passed over. Raises: OSError.
     """
     namespaces.inside(netns, _with_socket, _ask, questions)
 
@@ -79,7 +79,7 @@ def _ask(kernel: rtnetlink.Socket, questions: Sequence[tuple[Neighbor, Ask]]) ->
         target = rtnetlink.attribute(_NDA_DST, address.packed)
         if how is Ask.UNICAST:
             requests.append((_NEW, 0, _BODY.pack(socket.AF_INET6, index, NUD_PROBE, 0, 0) + target))
-        else:  # away with the MAC first: else the kernel would ask there
+        else:  # the MAC is removed first: otherwise the kernel would ask by unicast
             requests.append((_DELETE, 0, _BODY.pack(socket.AF_INET6, index, 0, 0, 0) + target))
             requests.append((_NEW, rtnetlink.CREATE | rtnetlink.REPLACE,
                              _BODY.pack(socket.AF_INET6, index, 0, _NTF_USE, 0) + target))
@@ -87,7 +87,7 @@ def _ask(kernel: rtnetlink.Socket, questions: Sequence[tuple[Neighbor, Ask]]) ->
 
 
 def _index(link: str) -> int:
-    """Index of a link, 0 when there is none of that name."""
+    """Return the index of a link, 0 when there is none of that name."""
     try:
         return socket.if_nametoindex(link)
     except OSError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Named network namespaces: made where everybody sees them, and entered for a moment.
+"""Named network namespaces: makes them where all processes see them, and runs functions in them.
 
 Everything here blocks: call it in a native thread.
 """
@@ -24,7 +24,7 @@ def _ip_netns(*words: str) -> None:
     """Run ``ip netns`` in the host's mount namespace. Raises: OSError with its message.
 
     A systemd service with ProtectSystem= has a mount namespace of its own: a namespace made in there
-    would be invisible to everybody else, and gone with the agent.
+    would be invisible to all others, and would end with the agent.
     """
     command = ["ip", "netns", *words]
     if _mounts_are_private():
@@ -42,12 +42,12 @@ def _mounts_are_private() -> bool:
 
 
 def create(name: str) -> None:
-    """Raises: OSError."""
+    """Make a namespace. Raises: OSError with the message of ``ip netns``."""
     _ip_netns("add", name)
 
 
 def delete(name: str) -> None:
-    """Raises: OSError. One that is gone already is success."""
+    """Remove a namespace; that it does not exist any more is success. Raises: OSError."""
     try:
         _ip_netns("delete", name)
     except OSError:
@@ -70,9 +70,9 @@ def inode(name: str) -> int | None:
 
 
 def is_dead(name: str) -> bool:
-    """Whether a name has an empty file and no namespace behind it.
+    """Return whether a name is an empty file, which leads to no namespace.
 
-    So it is when ``ip netns add`` was killed half-way, or a container with the mounts was restarted.
+    It is so when ``ip netns add`` was killed half-way, or a container with the mounts was restarted.
     """
     try:
         found, directory = os.stat(DIRECTORY / name), os.stat(DIRECTORY)
@@ -83,7 +83,7 @@ def is_dead(name: str) -> bool:
 
 
 def exists(name: str) -> bool:
-    """Whether there is such a namespace ("": the one we are in)."""
+    """Return whether there is such a namespace ("": the one we are in)."""
     return not name or inode(name) is not None
 
 

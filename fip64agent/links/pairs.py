@@ -10,28 +10,31 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from fip64agent.links import netns as namespaces
 from fip64agent.links import readback
-from fip64agent.links.access import NO_ADDRESSES, Access, Refused, gone_is_fine
+from fip64agent.links.access import NO_ADDRESSES, Access, Refused, ignore_missing
 from fip64agent.links.kernel import write_sysctls
 from fip64agent.links.model import Veth
 
-_TAKEN = 2.0
+_NAME_TIMEOUT = 2.0
 """Seconds that a name may stay taken by the far end of a link whose namespace is being torn down."""
 
 
 class VethPairs:
-    """Veth pairs of ours, in the namespaces that `access` opens."""
+    """Makes and removes veth pairs of ours, in the namespaces that `access` opens."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
 
     def install(self, item: Veth) -> None:
-        """Make the pair so. Raises: Refused, OSError, NetlinkError."""
-        if not self._taken_over(item):
+        """Make the pair, or make what there is equal to `item`. Raises: Refused, OSError, NetlinkError."""
+        if not self._take_over(item):
             self._make(item)
-        self._settle(item)
+        self._configure(item)
 
-    def _taken_over(self, item: Veth) -> bool:
-        """Whether a pair is there that only has to be set right; one that cannot be is removed."""
+    def _take_over(self, item: Veth) -> bool:
+        """Return whether there is a pair that only has to be configured.
+
+        A pair of ours that leads to another far end is removed. Raises: Refused when it is not ours.
+        """
         index = self._access.look_up(item.netns, item.name)
         if index is None:
             return False
@@ -40,20 +43,20 @@ class VethPairs:
             self._access.route(item.netns).link("set", index=index, ifalias=item.alias)
             pair = self._read(item)
         if pair is None:
-            if self._access.look_up(item.netns, item.name) is None:  # it died while we looked
+            if self._access.look_up(item.netns, item.name) is None:  # it was removed meanwhile
                 return False
             raise Refused(f"a link named {item.name} is there and does not carry our mark")
         if (pair.peer_netns, pair.peer) == (item.peer_netns, item.peer):
             if item.peer_mac and pair.peer_mac != item.peer_mac:
                 peer = self._access.index(item.peer_netns, item.peer)
                 self._access.route(item.peer_netns).link("set", index=peer, address=item.peer_mac)
-                self._access.handles.collateral = True  # its neighbors
+                self._access.handles.side_effects = True  # its neighbors go with its MAC
             return True
-        self._clear(item.netns, index)
+        self._delete(item.netns, index)
         return False
 
     def _is_half_made(self, item: Veth) -> bool:
-        """Whether it is a pair that an agent made and could not mark before it was killed.
+        """Return whether it is a pair that an agent made and could not mark before it was killed.
 
         Such a link has no mark at all, and its far end, with the right name, is in a namespace of ours.
         """
@@ -63,12 +66,12 @@ class VethPairs:
         peer = next(iter(readback.links(self._access.handle(item.peer_netns), item.peer)), None)
         return (link is not None and peer is not None and link.kind == "veth" and not link.alias
                 and (peer.index, peer.peer_index) == (link.peer_index, link.index)
-                and readback.name_for(self._access.handles[item.netns], item.peer_netns) == link.peer_nsid)
+                and readback.nsid_of(self._access.handles[item.netns], item.peer_netns) == link.peer_nsid)
 
-    def _clear(self, netns: str, index: int) -> None:
-        """Delete a link of ours that is in the way, and with it what was on it."""
-        gone_is_fine(self._access.route(netns).link, "del", index=index)
-        self._access.handles.collateral = True
+    def _delete(self, netns: str, index: int) -> None:
+        """Delete a link of ours whose name is needed, and with it what is on it."""
+        ignore_missing(self._access.route(netns).link, "del", index=index)
+        self._access.handles.side_effects = True
 
     def _read(self, item: Veth) -> Veth | None:
         """Return the pair as it is; None when it is not ours."""
@@ -81,13 +84,13 @@ class VethPairs:
             peer["address"] = item.peer_mac
         if item.peer_netns:
             peer["net_ns_fd"] = item.peer_netns
-            in_the_way = self._access.look_up(item.peer_netns, item.peer)
-            if in_the_way is not None:  # in a namespace of ours: from a pair of ours that is given up
-                self._clear(item.peer_netns, in_the_way)
-        deadline = time.monotonic() + _TAKEN
+            old = self._access.look_up(item.peer_netns, item.peer)
+            if old is not None:  # of a pair of ours that is not wanted any more: the namespace is ours
+                self._delete(item.peer_netns, old)
+        deadline = time.monotonic() + _NAME_TIMEOUT
         while True:
             try:
-                # The kernel takes no mark with it: _settle() sets it, or the next agent (_is_half_made).
+                # The kernel ignores the mark here. _configure() sets it, or the next agent (_is_half_made).
                 self._access.route(item.netns).link("add", ifname=item.name, kind="veth", mtu=item.mtu,
                                                     ifalias=item.alias, peer=peer)
                 break
@@ -98,8 +101,8 @@ class VethPairs:
                     raise Refused(f"the name {item.name} or {item.peer} is taken by another link") from error
                 time.sleep(0.02)
 
-    def _settle(self, item: Veth) -> None:
-        """Set what can be set on a pair that is there."""
+    def _configure(self, item: Veth) -> None:
+        """Set all that can be set on an existing pair."""
         first = self._access.index(item.netns, item.name)
         second = self._access.index(item.peer_netns, item.peer)
         if item.switched:
@@ -115,10 +118,10 @@ class VethPairs:
         self._access.route(item.peer_netns).link("set", index=second, mtu=item.mtu, state="up")
 
     def remove(self, item: Veth) -> None:
-        """Remove the pair; gone already is success. Raises: OSError, NetlinkError."""
+        """Remove the pair; that it does not exist any more is success. Raises: OSError, NetlinkError."""
         index = self._access.look_up(item.netns, item.name)
         if index is None:
             return
         if item.peer_netns != readback.ELSEWHERE and namespaces.exists(item.peer_netns):
-            self._access.look_up(item.peer_netns, item.peer)  # it goes too, by our doing
-        gone_is_fine(self._access.route(item.netns).link, "del", index=index)
+            self._access.look_up(item.peer_netns, item.peer)  # notes that its end is our own work
+        ignore_missing(self._access.route(item.netns).link, "del", index=index)

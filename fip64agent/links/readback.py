@@ -32,16 +32,16 @@ from fip64agent.net.addresses import link_local
 _FAMILIES = {AF_INET: 4, AF_INET6: 6}
 _IFF_UP = 1
 _PERMANENT = 0x80
-_RT_SCOPE_KERNEL_LL = 3
+_IFAPROT_KERNEL_LL = 3
 """IFAPROT_KERNEL_LL: a link-local address the kernel made."""
 _TRIES = 5
 ELSEWHERE = "?"
-"""Stands for the namespace and the name of a veth's far end that is nowhere we look."""
+"""Stands for the namespace and the name of a veth's far end that is in no namespace which is read."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Link:
-    """One link as dumped."""
+    """A link as the kernel has it."""
 
     netns: str
     index: int
@@ -91,7 +91,7 @@ def _link(netns: str, message) -> Link:
 
 
 def is_ours(prefix: str, name: str, found: list[Link]) -> bool:
-    """Whether a namespace carries our mark (on its loopback)."""
+    """Return whether a namespace carries our mark (on its loopback)."""
     return any(link.name == "lo" and link.alias == marks.namespace(prefix, name) for link in found)
 
 
@@ -103,7 +103,7 @@ def read(prefix: str, handles: Handles) -> dict[Hashable, LinkItem]:
     for name in ["", *names]:
         try:
             by_namespace[name] = links(handles[name])
-        except OSError:  # deleted this instant, or no namespace at all
+        except OSError:  # it was deleted just now, or the name leads to no namespace
             handles.release(name)
     ours = {name: found for name, found in by_namespace.items() if name and is_ours(prefix, name, found)}
     for name in by_namespace:
@@ -117,7 +117,7 @@ def read(prefix: str, handles: Handles) -> dict[Hashable, LinkItem]:
         except OSError:
             if namespaces.exists(name):
                 raise
-            handles.release(name)  # deleted while we read: the next look finds its veths gone, too
+            handles.release(name)  # deleted meanwhile: the next read-back finds that its veths are gone
     return {item.key: item for item in items}
 
 
@@ -148,19 +148,25 @@ def veth(prefix: str, handles: Handles, netns: str, name: str, peer_netns: str) 
         return None
     peers = [end for end in links(handles[peer_netns])
              if (end.index, end.peer_index) == (link.peer_index, link.index) and end.name != name]
-    there = peers and name_for(handles[netns], peer_netns) == link.peer_nsid
-    return _veth(handles, link, peers[0] if there else None)
+    matches = peers and nsid_of(handles[netns], peer_netns) == link.peer_nsid
+    return _veth(handles, link, peers[0] if matches else None)
 
 
 def _peer(handles: Handles, link: Link, candidates: list[Link]) -> Link | None:
-    """Of the links whose indexes fit, find the one in the right namespace: indexes count in each anew."""
+    """Return that of the links with the right indexes which is in the right namespace.
+
+    Each namespace has indexes of its own, so the same pair may occur twice.
+    """
     if len(candidates) > 1:
-        candidates = [end for end in candidates if name_for(handles[link.netns], end.netns) == link.peer_nsid]
+        candidates = [end for end in candidates if nsid_of(handles[link.netns], end.netns) == link.peer_nsid]
     return candidates[0] if candidates else None
 
 
-def name_for(handle: Handle, netns: str) -> int | None:
-    """What the namespace of `handle` calls another one; None: itself, or it has no name for it."""
+def nsid_of(handle: Handle, netns: str) -> int | None:
+    """Return the id (nsid) that the namespace of `handle` has for another one.
+
+    None: both are the same, or it has none. Raises: OSError when there is no namespace `netns`.
+    """
     path = namespaces.DIRECTORY / netns if netns else "/proc/thread-self/ns/net"
     fd = os.open(path, os.O_RDONLY)
     try:
@@ -174,7 +180,7 @@ def _veth(handles: Handles, link: Link, peer: Link | None) -> Veth:
     if peer is None:
         return Veth(link.netns, link.name, ELSEWHERE, ELSEWHERE, link.alias, link.mtu, up=link.up)
     up, same_mtu = link.up and peer.up, link.mtu == peer.mtu
-    if link.netns:  # between two of our namespaces: its addresses are nobody's business
+    if link.netns:  # between two of our namespaces, where MACs and offloads do not matter
         return Veth(link.netns, link.name, peer.netns, peer.name, link.alias, link.mtu, up=up,
                     same_mtu=same_mtu)
     switched = not link.generates_addresses and not (_offloads(handles, link) or _offloads(handles, peer))
@@ -222,7 +228,7 @@ def _layer3(handle: Handle, found: list[Link]) -> Iterator[LinkItem]:
 
 
 def _made_by_kernel(message, address, mac: str) -> bool:
-    if message.get_attr("IFA_PROTO") == _RT_SCOPE_KERNEL_LL:
+    if message.get_attr("IFA_PROTO") == _IFAPROT_KERNEL_LL:
         return True
     # A TUN device has no MAC address.
     return address.is_link_local and address.version == 6 and mac != "" and address.ip == link_local(mac)

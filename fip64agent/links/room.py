@@ -31,9 +31,11 @@ _RANK = {kind: rank for rank, kind in enumerate(ORDER)}
 
 
 class LinksRoom:
-    """`netns_prefix`: what the names of our network namespaces begin with, and part of every mark.
+    """Installs and reads back links and what is on them, in a native thread of its own.
 
+    `netns_prefix`: what the names of our network namespaces begin with, and part of every mark.
     `layout`: what the translator's driver wants.
+    `on_change`: called when others have changed something.
     """
 
     name = "links"
@@ -76,7 +78,7 @@ class LinksRoom:
         return self._work(read)
 
     def explain(self, journey: Journey) -> Explanation:
-        """Return which way the kernel must send a packet, and its answer."""
+        """Return the checks of how the kernel forwards a packet, and its answer."""
         return explain(self._layout, journey)
 
     def actual(self) -> dict[Hashable, LinkItem]:
@@ -89,13 +91,13 @@ class LinksRoom:
     def prune(self, items: Sequence[LinkItem]) -> dict[Hashable, str]:
         ordered = sorted(items, key=lambda item: -_RANK[type(item)])
         dying = {item.name for item in ordered if type(item) is ORDER[0]}
-        # What is inside a namespace goes with it; its veths first, or their far ends linger.
+        # What is inside a namespace goes with it. Its veths go first: their far ends would stay a while.
         ordered = [item for item in ordered
                    if getattr(item, "netns", "") not in dying or type(item) in ORDER[:2]]
         return self._change(self._remove, ordered)
 
     def _work(self, function: Callable, *args):
-        """Run in the room's thread, which alone uses the sockets."""
+        """Run a function in the room's thread, the only one that uses the sockets."""
         with self._lock:
             try:
                 return self._worker.run(function, *args)
@@ -103,7 +105,7 @@ class LinksRoom:
                 self._monitor.follow(self._handles)
 
     def _change(self, function: Callable, *args):
-        """As _work(), where it changes something: that is no news for the monitor."""
+        """As _work(), for a function that changes something: the monitor does not report that."""
         with self._monitor.own_work(self._handles):
             return self._work(function, *args)
 
@@ -119,7 +121,7 @@ class LinksRoom:
 
     def _remove(self, items: Sequence[LinkItem]) -> dict[Hashable, str]:
         failed: dict[Hashable, str] = {}
-        # What was in a namespace that is gone is gone.
+        # What was in a namespace that does not exist any more is removed already.
         items = [item for item in items if namespaces.exists(getattr(item, "netns", ""))]
         for kind, group in itertools.groupby(items, type):
             if kind is Route:
@@ -137,7 +139,7 @@ def _each(calls: Iterable[tuple[LinkItem, Callable[[], None]]]) -> dict[Hashable
             call()
         except (Refused, NetlinkError, OSError) as error:
             failed[item.key] = reason(error)
-        except Exception as error:  # one item that no code foresaw must not stop the others
+        except Exception as error:  # an unforeseen error of one item must not stop the others
             LOG.exception("links: %s", item)
             failed[item.key] = reason(error)
     return failed

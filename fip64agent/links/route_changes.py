@@ -14,13 +14,16 @@ from fip64agent.links.model import Route
 
 
 class RouteChanges:
-    """Routes of ours, in the namespaces that `access` opens."""
+    """Makes and removes routes of ours, in the namespaces that `access` opens."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
 
     def install(self, pairs: Sequence[tuple[Route | None, Route]]) -> dict[Hashable, str]:
-        """Make routes so; return the reason for each key that failed. Raises: OSError."""
+        """Make routes, or change those that are installed (the first of each pair; None: it is not).
+
+        Return the reason for each key that failed.
+        """
         indexes = functools.cache(self._access.index_for_route)
         failed: dict[Hashable, str] = {}
         groups: dict[str, dict[Hashable, list[routes.Request]]] = {}
@@ -30,13 +33,16 @@ class RouteChanges:
             except (Refused, OSError, NetlinkError) as error:
                 failed[route.key] = reason(error)
                 continue
-            # The kernel puts one of another kind beside it, and not in its place.
+            # The kernel would add one of another kind, and keep the old one.
             replaced = was is not None and (was.kind, was.via is None) != (route.kind, route.via is None)
             groups.setdefault(route.netns, {})[route.key] = [routes.removal(was), add] if replaced else [add]
         return failed | self._change(groups)
 
     def remove(self, items: Sequence[Route]) -> dict[Hashable, str]:
-        """Remove routes; return the reason for each key that failed. Gone already is success."""
+        """Remove routes; return the reason for each key that failed.
+
+        That a route does not exist any more is success.
+        """
         groups: dict[str, dict[Hashable, list[routes.Request]]] = {}
         for route in items:
             groups.setdefault(route.netns, {})[route.key] = [routes.removal(route)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Routes, by the thousand: to and from rtnetlink's form."""
+"""Routes as rtnetlink messages, for thousands of them at once."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ _TYPES = {UNICAST: 1, BLACKHOLE: 6}
 _KINDS = {number: kind for kind, number in _TYPES.items()}
 _OTHER = "type "
 _METRIC6 = 1024
-"""What the kernel makes of no metric, with IPv6."""
+"""The metric that the kernel gives to an IPv6 route without one."""
 _GONE = {errno.ESRCH, errno.ENODEV, errno.ENOENT}
 _FORMS = {AF_INET: (IPv4Address, IPv4Network, 4), AF_INET6: (IPv6Address, IPv6Network, 16)}
 
 Link = Callable[[str], int]
-"""A link's index by its name. Raises what it likes when there is none."""
+"""Returns a link's index by its name; may raise an exception when there is no such link."""
 Request = tuple[int, int, bytes]
+"""(message type, flags, body)"""
 
 
 def _family(route: Route) -> int:
@@ -38,7 +39,7 @@ def _family(route: Route) -> int:
 
 
 def _type(kind: str) -> int:
-    """Return the kernel's number of a kind, also of one that we never make but may have to take away."""
+    """Return the kernel's number of a kind, also of one that we never make but may have to remove."""
     return _TYPES[kind] if kind in _TYPES else int(kind.removeprefix(_OTHER))
 
 
@@ -55,7 +56,10 @@ def _request(route: Route, kind: str, scope: int, flags: int, attributes: bytes)
 
 
 def addition(route: Route, link: Link) -> Request:
-    """Return the request that makes a route, or makes one to the same destination what it should be."""
+    """Return the request that makes a route, or replaces the one to the same destination.
+
+    Raises: what `link` raises.
+    """
     extra, flags, scope = b"", 0, 0
     if route.kind == UNICAST:
         extra = rtnetlink.attribute(_OIF, _NUMBER.pack(link(route.link)))
@@ -68,14 +72,18 @@ def addition(route: Route, link: Link) -> Request:
 
 
 def removal(route: Route) -> Request:
-    # Without a metric the kernel would take away the one with the lowest.
+    """Return the request that removes a route."""
+    # Without a metric the kernel would remove the one with the lowest metric.
     if route.destination.version == 6 and not route.metric:
         route = dataclasses.replace(route, metric=_METRIC6)
     return _DELETE, 0, _request(route, route.kind, _NOWHERE if route.destination.version == 4 else 0, 0, b"")
 
 
 def change(socket: rtnetlink.Socket, requests: Sequence[Sequence[Request]]) -> list[rtnetlink.Refusal | None]:
-    """Send groups of requests; return for each group the first refusal. What is gone already is removed."""
+    """Send groups of requests; return for each group the first refusal, None when there was none.
+
+    That a route to remove does not exist any more is success. Raises: OSError.
+    """
     answers = iter(socket.change([request for group in requests for request in group]))
     results = []
     for group in requests:
@@ -88,7 +96,7 @@ def change(socket: rtnetlink.Socket, requests: Sequence[Sequence[Request]]) -> l
 def read(socket: rtnetlink.Socket, netns: str, links: Mapping[int, str]) -> Iterator[Route]:
     """Yield our routes in all tables; `links`: names by index. Raises: OSError, Refusal, Interrupted."""
     for family in (AF_INET, AF_INET6):
-        # The kernel leaves out the others' where it can filter; else we do.
+        # The kernel sends only our routes if it can filter; _route() leaves out all others anyway.
         for body in socket.dump(_GET, _MESSAGE.pack(family, 0, 0, 0, 0, PROTOCOL, 0, 0, 0)):
             route = _route(netns, body, links)
             if route is not None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""rtnetlink by hand, where there are many messages: thousands of routes, and the kernel's news.
+"""rtnetlink messages, where there are many: thousands of routes, and the kernel's events.
 
 All else goes through pyroute2, which takes 0.8 ms and some kB for each route written or read; this
-takes a twentieth. Message formats: linux/netlink.h, linux/rtnetlink.h; all in host byte order.
+takes a twentieth of that. Message formats: linux/netlink.h, linux/rtnetlink.h; all in host byte order.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ERROR, _DONE = 2, 3
 _REQUEST, _ACK, _DUMP, DUMP_INTERRUPTED = 0x1, 0x4, 0x300, 0x10
 REPLACE, CREATE = 0x100, 0x400
 _CAPPED, _HAS_ATTRIBUTES = 0x100, 0x200
-"""Flags of an answer: the request is not quoted whole, and the kernel's own words follow."""
+"""Flags of an answer: the request is not quoted in full, and attributes follow, with the kernel's message."""
 _MESSAGE_OF_KERNEL = 1
 _BATCH = 100
 """Requests per send: all their answers must fit into the receive buffer."""
@@ -38,7 +38,7 @@ class Refusal(Exception):
 
 
 class Interrupted(Exception):
-    """What was dumped changed meanwhile: the dump may lack something."""
+    """What was dumped changed meanwhile: the dump may be incomplete."""
 
 
 def messages(data: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
@@ -63,7 +63,7 @@ def attributes(body: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
 
 
 def attribute(kind: int, value: bytes) -> bytes:
-    """Return one attribute, padded."""
+    """Return one attribute as bytes, padded to a multiple of 4."""
     return _ATTRIBUTE.pack(4 + len(value), kind) + value + bytes(-len(value) % 4)
 
 
@@ -73,15 +73,16 @@ class Socket:
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         for option in (_CAP_ACK, _EXT_ACK, _STRICT_CHECK):
-            with contextlib.suppress(OSError):  # older kernels: less is filtered and said, no more
+            with contextlib.suppress(OSError):  # older kernels filter less, and say less of an error
                 self._socket.setsockopt(_SOL_NETLINK, option, 1)
         self._socket.settimeout(10)
         self._socket.bind((0, 0))
         self.port: int = self._socket.getsockname()[0]
-        """What the kernel names as the sender in the news of what this socket changed."""
+        """Netlink port id, which the kernel names as the sender of what this socket changes."""
         self._sequence = 0
 
     def close(self) -> None:
+        """Close the socket."""
         self._socket.close()
 
     def change(self, requests: Sequence[tuple[int, int, bytes]]) -> list[Refusal | None]:

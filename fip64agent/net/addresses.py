@@ -23,9 +23,9 @@ def mac_octets(mac: str) -> bytes:
 
 
 def link_local(mac: str) -> IPv6Address:
-    """Return the link-local address that a MAC leads to (modified EUI-64, RFC 4291, appendix A).
+    """Return the link-local address of a MAC address (modified EUI-64, RFC 4291, appendix A).
 
-    Raises: ValueError when `mac` is none.
+    Raises: ValueError when `mac` is no MAC address.
     """
     octets = mac_octets(mac)
     identifier = bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tells a link where an address is now: whole packets, as bytes."""
+"""Packets that announce on a link where an address is now, as bytes."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _ROUTER_ALERT = Extension(HOP_BY_HOP, bytes([5, 2, 0, 0, 1, 0]))
 def unsolicited_advertisement(mac: str, address: IPv6Address) -> bytes:
     """Return the Neighbor Advertisement that tells all nodes: `address` is at `mac` now.
 
-    Override is set: who knows another MAC forgets it (RFC 4861, section 7.2.6). So is Router, as the
-    solicited ones have it: whoever answers here forwards packets.
+    The flag Override is set, so that a node which knows another MAC forgets it (RFC 4861, section 7.2.6). The
+    flag Router is set as in answers to solicitations: the node that has these addresses forwards packets.
     """
     message = NeighborAdvertisement(address, ROUTER | OVERRIDE, (TargetLinkLayerAddress(mac),))
     return build(Packet(Ethernet(multicast_mac(ALL_NODES), mac), IPv6(address, ALL_NODES, ICMPV6, 255),

@@ -11,24 +11,25 @@ from fip64agent.net import options as nd
 from fip64agent.net.ipv6 import PacketError
 from fip64agent.net.options import Option
 
-UNREACHABLE, TOO_BIG, TIME_EXCEEDED, PARAMETER_PROBLEM = 1, 2, 3, 4
+UNREACHABLE, PARAMETER_PROBLEM = 1, 4
+"""The first and the last type of an error."""
 ECHO_REQUEST, ECHO_REPLY = 128, 129
 MLD_QUERY, ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT = 130, 133, 134
 SOLICITATION, ADVERTISEMENT, MLDV2_REPORT = 135, 136, 143
 
 ROUTER, SOLICITED, OVERRIDE = 0x80000000, 0x40000000, 0x20000000
 """Flags of a Neighbor Advertisement (RFC 4861, section 4.4)."""
-MANAGED, OTHER_CONFIGURATION = 0x80, 0x40
-"""Flags of a Router Advertisement (RFC 4861, section 4.2)."""
 
 _HEADER = struct.Struct("!BBHI")
-"""Type, code, checksum, and the first word of the body, which all messages have that are read here."""
+"""Type, code, checksum, and the first word of the body, which all messages that are read here have."""
 _NEIGHBOR = struct.Struct("!BBHI16s")
 _ROUTER = struct.Struct("!BBHBBHII")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Echo:
+    """An Echo Request, or an Echo Reply."""
+
     reply: bool
     identifier: int
     sequence: int
@@ -37,12 +38,16 @@ class Echo:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NeighborSolicitation:
+    """RFC 4861, section 4.3."""
+
     target: IPv6Address
     options: tuple[Option, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NeighborAdvertisement:
+    """RFC 4861, section 4.4."""
+
     target: IPv6Address
     flags: int
     """ROUTER | SOLICITED | OVERRIDE, and bits that are reserved."""
@@ -51,20 +56,24 @@ class NeighborAdvertisement:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RouterSolicitation:
+    """RFC 4861, section 4.1."""
+
     options: tuple[Option, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RouterAdvertisement:
+    """RFC 4861, section 4.2."""
+
     hop_limit: int
     flags: int
-    """MANAGED | OTHER_CONFIGURATION, the router's preference (RFC 4191), and bits that are reserved."""
+    """8 bits: M (0x80), O (0x40), the router's preference (RFC 4191), and reserved ones."""
     lifetime: int
     """Seconds; 0: not a default router."""
     reachable_time: int
-    """Milliseconds; 0: nothing is said."""
+    """Milliseconds; 0: not specified."""
     retransmit_timer: int
-    """Milliseconds; 0: nothing is said."""
+    """Milliseconds; 0: not specified."""
     options: tuple[Option, ...] = ()
 
 
@@ -77,12 +86,12 @@ class Error:
     value: int
     """Packet Too Big: the MTU; Parameter Problem: the pointer; else unused."""
     packet: bytes
-    """As much of the packet that it is about as there is, from its IPv6 header on."""
+    """The packet that caused the error, from its IPv6 header on, as far as it is quoted."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class OtherMessage:
-    """A message that is kept as it is: MLD, and whatever else there may be."""
+    """A message whose body is not read: MLD, and all other types."""
 
     kind: int
     code: int
@@ -95,7 +104,7 @@ Message = (Echo | NeighborSolicitation | NeighborAdvertisement | RouterSolicitat
 
 
 def parse(data: bytes) -> Message:
-    """Return the message; its checksum is the caller's business. Raises: PacketError."""
+    """Return the message that `data` is; the caller checks its checksum. Raises: PacketError."""
     if len(data) < 4:
         raise PacketError(f"an ICMPv6 message of {len(data)} octets")
     kind, code = data[0], data[1]

@@ -8,10 +8,10 @@ import struct
 from ipaddress import IPv6Address
 
 HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION = 0, 43, 44, 60
-"""Numbers of the extension headers that are read; all else is what the packet carries."""
+"""Numbers of the extension headers that are read; all other numbers belong to the payload."""
 ICMPV6, UDP = 58, 17
 MOST_EXTENSIONS = 8
-"""A packet with more extension headers is refused: RFC 8200, section 4.1, knows six."""
+"""A packet with more extension headers is refused: RFC 8200, section 4.1, lists six."""
 
 HEADER = struct.Struct("!IHBB16s16s")
 _EXTENSIONS = frozenset((HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION))
@@ -49,7 +49,7 @@ class IPv6:
 
     @property
     def whole(self) -> bool:
-        """Whether the packet is more than a fragment of one."""
+        """Whether this is a whole packet, and not a fragment of one."""
         return all(extension.kind != FRAGMENT or not int.from_bytes(extension.data[:2]) & _WHOLE
                    for extension in self.extensions)
 

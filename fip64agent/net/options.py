@@ -20,36 +20,42 @@ _MTU = struct.Struct("!BBxxI")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SourceLinkLayerAddress:
+    """MAC address of the sender."""
+
     mac: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TargetLinkLayerAddress:
+    """MAC address of the target."""
+
     mac: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PrefixInformation:
+    """A prefix of the link (RFC 4861, section 4.6.2)."""
+
     prefix: IPv6Address
     length: int
     flags: int
-    """ON_LINK | AUTONOMOUS, and bits that are reserved."""
+    """8 bits: on-link (0x80), autonomous address configuration (0x40), and reserved ones."""
     valid_lifetime: int
     """Seconds; 0xffffffff: for ever."""
     preferred_lifetime: int
-
-
-ON_LINK, AUTONOMOUS = 0x80, 0x40
+    """Seconds, as valid_lifetime."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Mtu:
+    """MTU of the link, in bytes."""
+
     mtu: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class OtherOption:
-    """An option that is kept as it is: RDNSS (RFC 8106) and whatever else there may be."""
+    """An option whose content is not read: RDNSS (RFC 8106), and all other types."""
 
     kind: int
     data: bytes
@@ -62,7 +68,7 @@ Option = SourceLinkLayerAddress | TargetLinkLayerAddress | PrefixInformation | M
 def parse(data: bytes, position: int = 0) -> tuple[Option, ...]:
     """Return the options from `position` of `data` to its end.
 
-    Raises: PacketError, for one of length 0 too (RFC 4861, section 4.6).
+    Raises: PacketError, also for an option of length 0 (RFC 4861, section 4.6).
     """
     options: list[Option] = []
     end = len(data)

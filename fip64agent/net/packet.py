@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole packets, from Ethernet on: bytes in, frozen dataclasses out, and back.
 
-What a VM sends is hostile: all lengths are checked, all counts bounded, and whatever cannot be read is one
-exception, PacketError. Checksums are verified, and computed.
+What a VM sends may be an attack: all lengths are checked, all counts are limited, and whatever cannot be read
+raises one exception, PacketError. Checksums are verified, and computed.
 """
 
 from __future__ import annotations
@@ -22,17 +22,21 @@ _TAG = struct.Struct("!HH")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ethernet:
+    """The Ethernet header."""
+
     destination: str
     source: str
     """MAC addresses as text: fa:16:3e:00:00:01."""
     ethertype: int = ETHERTYPE_IPV6
-    """Of what follows the tag, if there is one."""
+    """Type of what follows the header, or the tag if there is one."""
     tag: int | None = None
     """Priority, drop eligibility and VLAN ID of an 802.1Q tag, 16 bits; None: there is none."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Udp:
+    """A UDP datagram."""
+
     source_port: int
     destination_port: int
     data: bytes
@@ -43,11 +47,13 @@ Payload = icmpv6.Message | Udp | bytes
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Packet:
+    """A whole packet."""
+
     ethernet: Ethernet
     ipv6: IPv6 | None
-    """None: it is something else than IPv6."""
+    """None: it is not an IPv6 packet."""
     payload: Payload
-    """An ICMPv6 message, a UDP datagram; bytes when it is something else, or a fragment."""
+    """An ICMPv6 message, a UDP datagram; bytes when it is another protocol, or a fragment."""
 
 
 def parse(data: bytes) -> Packet:

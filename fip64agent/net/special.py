@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Addresses that no host elsewhere is reached by (RFC 6890, RFC 4291): they are not translated.
+"""Addresses by which no host on another link is reached (RFC 6890, RFC 4291): they are not translated.
 
-A translator may end when its configuration has one of them, but for 0.0.0.0/8.
+A translator may end when its configuration has one of them, except those in 0.0.0.0/8.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RESERVED_IPV6 = {
 
 
 def _by_first_octet(kinds: dict) -> list[list[tuple[int, int, str]]]:
-    """Return (first, last, words) of what is reserved below each first octet: most have nothing."""
+    """Return, for each value of an address's first octet, (first, last, words) of what is reserved there."""
     found: list[list[tuple[int, int, str]]] = [[] for _ in range(256)]
     for prefix, words in kinds.items():
         for octet in range(prefix[0].packed[0], prefix[-1].packed[0] + 1):
@@ -35,8 +35,8 @@ _IPV4, _IPV6 = _by_first_octet(RESERVED_IPV4), _by_first_octet(RESERVED_IPV6)
 
 
 def reserved(address: IPv4Address | IPv6Address) -> str:
-    """Return what `address` is instead of a host's, in words; "" when it can be a host's."""
-    number = int(address)  # to compare integers is much faster than to look into a prefix
+    """Return, in words, why `address` is not that of a host; "" when it can be."""
+    number = int(address)  # comparing integers is much faster than address in prefix
     for first, last, words in _IPV4[number >> 24] if address.version == 4 else _IPV6[number >> 120]:
         if first <= number <= last:
             return words

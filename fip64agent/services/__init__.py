@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What answers packets that flows cannot: one module per service, which says what it brings in SERVICE."""
+"""Services, which answer packets that flows cannot answer: one module per service, which defines SERVICE."""

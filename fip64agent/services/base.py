@@ -22,32 +22,33 @@ class Outgoing:
     data: bytes
     """From Ethernet on."""
     ofport: int | None = None
-    """OpenFlow port that it goes out of; None: the one that the answered packet came in by."""
+    """OpenFlow port to send it to; None: the one by which the answered packet came in."""
 
 
 Handler = Callable[[Packet, Any], Iterable[Outgoing]]
-"""(packet, object of the plan) -> packets to send. Must not wait. What a VM sends is hostile: when
-anything of a packet is not as it must be, there is no answer. What a handler raises is counted and logged."""
+"""Takes a packet and the object of the plan that its port belongs to; returns the packets to send. It must
+not wait. What a VM sends may be an attack: a handler does not answer a packet that is not exactly as it must
+be. An exception that it raises is counted and logged."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Service:
-    """What takes the packets that a flow feature sends to the controller."""
+    """Handles the packets that a flow feature sends to the controller."""
 
     feature: str
     """Name of the flow feature (switch/features.py)."""
     kind: str
     """Name of the kind of the plan's objects that the handler needs."""
     in_ports: Callable[[Any], Iterable[int]]
-    """OpenFlow ports that an object's packets come in by; each is one object's only."""
+    """Returns the OpenFlow ports by which an object's packets come in; no two objects have the same port."""
     handle: Handler
 
 
 @functools.cache
 def services() -> Mapping[str, Service]:
-    """Return all services by their flow feature: those in `services/`, then others'.
+    """Return all services by their flow feature: those in `services/`, then those of other packages.
 
-    Raises: ValueError when two serve the same flow feature.
+    Raises: ValueError when two of them are for the same flow feature.
     """
     result: dict[str, Service] = {}
     for name, service in found("fip64agent.services", "SERVICE", GROUP):

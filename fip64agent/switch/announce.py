@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Announces addresses that are new here: an unsolicited Neighbor Advertisement (RFC 4861, section 7.2.6)
-and an MLD report for the solicited-node group (RFC 3810), as the kernel's own report may have come before
-the flows that let it out.
+and an MLD report for the solicited-node group (RFC 3810), since the kernel may have sent its own report
+before the flows that let it out were there.
 
-Three times each, a second apart; the first ones go before all repetitions, and all are paced, so that
-many new floating IPs do not flood the uplink.
+Each is sent three times, a second apart. First announcements go before all repetitions, and all are paced, so
+that many new floating IPs do not flood the uplink.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ INTERVAL = 1.0
 """Seconds between two for the same address (RetransTimer)."""
 RATE = 500
 """Addresses a second, of all uplinks together."""
-TICK = 0.02
+PAUSE = 0.02
+"""Seconds between two groups of announcements."""
 
 
 class Announcer:
-    """Sends announcements while it has any. `clock` in seconds."""
+    """Sends announcements, while there are any, in a greenthread. `clock`: returns the time in seconds."""
 
     def __init__(self, connection: Connection, clock: Callable[[], float] = time.monotonic) -> None:
         self._connection = connection
@@ -43,28 +44,34 @@ class Announcer:
         self._due = hub.Event()
         self._thread = None
         self.sent = 0
+        """How many addresses were announced, repetitions included."""
 
     def start(self) -> None:
+        """Begin to send."""
         self._thread = hub.spawn(self._run)
 
     def close(self) -> None:
+        """Send no more."""
         if self._thread is not None:
             self._thread.kill()
             self._thread = None
 
     def announce(self, key: Hashable, announcements: tuple[Announcement, ...]) -> None:
-        """Announce what the flow `key` lets in, from now on."""
+        """Announce, now and repeatedly, the addresses that the flow with that key lets in."""
         self._wanted[key] = announcements
         now = self._clock()
         self._rounds[0].extend((now, key, announcements, index) for index in range(len(announcements)))
         self._due.set()
 
     def cancel(self, key: Hashable) -> None:
-        """The flow is gone: the address may be somewhere else now, and is not announced any more."""
+        """Announce no more for a flow that was removed: the addresses may be somewhere else now."""
         self._wanted.pop(key, None)
 
-    def take(self, count: int) -> list[Announcement]:
-        """Return at most `count` that are due, first ones first, and plan their repetition."""
+    def next_due(self, count: int) -> list[Announcement]:
+        """Return at most `count` announcements that are due, and plan their repetitions.
+
+        First announcements come before repetitions.
+        """
         now = self._clock()
         result: list[Announcement] = []
         for number, waiting in enumerate(self._rounds):
@@ -85,13 +92,13 @@ class Announcer:
                 self._due.clear()
                 self._due.wait()
             try:
-                for announcement in self.take(int(RATE * TICK)):
+                for announcement in self.next_due(int(RATE * PAUSE)):
                     for build in (membership_report, unsolicited_advertisement):
                         data = build(announcement.mac, announcement.address)
                         self._connection.send(packet_out(announcement.ofport, data))
                     self.sent += 1
             except NotReady:
-                pass  # when the connection is back, neighbours learn from the repetition or by asking
+                pass  # neighbors learn from a repetition after the reconnect, or solicit
             except Exception:
                 LOG.exception("an announcement failed")
-            hub.sleep(TICK)
+            hub.sleep(PAUSE)

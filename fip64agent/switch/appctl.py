@@ -15,7 +15,7 @@ import ovs.stream
 from fip64agent.exceptions import Fip64Error, NotReady
 
 TIMEOUT = 5.0
-"""Seconds until ovs-vswitchd has to have answered."""
+"""Seconds in which ovs-vswitchd must answer."""
 
 
 class AppctlError(Fip64Error):
@@ -36,7 +36,7 @@ def control_socket(run_path: str) -> Path:
 
 
 def _transact(rpc: ovs.jsonrpc.Connection, request: ovs.jsonrpc.Message) -> tuple[int, ovs.jsonrpc.Message]:
-    """As rpc.transact_block(), which waits for ever: an ovs-vswitchd that hangs would keep our threads."""
+    """Do as rpc.transact_block(), but with a timeout: ovs-vswitchd may hang and would block our threads."""
     deadline = time.monotonic() + TIMEOUT
     error, reply = rpc.send(request), None
     while not error:

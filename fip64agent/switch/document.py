@@ -91,11 +91,12 @@ def lines() -> Iterator[str]:
         yield from _title(f"Flows: {feature.name}", "-")
         for example in feature.examples:
             yield from _title(example.title, "~")
-            yield from (example.words, "")
+            yield from (example.introduction, "")
             yield from _flows(feature, example)
 
 
 def page() -> str:
+    """Return the page."""
     return "\n".join(line.rstrip() for line in lines()).rstrip() + "\n"
 
 

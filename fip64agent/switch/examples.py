@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Objects of the plan as the features' documented examples have them.
+"""Objects of the plan for the examples in the features' documentation.
 
 Interface ``eth1`` is OpenFlow port 1, the veth to the translator is port 11, the Neighbor Discovery link is
 port 14, the VM is port 21.

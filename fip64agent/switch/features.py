@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a flow feature says of itself, and all flow features: a new one is a new module."""
+"""The description of a flow feature, and all flow features: a new one is a new module."""
 
 from __future__ import annotations
 
@@ -19,29 +19,30 @@ GROUP = "fip64agent.flows"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Example:
-    """Objects whose flows of the feature the reference shows."""
+    """Objects of the plan whose flows the reference shows."""
 
     title: str
-    words: str
+    introduction: str
+    """A sentence before the table of flows."""
     objects: tuple[Any, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FlowFeature:
-    """What one module of `switch/flows/`, or of somebody else, adds."""
+    """What one module of `switch/flows/`, or of another package, adds."""
 
     name: str
     """As operators see it, and as its flows name it (Flow.feature)."""
     number: int
-    """In the cookies of its flows, 1 to 255. Never changed: flows that are in force have it. Ours are below
-    128; other packages take numbers from 128 on."""
+    """In the cookies of its flows, 1 to 255. It must never change, since installed flows have it. Ours are
+    below 128; other packages use numbers from 128 on."""
     purpose: str
     flows: Mapping[str, Callable[[Any], Iterable[Flow]]]
-    """For each kind of objects of the plan that it serves, by the kind's name: the function that yields an
-    object's flows. Pure. What needs an OpenFlow port that is not known yet is left out."""
+    """{name of a kind of the plan's objects: function that yields an object's flows}. Pure. Flows that need
+    an OpenFlow port which is not known yet are left out."""
     examples: tuple[Example, ...] = ()
     tables: tuple[Table, ...] = ()
-    """Tables beside those of pipeline.TABLES."""
+    """Tables that it uses in addition to pipeline.TABLES."""
     registers: tuple[Register, ...] = ()
     zones: tuple[Zone, ...] = ()
 
@@ -89,7 +90,7 @@ def _by_kind() -> dict[str, tuple[Callable[[Any], Iterable[Flow]], ...]]:
 
 
 def flows_of(obj: Any) -> Iterator[Flow]:
-    """Yield all flows of an object of the plan. What needs an unknown OpenFlow port is left out."""
+    """Yield all flows of an object of the plan. Those that need an unknown OpenFlow port are left out."""
     for function in _by_kind().get(obj.kind, ()):
         yield from function(obj)
 
@@ -106,7 +107,7 @@ def feature_name(number: int) -> str | None:
 
 @functools.cache
 def tables() -> dict[int, Table]:
-    """Return all tables that flows of ours are in, by number."""
+    """Return all tables that our flows use, by number."""
     every = [*pipeline.TABLES, *(table for feature in features().values() for table in feature.tables)]
     return {table.number: table for table in sorted(every, key=lambda table: table.number)}
 
@@ -115,9 +116,3 @@ def table_name(number: int) -> str:
     """Return a table's name; its number when it is none of ours."""
     table = tables().get(number)
     return table.name if table else str(number)
-
-
-def forget() -> None:
-    """Look for features anew when they are asked for next: what is installed has changed."""
-    for function in (features, _by_kind, _names, tables):
-        function.cache_clear()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which flows are installed: ours, and those of others where ours would be."""
+"""Which flows are installed: ours, and those of other systems that have a key which one of ours needs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from fip64agent.switch.connection import codec, monitor
 from fip64agent.switch.connection.app import Connection, Reply
 from fip64agent.switch.connection.codec import FlowItem
 
-ASK_SINGLY = 64
-"""Up to so many new flows, the switch is asked about each key; beyond, for all flows at once."""
-FRESH = 2.0
-"""Seconds for which the keys of foreign flows seen by a dump are good enough."""
+MOST_SINGLE_QUESTIONS = 64
+"""New flows up to which the switch is asked about each key; for more, all flows are read."""
+LONGEST_AGE = 2.0
+"""Seconds for which the keys of foreign flows may be used after they were read."""
 
 
 class Installed:
-    """The keys of flows, as read back and as changed since."""
+    """The keys of installed flows, as they were read and as the agent has changed them since."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -28,9 +28,9 @@ class Installed:
         """Hashes of the keys of our flows. The keys would take 3 MiB more for 10,000 floating IPs. If two
         keys have one hash, flows are read back once more than necessary."""
         self._foreign: set[Hashable] = set()
-        self._foreign_seen = float("-inf")
+        self._foreign_read_at = float("-inf")
         self._taken: set[Hashable] = set()
-        """Keys of flows that we could not add because others have flows there."""
+        """Keys of flows that were not added because flows of others have them."""
 
     def read(self) -> dict[Hashable, FlowItem]:
         """Read all flows; return ours by key. Raises: NotReady."""
@@ -40,7 +40,7 @@ class Installed:
         return flows
 
     def _read(self) -> dict[Hashable, FlowItem]:
-        """Return our flows by key, and note the keys of others' in the tables we use."""
+        """Return our flows by key, and keep the keys of other systems' flows in the tables that we use."""
         flows: dict[Hashable, FlowItem] = {}
         foreign: set[Hashable] = set()
         tables = features.tables()
@@ -52,7 +52,7 @@ class Installed:
                 elif table in tables:
                     foreign.add(pipeline.flow_key(table, priority, codec.normalise(match)))
             hub.sleep(0)
-        self._foreign, self._foreign_seen = foreign, time.monotonic()
+        self._foreign, self._foreign_read_at = foreign, time.monotonic()
         return flows
 
     def dump(self) -> list[bytes]:
@@ -72,14 +72,14 @@ class Installed:
 
     def taken_by_others(self, items: Sequence[FlowItem]) -> set[Hashable]:
         """Return the keys that flows of others have now. Raises: NotReady."""
-        if len(items) > ASK_SINGLY:
-            if time.monotonic() - self._foreign_seen > FRESH:
+        if len(items) > MOST_SINGLE_QUESTIONS:
+            if time.monotonic() - self._foreign_read_at > LONGEST_AGE:
                 self._read()
             return self._foreign
         narrow = [item for item in items if item.match]
         taken: set[Hashable] = set()
         if narrow:
-            # What the switch cannot be asked about it refuses to take as well, and says why then.
+            # A match that the switch refuses here it also refuses to add, and then gives the reason.
             reply = self._connection.request(
                 lambda first: [codec.flow_request(xid, item.table, match=item.match)
                                for xid, item in enumerate(narrow, first)], len(narrow))
@@ -87,27 +87,27 @@ class Installed:
                      for bodies in reply.bodies.values() for body in bodies
                      for table, priority, cookie, match, *_ in codec.decode_flows(body)
                      if not pipeline.is_ours(cookie)}
-        if len(narrow) < len(items):  # to ask for the flow without a match is to ask for all
+        if len(narrow) < len(items):  # the question about a flow without a match returns all flows
             self._read()
             taken |= self._foreign
         return taken
 
-    # -- what we change ourselves, and what others do ---------------------------------------------------
+    # -- changes by the agent, and by others ------------------------------------------------------------
 
     def add(self, items: Iterable[FlowItem]) -> None:
-        """Flows are about to be added."""
+        """Note that these flows are going to be added."""
         self._ours.update(hash(item.key) for item in items)
 
     def discard(self, keys: Iterable[Hashable]) -> None:
-        """Flows with these keys are not there any more, or were not taken."""
+        """Note that flows with these keys were removed, or refused by the switch."""
         self._ours.difference_update(map(hash, keys))
 
-    def give_up(self, key: Hashable) -> None:
-        """A flow with that key is not added: others have one there."""
+    def note_taken(self, key: Hashable) -> None:
+        """Note that a flow with that key is not added, since a flow of another system has the key."""
         self._taken.add(key)
 
     def concerns_us(self, report: bytes) -> bool:
-        """Return whether the flow monitor reports a flow that is ours, or is where ours is or should be.
+        """Return whether a report of the flow monitor is about a flow of ours, or one with a key of ours.
 
         Raises: CodecError.
         """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OVSDB: which interfaces our bridge has, and the ports that are ours on it.
+"""OVSDB: which interfaces our bridge has, and which of its ports are ours.
 
-ovsdbapp keeps a replica of the few columns we need, in a native thread of its own. From there a
-complete snapshot goes to the hub after each change, never row by row.
+ovsdbapp keeps a replica of the few columns that we need, in a native thread of its own. After each change a
+complete snapshot is passed on to the hub's thread.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from fip64agent.switch.ovsdb_replica import COLUMNS, OwnPort, Replica, Snapshot
 LOG = logging.getLogger(__name__)
 
 RETRY = 0.5
-"""Seconds between attempts to reach an ovsdb-server that was not there at the start."""
+"""Seconds between attempts to connect to an ovsdb-server that did not run at the start."""
 RECORD_WAIT = 1.0
 """Seconds to wait until OVS reports the index of a device that it opened."""
 
 
 def missing_protocol(bridge: str, protocols: Collection[str]) -> str | None:
-    """Return why the bridge's Bridge.protocols keeps us from speaking to it (OpenFlow 1.3.5 6.3.1)."""
+    """Return why Bridge.protocols rules out OpenFlow 1.3 (OpenFlow 1.3.5, 6.3.1); None: it does not."""
     if not protocols or "OpenFlow13" in protocols:
         return None
     return (f"Bridge.protocols of {bridge} has no OpenFlow13, which the agent speaks, but "
@@ -59,11 +59,13 @@ def unreachable(remote: str) -> str | None:
 class OvsdbClient:
     """The connection to ovsdb-server.
 
-    `on_interfaces` gets all interfaces of `bridge` by name, on the hub's thread, after each change
-    that concerns them, and never before the first complete snapshot. `on_own` gets the ports that
-    carry our mark in the same way. `on_state`: what why_down() says has changed. While ovsdb-server
-    is away, or the bridge is, the last snapshot stays in force. `timeout`: seconds until ovsdb-server has to
-    have answered.
+    `on_interfaces`: called on the hub's thread with all interfaces of `bridge` by name, after each change of
+    them, and not before the first complete snapshot.
+    `on_own`: the same for the ports that carry our mark.
+    `on_state`: called when the result of why_down() has changed.
+    `timeout`: seconds in which ovsdb-server must answer.
+
+    While there is no ovsdb-server, or no bridge, the last snapshot stays in force.
     """
 
     def __init__(self, remote: str, bridge: str, on_interfaces: Callable[[Mapping[str, Interface]], None],
@@ -84,14 +86,15 @@ class OvsdbClient:
         self._latest: Snapshot | None = None
         self._delivered: Snapshot | None = None
         self._missing: str | None = "OVSDB has not been read yet"
-        """Why there is no bridge that we can work with."""
-        self._told: str | None = None
+        """Why there is no bridge that we can work with; None: there is one."""
+        self._reported: str | None = None
+        """What `_missing` was when on_state was called last."""
         self._was_connected = False
 
     # -- start and stop -------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Connect and read all; without ovsdb-server, as soon as it is there."""
+        """Connect and read all, or do so later, as soon as ovsdb-server runs."""
         self._notifier = hub.Notifier(self._deliver)
         if not self._attempt():
             self._connecting = hub.spawn(self._connect_later)
@@ -100,11 +103,11 @@ class OvsdbClient:
         while True:
             hub.sleep(RETRY)
             if self._attempt():
-                self._tell_state()
+                self._report_state()
                 return
 
     def _attempt(self) -> bool:
-        self._told = self._missing = unreachable(self._remote)
+        self._reported = self._missing = unreachable(self._remote)
         if self._missing is None:
             try:
                 hub.offload(self._connect)
@@ -128,6 +131,7 @@ class OvsdbClient:
         self._connection = made
 
     def close(self) -> None:
+        """Disconnect."""
         if self._connecting is not None:
             self._connecting.kill()
             self._connecting = None
@@ -141,7 +145,7 @@ class OvsdbClient:
     # -- snapshots -------------------------------------------------------------------------------
 
     def _after_run(self, changed: bool) -> None:
-        """In the replica's thread."""
+        """Take a snapshot after a batch of updates. Runs in the replica's thread."""
         replica = self._replica
         if replica is None or not replica.complete:
             if self._was_connected:
@@ -163,27 +167,27 @@ class OvsdbClient:
             self._notifier.notify()
 
     def _deliver(self) -> None:
-        """On the hub's thread."""
-        self._tell_state()
+        """Pass the latest snapshot on. Runs on the hub's thread."""
+        self._report_state()
         new, old = self._latest, self._delivered
         if new is None or new is old:
             return
         self._delivered = new
-        for was, now, tell in ((old and old.interfaces, new.interfaces, self._on_interfaces),
+        for was, now, callback in ((old and old.interfaces, new.interfaces, self._on_interfaces),
                                (old and old.own, new.own, self._on_own)):
             if was != now:
                 try:
-                    tell(now)
+                    callback(now)
                 except Exception:
                     LOG.exception("what should follow a change in OVSDB failed")
 
-    def _tell_state(self) -> None:
-        if self._told != self._missing:
-            self._told = self._missing
+    def _report_state(self) -> None:
+        if self._reported != self._missing:
+            self._reported = self._missing
             self._on_state()
 
     def why_down(self) -> str | None:
-        """Return None when the bridge is there and can be used (as far as we know), else the reason."""
+        """Return None when the bridge exists and can be used, as far as is known, else the reason."""
         return self._missing
 
     def own_ports(self) -> Mapping[str, OwnPort]:
@@ -197,8 +201,8 @@ class OvsdbClient:
     def edit(self, add: Sequence[tuple[str, str]] = (), delete: Sequence[str] = ()) -> dict[str, str]:
         """Delete ports, then add (name, mark); return the reason for each name that failed.
 
-        Idempotent. A port without our mark is never touched. A port of ours whose device was gone
-        is made anew. Waits until ovs-vswitchd has carried it out, at most half of the timeout.
+        It can be repeated. A port without our mark is not changed. A port of ours whose device had
+        disappeared is made anew. Waits until ovs-vswitchd has done it, at most half of the timeout.
         """
         if not add and not delete:
             return {}
@@ -221,7 +225,7 @@ class OvsdbClient:
         own = self._latest.own if self._latest else {}
         broken = [name for name, mark in add if name in own and (own[name].error or own[name].mark != mark)]
         failed: dict[str, str] = {}
-        if delete or broken:  # by itself: in one transaction OVS would keep what it has open
+        if delete or broken:  # on its own: in one transaction OVS would keep the open device
             failed |= self._commit(EditPorts(self._backend, self._bridge, (), [*delete, *broken]))
         if add:
             failed |= self._commit(EditPorts(self._backend, self._bridge, add, ()))
@@ -235,7 +239,7 @@ class OvsdbClient:
         return edit.result
 
     def _record_devices(self, names: Sequence[str]) -> None:
-        """Note which device OVS opened, as soon as it says so; without a device there is none."""
+        """Write down which devices OVS has opened, as soon as it reports them (RECORD_WAIT at most)."""
         record = RecordDevices(self._backend, names)
         deadline = time.monotonic() + RECORD_WAIT
         while self._commit(record) and time.monotonic() < deadline:

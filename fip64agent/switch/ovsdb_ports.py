@@ -12,7 +12,7 @@ from ovsdbapp.schema.open_vswitch import impl_idl
 from fip64agent.exceptions import NotReady
 
 OWNER = "fip64-owner"
-"""Key in external_ids of what is ours; its value is ``<kind>:<id>`` of the plan's object."""
+"""Key in external_ids that marks what is ours; its value is ``<kind>:<id>`` of the plan's object."""
 IFINDEX = "fip64-ifindex"
 """Key in external_ids of our interfaces: index of the device that OVS opened. OVS does not notice
 when a device is deleted and made anew: it keeps the port, and no packet passes (measured, 3.1)."""
@@ -26,19 +26,21 @@ flows output to a port does not depend on these columns."""
 
 
 def is_isolated(port) -> bool:
-    """Whether a row of the Port table has what ISOLATION says."""
+    """Return whether a row of the Port table has the values of ISOLATION."""
     return all(getattr(port, column) in (value, [value]) for column, value in ISOLATION.items())
 
 
 class Backend(impl_idl.OvsdbIdl):
-    ovsdb_connection = None  # ovsdbapp shares one connection per class; we have one per client
+    """ovsdbapp's commands for Open vSwitch, with a connection for each client and our transactions."""
+
+    ovsdb_connection = None  # ovsdbapp would share one among all instances
 
     def create_transaction(self, check_error=True, log_errors=False, **_kwargs):
         return Transaction(self, self.ovsdb_connection, check_error=check_error, log_errors=log_errors)
 
 
 class Transaction(impl_idl.OvsVsctlTransaction):
-    """Waits until ovs-vswitchd has carried it out, but not for ever: OpenFlow ports come later then."""
+    """Waits until ovs-vswitchd has done it, for half of the timeout: then it does it later."""
 
     def do_post_commit(self, txn) -> None:
         wanted = txn.get_increment_new_value()
@@ -52,7 +54,7 @@ class Transaction(impl_idl.OvsVsctlTransaction):
 
 
 class EditPorts(command.BaseCommand):
-    """Bring ports of ours to the bridge and away from it; `result` has a reason for each failure."""
+    """Adds ports of ours to the bridge and removes them; `result` has the reason for each that failed."""
 
     def __init__(self, api, bridge: str, add: Sequence[tuple[str, str]], delete: Sequence[str]) -> None:
         super().__init__(api)
@@ -123,7 +125,7 @@ class EditPorts(command.BaseCommand):
 
 
 class RecordDevices(command.BaseCommand):
-    """Write IFINDEX on those of our interfaces that OVS has opened; `result` has the others."""
+    """Writes IFINDEX on those of our interfaces that OVS has opened; `result` has the names of the others."""
 
     def __init__(self, api, names: Sequence[str]) -> None:
         super().__init__(api)
@@ -142,10 +144,12 @@ class RecordDevices(command.BaseCommand):
 
 
 def missing_bridge(name: str) -> str:
+    """Return the message for a bridge that does not exist."""
     return (f"OVS has no bridge {name}: create it (ovs-vsctl --may-exist add-br {name}) "
             "or set [ovs] bridge")
 
 
 def foreign_port(name: str) -> str:
+    """Return the message for a port that exists and is not ours."""
     return (f"OVS has a port {name} that is not ours (no external_ids:{OWNER}); it is left alone. "
             f"Remove it (ovs-vsctl del-port {name}) if nobody needs it")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The replica of the few columns of OVSDB that we need: our bridge's interfaces, and the ports that are ours.
 
-It lives in a native thread of its own, where rows become values one by one.
+It runs in a native thread of its own, where each changed row is turned into values.
 """
 
 from __future__ import annotations
@@ -36,16 +36,18 @@ class OwnPort:
     isolated: bool = True
     """NORMAL sends nothing to it (ovsdb_ports.ISOLATION)."""
     ofport: int | None = None
-    """OpenFlow port; when it changes OVS has made the port anew, and forgotten that it takes no floods."""
+    """OpenFlow port. When it changes, OVS has made the port anew, without the bit that keeps floods out."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Snapshot:
+    """All that the agent reads from OVSDB, at one time."""
+
     interfaces: Mapping[str, Interface]
     """All on our bridge, by name."""
     own: Mapping[str, OwnPort]
     protocols: frozenset[str] = frozenset()
-    """OpenFlow versions that the bridge is limited to; empty: it is not."""
+    """OpenFlow versions that the bridge is limited to; empty: it is not limited."""
 
 
 def _device_error(opened: int, present: int | None) -> str | None:
@@ -57,7 +59,7 @@ def _device_error(opened: int, present: int | None) -> str | None:
 
 
 def _number(text: str) -> int:
-    """Anybody can write into external_ids: what is no number was not written by us."""
+    """Return a number in external_ids; 0 for anything else, which others may have written."""
     return int(text) if text.isascii() and text.isdigit() else 0
 
 
@@ -110,7 +112,7 @@ class _Rows:
         self._macs[row.uuid] = row.mac_in_use[0] if row.mac_in_use else None
 
     def forget(self, tables) -> None:
-        """After a reload: drop rows that are not in the replica any more."""
+        """Drop the rows that are not in the replica any more, after it was read anew."""
         for rows, table in ((self._ports, "Port"), (self._interfaces, "Interface"),
                             (self._macs, "Interface")):
             present = tables[table].rows
@@ -157,7 +159,7 @@ class Replica(connection.OvsdbIdl):
 
     @property
     def complete(self) -> bool:
-        """The whole database has been read on this connection."""
+        """Whether the whole database has been read on this connection."""
         return self.state == self.IDL_S_MONITORING
 
     def notify(self, event, row, updates=None) -> None:

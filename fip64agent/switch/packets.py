@@ -2,7 +2,8 @@
 """Hands packets that come in to the services that answer them, and sends the answers.
 
 Each port has a queue of its own, and they take turns: a port that sends more than is handled loses packets of
-its own and delays nobody else. The switch itself lets only so many of a port through (connection/meters.py).
+its own, and those of other ports are not delayed. The switch limits the packets of each port before that
+(connection/meters.py).
 """
 
 from __future__ import annotations
@@ -24,38 +25,44 @@ from fip64agent.switch.connection.fields import CodecError
 
 LOG = logging.getLogger(__name__)
 
-HANDLED, FULL, NO_SERVICE, UNKNOWN_PORT = "handled", "queue-full", "no-service", "unknown-port"
-UNPARSABLE, FAILED, SLOW, SUSPENDED = "unparsable", "failed", "slow", "suspended"
-REASONS = {
-    HANDLED: "given to its service, which returned in time",
-    FULL: "dropped: too many of this port wait already",
-    NO_SERVICE: "dropped: no service takes what this flow sends",
-    UNKNOWN_PORT: "dropped: no object of the plan has this port",
-    UNPARSABLE: "dropped: not a packet that can be read",
-    FAILED: "dropped: its service raised an exception, which is in the log",
-    SLOW: "given to its service, which took too long",
-    SUSPENDED: "dropped: its service took too long for this port a moment ago",
-}
-"""What can become of a packet, and in words."""
+HANDLED = "handled"
+"""The packet was given to its service, which returned in time. This and the following name counters."""
+QUEUE_FULL = "queue-full"
+"""Dropped: too many packets of its port wait already."""
+NO_SERVICE = "no-service"
+"""Dropped: no service takes what its flow sends."""
+UNKNOWN_PORT = "unknown-port"
+"""Dropped: no object of the plan has its port."""
+UNPARSABLE = "unparsable"
+"""Dropped: it is not a packet that can be read."""
+FAILED = "failed"
+"""Dropped: its service raised an exception, which is in the log."""
+SLOW = "slow"
+"""The packet was given to its service, which took too long."""
+SUSPENDED = "suspended"
+"""Dropped: its service took too long for a packet of this port shortly before."""
 
-WAITING = 64
-"""Packets of one port that may wait."""
-TURN = 0.002
-"""Seconds of work after which other greenthreads of the daemon get their turn."""
-LONG = 0.010
-"""Seconds of CPU time after which a service took too long for a packet. Not by the clock: on a busy machine
-others have the CPU meanwhile, which is not the service's fault."""
-WAITED = 0.500
-"""Seconds by the clock after which it did all the same: it must have waited for something."""
-REST = 9
-"""A service that took too long gets no packets of that port for so many times as long: so it takes no more
+MOST_WAITING = 64
+"""Packets of one port that may wait, at most."""
+TIME_SLICE = 0.002
+"""Seconds of work after which other greenthreads of the daemon run."""
+LONGEST_CPU_TIME = 0.010
+"""Seconds of CPU time that a service may take for a packet. Not by the clock: on a busy machine other
+programs use the CPU meanwhile, which is not the service's fault."""
+LONGEST_TIME = 0.500
+"""Seconds by the clock that a service may take for a packet: if it takes longer it has waited."""
+SUSPENSION_FACTOR = 9
+"""A service that took too long gets no packets of that port for this many times as long: so it takes no more
 than a tenth of the time."""
-TELL_AGAIN = 60.0
+LOG_INTERVAL = 60.0
 """Seconds between two lines in the log about the same service."""
 
 
 class PacketIns:
-    """`send` sends OpenFlow messages; it may wait, and raises NotReady."""
+    """The packets that came in and wait for their services.
+
+    `send`: sends OpenFlow messages; it may wait, and raises NotReady.
+    """
 
     def __init__(self, send: Callable[[bytes], None]) -> None:
         self._send = send
@@ -73,8 +80,8 @@ class PacketIns:
         self._queues: dict[int, collections.deque[packet_in.PacketIn]] = {}
         """By OpenFlow port; only those in which packets wait, in the order of their next turns."""
         self._suspended: dict[tuple[int, int], float] = {}
-        """Until when a service gets no packets of a port."""
-        self._told: dict[tuple[int, str], float] = {}
+        """By the same: until when, by the monotonic clock, packets are dropped."""
+        self._logged: dict[tuple[int, str], float] = {}
         self._due = hub.Event()
         self._thread = None
         self._counters: collections.Counter[tuple[int, str]] = collections.Counter()
@@ -90,14 +97,14 @@ class PacketIns:
             self._thread = None
 
     def counters(self) -> dict[tuple[int, str], int]:
-        """Return how many packets there were, by (OpenFlow port, one of REASONS).
+        """Return how many packets there were, by (OpenFlow port, HANDLED, QUEUE_FULL ...).
 
-        Port 0: the message did not say which.
+        Port 0: the message did not say which port.
         """
         return dict(self._counters)
 
-    def follow(self, before: Desired, after: Desired) -> None:
-        """The plan has changed: handlers get its new objects."""
+    def plan_changed(self, before: Desired, after: Desired) -> None:
+        """Give the services the objects of the plan `after` from now on, instead of those of `before`."""
         if not self._by_kind:
             return
         changes = after.changes(before)
@@ -114,7 +121,7 @@ class PacketIns:
                 for ofport in self._services[number].in_ports(obj)]
 
     def take(self, message: bytes) -> None:
-        """Take an OFPT_PACKET_IN message. Neither waits nor raises."""
+        """Put the packet of an OFPT_PACKET_IN message into its port's queue. Neither waits nor raises."""
         try:
             packet = packet_in.decode(message)
         except CodecError:
@@ -124,10 +131,10 @@ class PacketIns:
         if queue is None:
             self._queues[packet.in_port] = collections.deque((packet,))
             self._due.set()
-        elif len(queue) < WAITING:
+        elif len(queue) < MOST_WAITING:
             queue.append(packet)
         else:
-            self._counters[packet.in_port, FULL] += 1
+            self._counters[packet.in_port, QUEUE_FULL] += 1
 
     def _run(self) -> None:
         while True:
@@ -135,14 +142,14 @@ class PacketIns:
                 self._due.clear()
                 self._due.wait()
             out: list[bytes] = []
-            until = time.monotonic() + TURN
+            until = time.monotonic() + TIME_SLICE
             while self._queues and time.monotonic() < until:
                 out += self._handle(self._next())
             if out:
                 try:
                     self._send(b"".join(out))
                 except NotReady:
-                    pass  # who asked asks again
+                    pass  # the sender asks again when it gets no answer
                 except Exception:
                     LOG.exception("answers to packets were not sent")
             hub.sleep(0)
@@ -183,23 +190,26 @@ class PacketIns:
                    for answer in service.handle(parsed, obj)]
         except Exception as error:
             result = FAILED
-            self._tell(number, "failed", f"{type(error).__name__} for {packet.data.hex()}", True)
+            self._log_fault(number, "failed", f"{type(error).__name__} for {packet.data.hex()}", True)
         took, now = time.thread_time() - used, time.monotonic()
-        if now - begun > WAITED:
+        if now - begun > LONGEST_TIME:
             took = now - begun
-        if took > LONG:
+        if took > LONGEST_CPU_TIME:
             result = SLOW if result == HANDLED else result
             self._suspended = {key: until for key, until in self._suspended.items() if until > now}
-            self._suspended[number, ofport] = now + REST * took
-            self._tell(number, "took too long", f"{took * 1000:.0f} ms for {packet.data.hex()}", False)
+            self._suspended[number, ofport] = now + SUSPENSION_FACTOR * took
+            self._log_fault(number, "took too long", f"{took * 1000:.0f} ms for {packet.data.hex()}", False)
         self._counters[ofport, result] += 1
         return out
 
-    def _tell(self, number: int, what: str, details: str, trace: bool) -> None:
-        """Say in the log that a service is at fault, at most once in TELL_AGAIN."""
+    def _log_fault(self, number: int, what: str, details: str, trace: bool) -> None:
+        """Log that a service is at fault, at most once in LOG_INTERVAL for each service and fault.
+
+        `trace`: with the exception that is being handled.
+        """
         now = time.monotonic()
-        if now - self._told.get((number, what), float("-inf")) >= TELL_AGAIN:
-            self._told[number, what] = now
+        if now - self._logged.get((number, what), float("-inf")) >= LOG_INTERVAL:
+            self._logged[number, what] = now
             LOG.error("the service of flow feature %s %s: %s; further cases are counted, and told in %g s at "
-                      "the earliest", features.feature_name(number), what, details, TELL_AGAIN,
+                      "the earliest", features.feature_name(number), what, details, LOG_INTERVAL,
                       exc_info=trace)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the bridge's tables, registers, conntrack zones, priorities and cookies are used.
 
-Other systems' flows live in the same bridge. So ours in table 0 match narrowly, and the tables
-of our own are numbered where nobody else's are known to be. A feature declares what it uses beyond
-this (switch/features.py).
+Other systems have flows in the same bridge. So our flows in table 0 match few packets, and tables of our
+own have numbers that no other system is known to use. A feature declares what else it uses
+(switch/features.py).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Table:
     number: int
     name: str
     stage: str
-    """Where on a packet's way it stands, in a word or two: "entry"."""
+    """The part of a packet's processing that it belongs to, in a word or two: "entry"."""
     purpose: str
     matches: str
     """What its flows match."""
@@ -41,7 +41,7 @@ TABLES = (
           "Out of a port, to NORMAL, or nowhere: dropped."),
 )
 
-# -- registers and conntrack zones: flows of ours here write none, so they disturb nobody's --------
+# -- registers and conntrack zones: the flows in switch/flows write none ---------------------------
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def decode_cookie(cookie: int) -> tuple[int, int] | None:
 # -- meters --------------------------------------------------------------------------------------
 
 METER_PREFIX = 0x64
-"""Highest octet of the numbers of our meters: they have no cookie that could tell whose they are."""
+"""Highest octet of the numbers of our meters: meters have no cookie that could mark them as ours."""
 
 
 def meter_number(feature: int, ofport: int) -> int:
@@ -132,12 +132,15 @@ def is_our_meter(number: int) -> bool:
 
 
 def flow_key(table: int, priority: int, match: bytes) -> Hashable:
+    """Return the key of a flow; `match`: normalised (connection/codec.py)."""
     return ("flow", table, priority, match)
 
 
 def port_key(name: str) -> Hashable:
+    """Return the key of a port of ours."""
     return ("port", name)
 
 
 def meter_key(number: int) -> Hashable:
+    """Return the key of a meter of ours."""
     return ("meter", number)

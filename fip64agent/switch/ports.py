@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our ports on the bridge: what the plan's objects want, what is there, and what is done about it."""
+"""Our ports on the bridge: those that the plan's objects need, those that exist, adding and removing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PortItem:
     name: str
     mark: str
     error: str | None = None
-    """Why OVS cannot use the device: then there is something left to do."""
+    """Why OVS cannot use the device; the port must be made anew then."""
     isolated: bool = True
     """NORMAL sends nothing to it."""
     flooded: bool = False
@@ -44,19 +44,22 @@ def wanted(obj: Any) -> Iterator[PortItem]:
 
 
 class Ports:
-    """The ports that are ours, in OVSDB and in the switch. One caller at a time, but for changed()."""
+    """The ports that are ours, in OVSDB and in the switch.
+
+    Only one greenthread at a time may call the methods, except changed().
+    """
 
     def __init__(self, ovsdb: OvsdbClient, floods: Floods) -> None:
         self._ovsdb = ovsdb
         self._floods = floods
-        self._seen: Mapping[str, OwnPort] | None = None
-        """As read back and as changed by ourselves since; None before the first time."""
+        self._known: Mapping[str, OwnPort] | None = None
+        """As they were read, and as the agent has changed them since; None: they have not been read yet."""
 
     def read(self) -> dict[Hashable, PortItem]:
         """Return the ports that carry our mark, by key. Raises: NotReady."""
         flooded = self._floods.flooded()
         own = self._ovsdb.own_ports()
-        self._seen = dict(own)
+        self._known = dict(own)
         return {pipeline.port_key(port.name): PortItem(port.name, port.mark, port.error, port.isolated,
                                                        port.name in flooded)
                 for port in own.values()}
@@ -66,7 +69,7 @@ class Ports:
         if not items:
             return {}
         failed = self._ovsdb.edit(add=[(item.name, item.mark) for item in items])
-        self._note([item.name for item in items])
+        self._note_own_change([item.name for item in items])
         failed |= self._floods.keep_out([item.name for item in items if item.name not in failed])
         return {pipeline.port_key(name): reason for name, reason in failed.items()}
 
@@ -74,21 +77,21 @@ class Ports:
         """Remove ports; return the reason for each key that failed."""
         names = [item.name for item in items]
         failed = self._ovsdb.edit(delete=names)
-        self._note(names)
+        self._note_own_change(names)
         return {pipeline.port_key(name): reason for name, reason in failed.items()}
 
-    def _note(self, names: Sequence[str]) -> None:
-        """Remember what our own change made of these ports: no news when OVSDB reports it."""
-        if self._seen is None:
+    def _note_own_change(self, names: Sequence[str]) -> None:
+        """Keep these ports as our own change has left them, so that changed() does not report it."""
+        if self._known is None:
             return
         own = self._ovsdb.own_ports()
-        seen = dict(self._seen)
+        known = dict(self._known)
         for name in names:
-            seen.pop(name, None)
+            known.pop(name, None)
             if name in own:
-                seen[name] = own[name]
-        self._seen = seen
+                known[name] = own[name]
+        self._known = known
 
     def changed(self) -> bool:
         """Return whether others have changed our ports since they were read."""
-        return self._seen is not None and self._seen != self._ovsdb.own_ports()
+        return self._known is not None and self._known != self._ovsdb.own_ports()

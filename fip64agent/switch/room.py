@@ -31,7 +31,7 @@ from fip64agent.switch.ports import PortItem, Ports
 LOG = logging.getLogger(__name__)
 
 START_WAIT = 2.0
-"""Seconds that start() waits for the OpenFlow connection before it goes on without."""
+"""Seconds that start() waits for the OpenFlow connection; later it comes up in the background."""
 
 
 SwitchItem = PortItem | MeterItem | FlowItem
@@ -40,8 +40,12 @@ _DEFAULT = codec.encode(next(default(Host())))
 
 
 class SwitchRoom:
-    """Ports, meters and flows. `on_change`: what is installed may not be what was installed.
+    """Installs and reads back our ports, meters and flows of one bridge.
 
+    `ovsdb_connection`, `run_path`: of Open vSwitch. `timeout`: seconds in which it must answer.
+    `probe_interval`: seconds between two read-backs because of changes by others, at least.
+    `on_change`: called when what is installed may have changed.
+    `on_interfaces`: called with all interfaces of the bridge when they have changed.
     `packet_in_rate`, `packet_in_burst`: packets a second, and at once, that one port may send to one service.
     """
 
@@ -58,8 +62,9 @@ class SwitchRoom:
         self._on_change = on_change
         self._ovsdb = OvsdbClient(ovsdb_connection, bridge, on_interfaces, timeout, self._on_own_ports,
                                   self._on_state)
-        self._connection = Connection(f"{run_path}/{bridge}.mgmt", timeout, self._on_connected, self._unasked,
-                                      self._ovsdb.why_down, lambda message: self._packet_ins.take(message))
+        self._connection = Connection(f"{run_path}/{bridge}.mgmt", timeout, self._on_connected,
+                                      self._take_unsolicited, self._ovsdb.why_down,
+                                      lambda message: self._packet_ins.take(message))
         self._packet_ins = PacketIns(self._connection.send)
         self._announcer = Announcer(self._connection)
         self._floods = Floods(self._connection.path, bridge, timeout)
@@ -67,11 +72,12 @@ class SwitchRoom:
         self._installed = Installed(self._connection)
         self._busy = hub.Semaphore()
         self._watch_thread = None
-        self._disturbed = hub.Event()
-        """Others changed flows that concern us since they were last read."""
-        self._remarks: dict[str, str] = {}
-        """What this Open vSwitch does not do for us, by what it was asked for."""
-        self._satisfied: dict[Hashable, FlowItem] = {}
+        self._changed_by_others = hub.Event()
+        """Set when others have changed flows that concern us since flows were last read."""
+        self._limitations: dict[str, str] = {}
+        """{what was asked for: that this Open vSwitch does not do it, as a sentence}"""
+        self._provided_by_others: dict[Hashable, FlowItem] = {}
+        """_DEFAULT, when a flow of another system has its key."""
 
     @classmethod
     def from_conf(cls, conf, on_change: Callable[[], None] = lambda: None,
@@ -83,7 +89,7 @@ class SwitchRoom:
     # -- start and stop ---------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Connect, now or as soon as ovsdb-server and the bridge are there: ready() says what is missing."""
+        """Connect, now or as soon as ovsdb-server and the bridge exist: ready() says what is missing."""
         self._packet_ins.start()
         self._ovsdb.start()
         self._connection.start()
@@ -131,13 +137,13 @@ class SwitchRoom:
         with self._busy:
             result: dict[Hashable, SwitchItem] = dict(self._ports.read())
             result.update(meters.read(self._connection))
-            self._disturbed.clear()
+            self._changed_by_others.clear()
             flows = self._installed.read()
             result.update(flows)
-            # It is wanted together with all other flows of ours.
-            stands_in = flows and self._installed.foreign(_DEFAULT.key)
-            self._satisfied = {_DEFAULT.key: _DEFAULT} if stands_in else {}
-            result.update(self._satisfied)
+            # Only while there are other flows of ours: it is wanted together with them.
+            provided = flows and self._installed.foreign(_DEFAULT.key)
+            self._provided_by_others = {_DEFAULT.key: _DEFAULT} if provided else {}
+            result.update(self._provided_by_others)
             return result
 
     # -- changing ---------------------------------------------------------------------------------------
@@ -155,22 +161,22 @@ class SwitchRoom:
 
     def _add_flows(self, flows: Sequence[tuple[FlowItem | None, FlowItem]]) -> dict[Hashable, str]:
         taken = self._installed.taken_by_others([item for was, item in flows
-                                                 if was is None or was.key in self._satisfied])
+                                                 if was is None or was.key in self._provided_by_others])
         failed: dict[Hashable, str] = {}
         wanted = []
         for _was, item in flows:
             key = item.key
             if key not in taken:
-                self._satisfied.pop(key, None)
+                self._provided_by_others.pop(key, None)
                 wanted.append(item)
                 continue
-            self._installed.give_up(key)
+            self._installed.note_taken(key)
             if key == _DEFAULT.key:
-                self._satisfied[key] = item
+                self._provided_by_others[key] = item
             else:
                 failed[key] = ("another system has a flow with the same table, priority and match; "
                                "it is left alone")
-        self._installed.add(wanted)  # first: others may change one at once
+        self._installed.add(wanted)  # before they are added: others may change one at once
         refused = bundle.change(self._connection, bundle.ADD, wanted)
         self._installed.discard(refused)
         for item in wanted:
@@ -187,13 +193,13 @@ class SwitchRoom:
                     continue
                 key = item.key
                 self._announcer.cancel(key)
-                if self._satisfied.pop(key, None) is None:
+                if self._provided_by_others.pop(key, None) is None:
                     flows.append(item)
             failed: dict[Hashable, str] = {}
             if flows:
                 failed = bundle.change(self._connection, bundle.DELETE, flows)
                 self._installed.discard(item.key for item in flows if item.key not in failed)
-            # After the flows: a flow goes with a meter that it needs.
+            # After the flows: with a meter the switch removes the flows that use it.
             failed |= meters.change(self._connection, [(meters.DELETE, item) for item in items
                                                        if isinstance(item, MeterItem)])
             failed |= self._ports.remove([item for item in items if isinstance(item, PortItem)])
@@ -201,11 +207,11 @@ class SwitchRoom:
 
     def plan_changed(self, before: Desired, after: Desired) -> None:
         """Give services the new objects, and announce what is behind a bond with another active member."""
-        self._packet_ins.follow(before, after)
+        self._packet_ins.plan_changed(before, after)
         self._announce_failovers(before, after)
 
     def _announce_failovers(self, before: Desired, after: Desired) -> None:
-        """Tell the link where on-link floating IPs are, of uplinks whose bond has another active member.
+        """Announce the on-link floating IPs of uplinks whose bond has another active member.
 
         Their flows stay as they are. The uplink's own addresses are announced with its flow, which changes.
         """
@@ -214,7 +220,7 @@ class SwitchRoom:
             if (was is None or not (was.members and uplink.members)
                     or was.active_ofport == uplink.active_ofport):
                 continue
-            # By the keys of the flows that let them in: what goes with these is not announced any more.
+            # By the keys of the flows that let them in: cancel() is called with those.
             found = [flow for mapping in after.mappings.values() if mapping.uplink_id == port_id
                      for flow in deliver(mapping) if flow.announcements]
             LOG.info("uplink %s leaves by another member of its bond, OpenFlow port %d: %d on-link floating "
@@ -225,38 +231,40 @@ class SwitchRoom:
     # -- changes by others ------------------------------------------------------------------------------
 
     def _on_state(self) -> None:
-        """Something that we need in OVSDB is there now, or is not any more."""
+        """Handle that something which we need in OVSDB has appeared or disappeared."""
         self._connection.retry()
         self._on_change()
 
     def _on_connected(self) -> None:
-        """Have packets and changes of flows reported, and what changed before that read back."""
+        """Ask for packets and for reports of changed flows; have what changed before that read back."""
         try:
             reply = self._connection.request(lambda xid: [packet_in.config_request(xid)])
             flags = packet_in.config_flags(next(iter(reply.bodies.values()), [b""])[0])
             reply = self._connection.request(
-                lambda xid: [*packet_in.ask(xid, flags),
-                             monitor.request(xid + packet_in.ASKED, features.tables())],
-                packet_in.ASKED + 1)
+                lambda xid: [*packet_in.setup_messages(xid, flags),
+                             monitor.request(xid + packet_in.SETUP_MESSAGES, features.tables())],
+                packet_in.SETUP_MESSAGES + 1)
         except NotReady:
-            self._connection.disconnect()  # without reports it is of no use
+            self._connection.disconnect()  # the next connection asks again
             return
-        self._remarks.clear()
+        self._limitations.clear()
         for xid, reason in reply.errors.items():
             if xid == reply.last:
-                self._remark("changes", f"Open vSwitch does not report changes of flows ({reason}; it does "
-                             "since 2.16): what others change is found by the audit only")
+                self._note_limitation(
+                    "changes", f"Open vSwitch does not report changes of flows ({reason}; it does since "
+                    "2.16): what others change is found by the audit only")
             else:
-                self._remark("packets", f"Open vSwitch does not send packets to the agent ({reason}): what "
-                             "flows cannot answer is not answered")
+                self._note_limitation(
+                    "packets", f"Open vSwitch does not send packets to the agent ({reason}): what flows "
+                    "cannot answer is not answered")
         self._on_change()
 
-    def _remark(self, what: str, remark: str) -> None:
-        self._remarks[what] = remark
+    def _note_limitation(self, what: str, remark: str) -> None:
+        self._limitations[what] = remark
         LOG.warning("%s", remark)
 
     def _on_own_ports(self, own: Mapping[str, OwnPort]) -> None:
-        hub.spawn(self._check_ports)  # waits until a change of our own is complete
+        hub.spawn(self._check_ports)  # it waits until a change by the agent itself is complete
 
     def _check_ports(self) -> None:
         with self._busy:
@@ -264,43 +272,42 @@ class SwitchRoom:
         if changed:
             self._on_change()
 
-    def _unasked(self, message: bytes) -> bool:
+    def _take_unsolicited(self, message: bytes) -> bool:
         """Take a report of the flow monitor."""
         if not monitor.is_report(message):
             return False
-        if self._disturbed.is_set():  # all is going to be read
+        if self._changed_by_others.is_set():  # all flows are going to be read anyway
             return True
         try:
             if self._installed.concerns_us(message):
-                self._disturbed.set()
+                self._changed_by_others.set()
         except codec.CodecError:
             LOG.exception("a report of changed flows cannot be read")
-            self._disturbed.set()
+            self._changed_by_others.set()
         return True
 
     def _watch_forever(self) -> None:
         while True:
-            self._disturbed.wait()
+            self._changed_by_others.wait()
             LOG.warning("another program changed flows of bridge %s that concern us", self._bridge)
-            self._disturbed.clear()
+            self._changed_by_others.clear()
             self._on_change()
-            hub.sleep(self._probe_interval)  # others may go on: to read all flows takes time
+            hub.sleep(self._probe_interval)  # others may continue, and reading all flows takes time
 
     # -- for the operator -----------------------------------------------------------------------------------
 
     def warnings(self) -> list[str]:
-        """Return what this Open vSwitch, as it was asked, cannot do: all works, with what that means."""
-        return [remark for remark in (*self._remarks.values(), self._floods.problem) if remark]
+        """Return what this Open vSwitch cannot do, with the consequences, as sentences. All else works."""
+        return [remark for remark in (*self._limitations.values(), self._floods.problem) if remark]
 
     def packet_in_counters(self) -> dict[tuple[int, str], int]:
-        """Return how many packets came to the agent, by (OpenFlow port, one of packets.REASONS)."""
+        """Return how many packets came to the agent, by (OpenFlow port, name of a counter in packets.py)."""
         return self._packet_ins.counters()
 
     def dump(self, owners: Iterable[ObjectKey] = ()) -> list[dict[str, Any]]:
-        """Return our flows in words, with counters. Raises: NotReady.
+        """Return our flows as text, with their counters. Raises: NotReady.
 
-        A cookie has only the CRC-32 of the owner: `owners` are the keys of the plan's objects, to
-        name it by.
+        `owners`: keys of the plan's objects, to name the owners of flows: a cookie has only a CRC-32 of them.
         """
         names = {zlib.crc32(name.encode()): name for name in map(pipeline.owner_text, owners)}
         return hub.offload(_describe, self._installed.dump(), names)
@@ -315,6 +322,7 @@ class SwitchRoom:
 
 
 def _describe(bodies: Sequence[bytes], names: Mapping[int, str]) -> list[dict[str, Any]]:
+    """Return our flows as text. names: {CRC-32 of an owner: its text}."""
     result = []
     for body in bodies:
         for stats in codec.decode_items(body):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Matches and actions as an operator reads them. Slow: os-ken's parsers do the work."""
+"""Matches and actions as text for operators. Slow: os-ken's parsers are used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from os_ken.ofproto import ofproto_v1_3_parser as parser
 _PORTS = {ofp.OFPP_IN_PORT: "in_port", ofp.OFPP_NORMAL: "normal", ofp.OFPP_CONTROLLER: "controller",
           ofp.OFPP_LOCAL: "local", ofp.OFPP_FLOOD: "flood", ofp.OFPP_ALL: "all"}
 _HEXADECIMAL = ("eth_type", "vlan_vid", "conj_id", "ct_", "reg", "xxreg", "metadata", "nd_reserved")
-"""What the names of fields begin with whose values are hexadecimal."""
+"""Beginnings of the names of fields whose values are shown as hexadecimal numbers."""
 _CONTROLLER, _CONTROLLER2 = 20, 37
 """Subtypes of Nicira's actions that send the packet to the agent; os-ken knows only a part of the second."""
 _COMMIT, _FORCE = 1, 2
@@ -45,7 +45,7 @@ def _value_text(name: str, value) -> str:
 
 
 def match_text(match: bytes) -> str:
-    """Return ``field=value,...``; hexadecimal for bytes that make no sense."""
+    """Return ``field=value,...``; hexadecimal digits when `match` cannot be read."""
     parts = {}
     position = 0
     try:
@@ -136,7 +136,7 @@ def _actions(data: bytes) -> Iterator[str]:
 
 
 def instructions_text(instructions: bytes) -> str:
-    """Return ``action,...``; ``drop`` for none; hexadecimal for bytes that make no sense."""
+    """Return ``action,...``; ``drop`` for none; hexadecimal digits when `instructions` cannot be read."""
     parts: list[str] = []
     position = 0
     try:

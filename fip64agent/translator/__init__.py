@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What executes FIP64. The only place that knows which drivers there are.
+"""The translator drivers. This is the only place that knows which there are.
 
-`choose()` says which one is the host's, `driver()` returns it, `translator_from()` makes its room.
+`choose()` says which one this host uses, `driver()` returns it, `translator_from()` makes its room.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from fip64agent.translator.room import TranslatorRoom
 
 AUTO = "auto"
 _DRIVERS = ("vpp", "tayga")
-"""Names, which are those of packages here with a module `driver`. With "auto" the first that is usable is
-taken; the last one always is."""
+"""Names of packages here, each with a module `driver`. With "auto" the first that is usable is chosen; the
+last one is always usable."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -29,26 +29,26 @@ class Choice:
 
 
 def driver(name: str) -> Driver:
-    """Return the driver with that name in [fip64] translator."""
+    """Return the driver that [fip64] translator calls `name`."""
     return importlib.import_module(f"{__name__}.{name}.driver").DRIVER
 
 
 def choose(conf) -> Choice:
-    """Decide what executes the translation. Nobody else reads [fip64] translator.
+    """Decide which driver translates. Nothing else reads [fip64] translator.
 
-    Looks at the file system: ask once, a package may be installed any time.
+    It looks for programs in the file system. Call it once: packages may be installed at any time.
     """
     if conf.fip64.translator != AUTO:
         return Choice(conf.fip64.translator, f"[fip64] translator = {conf.fip64.translator}")
-    against = []
+    reasons = []
     for name in _DRIVERS:
-        if (look := driver(name).usable) is None:
+        if (is_usable := driver(name).usable) is None:
             break
-        usable, reason = look(conf)
+        usable, reason = is_usable(conf)
         if usable:
             return Choice(name, reason)
-        against.append(reason)
-    return Choice(name, "; ".join(against))
+        reasons.append(reason)
+    return Choice(name, "; ".join(reasons))
 
 
 def netns_prefix(conf) -> str:
@@ -62,7 +62,10 @@ def fixed_settings(conf, name: str) -> Settings:
 
 
 def translator_from(conf, name: str, on_change: Callable[[], None] = lambda: None) -> Translator:
-    """Return the driver called `name`, not started; it also removes what another one has left."""
+    """Return the room of the driver called `name`, not started. It also removes what other drivers have left.
+
+    `on_change`: called when a read-back is worth while.
+    """
     prefix = netns_prefix(conf)
     others = [driver(other).room(conf, prefix, lambda: None) for other in _DRIVERS if other != name]
     return TranslatorRoom(driver(name).room(conf, prefix, on_change), others)

@@ -2,12 +2,12 @@
 """The translator's contract: what every driver offers, so that nobody else knows which one it is.
 
 A driver is a room (`reconcile.room.Room`): expand() turns tenants, mappings, uplinks into what the
-driver installs; actual() reads back what the translator really has, it never remembers; apply() and
-prune() are bulk and idempotent. `on_change` is its event "I restarted, I am empty", and anything else
-that makes a read-back worth while. tests/functional/translator/contract.py is this page as tests.
+driver installs; actual() reads back what the translator really has, each time; apply() and prune() take
+many items and can be repeated. The driver calls `on_change` when its translator restarted and is empty, and
+whenever else a read-back is worth while. tests/functional/translator/contract.py tests this contract.
 
-What others must know before there is a room says its `Driver`: to plan() in `capabilities`, to the links room
-in a `Layout`, which states the network namespaces, links, addresses, routes and rules that the driver wants.
+A `Driver` says what others must know before there is a room: plan() in `capabilities`, the links room in a
+`Layout`, which states the network namespaces, links, addresses, routes and rules that the driver wants.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fip64agent.reconcile.room import Item, Room
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ClientBinding:
-    """A client's IPv6 address and the pool address that stands for it, within one tenant."""
+    """A client's IPv6 address and the pool address that it has within one tenant (NAT64)."""
 
     router_id: str
     client: IPv6Address
@@ -33,56 +33,58 @@ class ClientBinding:
     last_seen: float | None
     """Seconds since the epoch; None when the driver cannot tell."""
     static: bool = False
-    """It never goes by itself."""
+    """It does not time out."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class About:
-    """The program that translates, for people. None: there is no such thing, or the driver cannot tell."""
+    """The program that translates. None: there is no such value, or the driver does not know it."""
 
     launch: str | None = None
     """"managed": the agent starts it; "external"."""
     version: str | None = None
     pid: int | None = None
     uptime: float | None = None
-    """Seconds."""
+    """Seconds since it was started."""
     restarts: int | None = None
     """How often it was lost since the agent started."""
     probe: float | None = None
     """Seconds that its last answer to a health probe took."""
     next_start: float | None = None
-    """Seconds until it is started again, as it could not be or died again and again."""
+    """Seconds until it is started again, after it could not be started or has ended several times."""
 
 
 class Count(NamedTuple):
+    """How much was translated."""
+
     packets: int
     octets: int
 
 
 TO_VM, TO_CLIENT = "6to4", "4to6"
-"""Directions of translation."""
+"""Directions of translation: names of their counters."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Traffic:
-    """What was translated. Counts never go back, but for a restart of what counts."""
+    """What was translated. Counts only grow, except when the translator restarts."""
 
     fips: Mapping[tuple[str, IPv6Address], Mapping[str, Count]] = dataclasses.field(default_factory=dict)
     """{(tenant's router id, floating address): {TO_VM or TO_CLIENT: count}}"""
     tenants: Mapping[str, Mapping[str, Count]] = dataclasses.field(default_factory=dict)
     """{router id: the same}"""
     errors: Mapping[tuple[str, str], int] = dataclasses.field(default_factory=dict)
-    """{(where, reason): packets}: refused, or otherwise special."""
+    """{(where, reason): packets} that were not translated, or in another way than usual."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Sighting:
-    """A packet that was seen on its way through the translator."""
+class TracedPacket:
+    """A packet that went through the translator while it was watched."""
 
     at: float
-    """Seconds since the watch began."""
+    """Seconds since the first packet that was traced."""
     lines: tuple[str, ...]
-    """Its way, as the translator tells it."""
+    """What became of it, in the translator's own words."""
 
 
 class Translator(Room, Protocol):
@@ -98,7 +100,7 @@ class Translator(Room, Protocol):
     def remains(self) -> dict[Hashable, Item]:
         """Return what prune() needs to remove all that this driver has installed; it may not be started.
 
-        Raises: NotReady when it cannot be told.
+        Raises: NotReady when that cannot be found out.
         """
         ...
 
@@ -107,14 +109,17 @@ class Translator(Room, Protocol):
         ...
 
     def clients(self, router_id: str) -> list[ClientBinding]:
-        """Return the bindings of one tenant, as the translator has them; may be empty.
+        """Return the client bindings of one tenant, as the translator has them; may be empty.
 
         Raises: NotReady when it cannot be asked.
         """
         ...
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:
-        """Return {tenant's router id: {counter name: value}}; what the driver can count."""
+        """Return {tenant's router id: {counter name: value}}: "clients", and what else the driver counts.
+
+        Raises: NotReady.
+        """
         ...
 
     def healthy(self) -> str | None:
@@ -136,31 +141,32 @@ class Translator(Room, Protocol):
         ...
 
     def explain(self, journey: Journey) -> Explanation:
-        """Return what must hold in the translator for a packet to get there, and its answer back."""
+        """Return the checks of what must hold in the translator for a packet and its answer."""
         ...
 
-    def watch(self, journey: Journey, seconds: float) -> list[Sighting]:
-        """Wait up to `seconds` for packets of the journey's mapping, either way; return those seen, a few.
+    def watch(self, journey: Journey, seconds: float) -> list[TracedPacket]:
+        """Wait up to `seconds` for packets of the journey's mapping, in both directions; return a few.
 
-        Leaves nothing behind. Raises: NotReady when the translator cannot show packets, now or at all.
+        Nothing is traced any more afterwards. Raises: NotReady when the translator cannot show packets, now
+        or at all.
         """
         ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Driver:
-    """A driver before it is made. `conf`, everywhere: an oslo_config.cfg.ConfigOpts with all our options."""
+    """A driver before its room is made. `conf` is an oslo_config.cfg.ConfigOpts with all our options."""
 
     name: str
     """In [fip64] translator."""
     capabilities: Capabilities
     layout: Callable[[str], Layout]
-    """Takes what the names of the agent's network namespaces begin with; returns what it wants of Linux."""
+    """Takes what the names of the agent's network namespaces begin with; returns the links that it wants."""
     room: Callable[[Any, str, Callable[[], None]], Translator]
-    """Takes `conf`, that beginning, and what to call when a read-back is worth while; returns the driver,
-    which is not started."""
+    """Takes `conf`, what the names of the agent's network namespaces begin with, and a function to call when
+    a read-back is worth while. Returns the room, which is not started."""
     usable: Callable[[Any], tuple[bool, str]] | None = None
-    """Takes `conf`; returns whether this machine has what the driver needs, and why. None: it is taken
-    where no other is usable."""
+    """Takes `conf`; returns whether this machine has what the driver needs, and the reason. None: the driver
+    is chosen where no other is usable."""
     check: Callable[[Any], None] = lambda conf: None
-    """Takes `conf`. Raises: ConfigError when its options ask for what cannot be."""
+    """Takes `conf`. Raises: ConfigError when its options cannot be used together."""

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of a packet's way that hold for every driver."""
+"""Checks for `fip64ctl trace` that are the same for every driver."""
 
 from __future__ import annotations
 
 from fip64agent.reconcile.explain import NOTE, OK, Check, Journey, Outcome, Stops
 
 
-def installed(room, journey: Journey) -> Check:
-    """What `room` has, read back, is what it should have for this mapping and its tenant."""
-    def look() -> Outcome:
+def check_installed(room, journey: Journey) -> Check:
+    """Return the check that `room` has installed what the mapping and its tenant need."""
+    def check() -> Outcome:
         looked_at = f"translator of tenant {journey.tenant.router_id}, read back"
         if reason := room.ready():
             raise Stops(looked_at, reason)
@@ -24,12 +24,12 @@ def installed(room, journey: Journey) -> Check:
             return NOTE, looked_at, f"{text}, but {trouble}"
         return OK, looked_at, text
 
-    return Check("translate", "the translator knows the mapping", look)
+    return Check("translate", "the translator knows the mapping", check)
 
 
-def bound(room, journey: Journey) -> Check:
-    """Which pool address stands in for the client; the journey goes on with it."""
-    def look() -> Outcome:
+def check_client_binding(room, journey: Journey) -> Check:
+    """Return the check which pool address the client has; later checks use that address."""
+    def check() -> Outcome:
         looked_at = f"client bindings of tenant {journey.tenant.router_id}"
         for binding in room.clients(journey.tenant.router_id):
             if binding.client == journey.client:
@@ -37,4 +37,4 @@ def bound(room, journey: Journey) -> Check:
                 return OK, looked_at, f"{binding.pool_address}{', static' if binding.static else ''}"
         return OK, looked_at, "none of this client is known: it gets a pool address with its first packet"
 
-    return Check("client", "a pool address stands in for the client", look)
+    return Check("client", "a pool address stands in for the client", check)

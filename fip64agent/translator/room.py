@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The translator as a room: one driver translates; what others left on this host is found and removed.
+"""The translator as a room: one driver translates; what other drivers left on this host is found and removed.
 
 So a restart with another [fip64] translator needs no code of its own: the loop makes what the new driver
-needs, then prunes what it did not ask for.
+needs, then prunes what it does not need.
 """
 
 from __future__ import annotations
@@ -14,55 +14,62 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import PlanObject
 from fip64agent.plan.inputs import Allocations
+from fip64agent.reconcile.explain import Explanation, Journey
 from fip64agent.reconcile.room import Item
-from fip64agent.translator.base import ClientBinding, Translator
+from fip64agent.translator.base import About, ClientBinding, TracedPacket, Traffic, Translator
 
 LOG = logging.getLogger(__name__)
 
 
 class TranslatorRoom:
-    """Made of the `active` driver and of `retired` ones, whose items are only removed."""
+    """A Translator (base.py): passes calls on to the `active` driver, and removes items of `retired` ones.
+
+    `retired`: drivers that are not started.
+    """
 
     name = "translator"
 
     def __init__(self, active: Translator, retired: Iterable[Translator]) -> None:
-        self.active = active
+        self._active = active
         self._retired = list(retired)
         self._left_by: dict[Hashable, Translator] = {}
         """By key of an item that a retired driver has left: that driver."""
 
     @property
     def kind(self) -> str:
-        return self.active.kind
+        return self._active.kind
 
     def start(self) -> None:
-        self.active.start()
+        self._active.start()
 
     def close(self) -> None:
-        for driver in (self.active, *self._retired):
+        for driver in (self._active, *self._retired):
             driver.close()
 
     def ready(self) -> str | None:
-        return self.active.ready()
+        return self._active.ready()
+
+    def warnings(self) -> list[str]:
+        return self._active.warnings()
 
     def expand(self, obj: PlanObject) -> Iterable[Item]:
-        return self.active.expand(obj)
+        return self._active.expand(obj)
 
     def allocations(self) -> Allocations:
-        return self.active.allocations()
+        return self._active.allocations()
 
     def actual(self) -> dict[Hashable, Item]:
-        return self.active.actual() | self._leftovers()
+        return self._active.actual() | self._left_items()
 
     def remains(self) -> dict[Hashable, Item]:
-        return self.active.remains() | self._leftovers()
+        return self._active.remains() | self._left_items()
 
-    def _leftovers(self) -> dict[Hashable, Item]:
-        """Return what retired drivers have left. One that left nothing is not asked again."""
+    def _left_items(self) -> dict[Hashable, Item]:
+        """Return the items that retired drivers have left. One that left nothing is not asked again."""
         result: dict[Hashable, Item] = {}
         for driver in list(self._retired):
             found: dict[Hashable, Item] = {}
-            with contextlib.suppress(NotReady):  # it does not run: then it has nothing either
+            with contextlib.suppress(NotReady):  # its program does not run, so nothing is installed
                 found = driver.remains()
             if found:
                 LOG.info("%d items of the translator %s are left on this host: they are removed", len(found),
@@ -75,12 +82,12 @@ class TranslatorRoom:
         return result
 
     def apply(self, items: Sequence[tuple[Item | None, Item]]) -> dict[Hashable, str]:
-        return self.active.apply(items)
+        return self._active.apply(items)
 
     def prune(self, items: Sequence[Item]) -> dict[Hashable, str]:
         failed: dict[Hashable, str] = {}
-        for driver in (self.active, *self._retired):
-            own = [item for item in items if self._left_by.get(item.key, self.active) is driver]
+        for driver in (self._active, *self._retired):
+            own = [item for item in items if self._left_by.get(item.key, self._active) is driver]
             if own:
                 failed |= driver.prune(own)
         for item in items:
@@ -88,15 +95,26 @@ class TranslatorRoom:
                 self._left_by.pop(item.key, None)
         return failed
 
+    def netns(self, router_id: str) -> str:
+        return self._active.netns(router_id)
+
     def clients(self, router_id: str) -> list[ClientBinding]:
-        return self.active.clients(router_id)
+        return self._active.clients(router_id)
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:
-        return self.active.counters()
+        return self._active.counters()
 
     def healthy(self) -> str | None:
-        return self.active.healthy()
+        return self._active.healthy()
 
-    def __getattr__(self, name: str):
-        """Whatever else the active driver offers."""
-        return getattr(self.active, name)
+    def about(self) -> About:
+        return self._active.about()
+
+    def traffic(self) -> Traffic | None:
+        return self._active.traffic()
+
+    def explain(self, journey: Journey) -> Explanation:
+        return self._active.explain(journey)
+
+    def watch(self, journey: Journey, seconds: float) -> list[TracedPacket]:
+        return self._active.watch(journey, seconds)

@@ -19,8 +19,8 @@ from fip64agent.plan.planner import plan
 from fip64agent.reconcile.explain import Explanation
 from fip64agent.reconcile.loop import Loop
 from fip64agent.translator import Choice
-from fip64agent.translator.base import About, ClientBinding, Sighting, Traffic
-from fip64agent.translator.explain import bound, installed
+from fip64agent.translator.base import About, ClientBinding, TracedPacket, Traffic
+from fip64agent.translator.explain import check_client_binding, check_installed
 from fip64agent.translator.tayga.links import TaygaLayout
 from tests.fakes import topologies
 
@@ -114,7 +114,7 @@ class ScriptedTranslator(ScriptedRoom):
         self.trouble: str | None = None
         self.program = About(launch="managed")
         self.counted: Traffic | None = None
-        self.seen: list[Sighting] = []
+        self.seen: list[TracedPacket] = []
 
     def netns(self, router_id: str) -> str:
         return f"fip64-{router_id}"
@@ -142,9 +142,9 @@ class ScriptedTranslator(ScriptedRoom):
         return self.trouble
 
     def explain(self, journey) -> Explanation:
-        return Explanation(there=(installed(self, journey), bound(self, journey)))
+        return Explanation(there=(check_installed(self, journey), check_client_binding(self, journey)))
 
-    def watch(self, journey, seconds: float) -> list[Sighting]:
+    def watch(self, journey, seconds: float) -> list[TracedPacket]:
         if not self.seen:
             raise NotReady("tayga shows no packets")
         return self.seen

@@ -22,7 +22,7 @@ set(CPACK_DEBIAN_PACKAGE_RELEASE 1)
 set(CPACK_DEBIAN_PACKAGE_SECTION net)
 set(CPACK_DEBIAN_PACKAGE_HOMEPAGE "")
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
-# VPP's own packages have the version that VPP itself tells. Its libraries have no package that shlibdeps would find
+# VPP's own packages have the version that VPP reports. Its libraries have no package that shlibdeps would find
 # when VPP was installed by hand, so the C library is the only other dependency, and it comes with vpp.
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "vpp (= ${FIP64_VPP_VERSION})")
 include(CPack)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Finds out which VPP this is, and says so if nobody has tried the plugin with it.
+# Finds out which VPP this is, and warns if the plugin was never tested with it.
 set(FIP64_KNOWN_VPP 26.06 26.10)
 
 set(FIP64_VPP_VERSION "")

@@ -2,8 +2,8 @@
 """The OpenFlow connection: os-ken's handshake, echo and sending; replies by transaction id.
 
 The agent connects to the bridge's management socket, as ovs-ofctl does: no Controller row, no
-flush of flows, nothing listens. Replies that somebody waits for are taken as bytes, before
-os-ken parses them; all else goes the way of os-ken's events.
+flush of flows, no socket that listens. Replies that somebody waits for are taken as bytes, before
+os-ken parses them; all other messages become os-ken's events.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from os_ken.ofproto import ofproto_v1_3_parser as parser
 LOG = logging.getLogger(__name__)
 
 RECONNECT = 0.2
-"""Seconds between attempts to connect. A unix socket refuses at once and costs next to nothing."""
+"""Seconds between attempts to connect. A unix socket refuses at once, so an attempt costs very little."""
 LONGEST_RECONNECT = 5.0
-"""The same after a switch refused to speak to us, doubled each time up to here."""
+"""The same after the switch has refused our OpenFlow version: doubled with each refusal, up to this."""
 READ = 32 * 1024
 """Bytes taken from the socket at once."""
 BATCH = 128 * 1024
-"""Bytes handed to the socket at once: other greenthreads get their turn in between."""
+"""Bytes handed to the socket at once: other greenthreads run in between."""
 HEADER = struct.Struct("!BBHI")
 _MULTIPART = struct.Struct("!HH4x")
 
@@ -52,7 +52,7 @@ class Handshake(ofp_handler.OFPHandler):
         app_manager.OSKenApp.start(self)
 
     def _hello_failed(self, datapath, error_desc):
-        """As os-ken's, but the reason is told by who asks for it, instead of in the log each time."""
+        """As os-ken's, but keep the reason for Connection.why_down() instead of logging it each time."""
         datapath.refusal = error_desc
         datapath.send_msg(datapath.ofproto_parser.OFPErrorMsg(
             datapath=datapath, type_=datapath.ofproto.OFPET_HELLO_FAILED,
@@ -67,7 +67,7 @@ class Handshake(ofp_handler.OFPHandler):
 
 
 class Fip64App(app_manager.OSKenApp):
-    """Where os-ken delivers what nobody waits for."""
+    """Gets the messages that no request waits for."""
 
     OFP_VERSIONS = (ofp.OFP_VERSION,)
 
@@ -93,9 +93,9 @@ def start_apps() -> None:
 
 @ofproto_parser.register_msg_parser(ofp.OFP_VERSION)
 def _parse(datapath, version, msg_type, msg_len, xid, buf):
-    """Take what somebody waits for as bytes; os-ken parses the rest.
+    """Pass messages on as bytes where the agent takes them (Channel.take); os-ken parses all others.
 
-    None means "nothing more to do" to os-ken's receiving loop.
+    Returns None for the former: os-ken's receiving loop does nothing with it then.
     """
     if isinstance(datapath, Channel) and datapath.take(msg_type, xid, buf):
         return None
@@ -105,8 +105,8 @@ def _parse(datapath, version, msg_type, msg_len, xid, buf):
 class _UnixSocket:
     """A green unix socket that os-ken may try TCP options on.
 
-    It reads as much as there is at once: os-ken asks for each message's header by itself. And it lets other
-    greenthreads have their turn each time: where there always is more to read, nothing else would.
+    It reads as many bytes as there are at once, since os-ken asks for each message's header alone. It lets
+    other greenthreads run each time: they would never run where there always is more to read.
     """
 
     def __init__(self, sock) -> None:
@@ -130,7 +130,7 @@ class _UnixSocket:
 
 
 class Reply:
-    """What came back for a range of transaction ids; complete when `last` was answered."""
+    """The answers to the transaction ids from `first` to `last`; complete when `last` was answered."""
 
     def __init__(self, first: int, last: int) -> None:
         self.first = first
@@ -164,7 +164,7 @@ class Channel(controller.Datapath):
         self._connection = connection
         self._replies: list[Reply] = []
         self.refusal: str | None = None
-        """Why the two sides cannot speak to each other."""
+        """Why agent and switch have no OpenFlow version in common; None: they have one."""
         self.echo_request_interval = connection.timeout / 4
         self.max_unreplied_echo_requests = 3
         self.socket.settimeout(connection.timeout / 2)
@@ -173,10 +173,10 @@ class Channel(controller.Datapath):
     def set_state(self, state) -> None:
         super().set_state(state)
         if state == MAIN_DISPATCHER:
-            self._connection.came_up(self)
+            self._connection.handshake_complete(self)
 
     def take(self, msg_type: int, xid: int, buf: bytes) -> bool:
-        """Give a message to who waits for it; False when nobody does."""
+        """Pass a message on to the request or function that it is for; return False when there is none."""
         if msg_type == ofp.OFPT_PACKET_IN:
             self._connection.packet_in(buf)
             return True
@@ -187,7 +187,7 @@ class Channel(controller.Datapath):
                 reply.take(msg_type, xid, buf)
                 return True
         return (msg_type == ofp.OFPT_MULTIPART_REPLY
-                and self._connection.unasked(bytes(buf[HEADER.size:])))
+                and self._connection.unsolicited(bytes(buf[HEADER.size:])))
 
     def reserve(self, count: int) -> int:
         """Return the first of `count` transaction ids that nobody else uses."""
@@ -230,8 +230,8 @@ class Channel(controller.Datapath):
         if batch and not self.send(b"".join(batch)):
             raise NotReady(f"the connection to {self.address} was lost")
 
-    def lose(self) -> None:
-        """Wake all who wait: no answer will come."""
+    def connection_lost(self) -> None:
+        """End all requests that wait for an answer, with the reason that the connection was lost."""
         for reply in self._replies:
             reply.lost = f"the connection to {self.address} was lost"
             reply.done.set()
@@ -242,19 +242,19 @@ class Connection:
 
     `timeout`: seconds until an unanswered request, or a switch that answers no echo, is given up.
     `on_up`: called in a greenthread each time the connection is made.
-    `unasked`: gets multipart replies that nobody waits for, without their header, and returns whether
-    it knows them. Must neither wait nor raise.
-    `obstacle`: returns why it makes no sense to connect now, if it is known; retry() when it is gone.
+    `unsolicited`: gets multipart replies that no request waits for, without their header, and returns
+    whether it takes them. Must neither wait nor raise.
+    `obstacle`: returns why it makes no sense to connect now, or None. Call retry() when that has changed.
     `packet_in`: gets OFPT_PACKET_IN messages, with their header. Must neither wait nor raise.
     """
 
     def __init__(self, path: str, timeout: float, on_up: Callable[[], None],
-                 unasked: Callable[[bytes], bool] = lambda message: False,
+                 unsolicited: Callable[[bytes], bool] = lambda message: False,
                  obstacle: Callable[[], str | None] = lambda: None,
                  packet_in: Callable[[bytes], None] = lambda message: None) -> None:
         self.path = path
         self.timeout = timeout
-        self.unasked = unasked
+        self.unsolicited = unsolicited
         self.packet_in = packet_in
         self._on_up = on_up
         self._obstacle = obstacle
@@ -262,9 +262,6 @@ class Connection:
         self._channel: Channel | None = None
         self._thread = None
         self._reason = "not connected yet"
-        self.attempts = 0
-        """Connections that were made to the socket, whether the switch then spoke to us or not."""
-        self.connects = 0
 
     def start(self) -> None:
         start_apps()
@@ -276,7 +273,7 @@ class Connection:
             self._thread = None
         channel, self._channel, self._reason = self._channel, None, "closed"
         if channel:
-            channel.lose()
+            channel.connection_lost()
 
     def why_down(self) -> str | None:
         """Return None when connected, else the reason why not."""
@@ -319,14 +316,13 @@ class Connection:
         if self._channel:
             self._channel.close()
 
-    def came_up(self, channel: Channel) -> None:
-        """Called by the channel when the handshake is complete."""
+    def handshake_complete(self, channel: Channel) -> None:
+        """Use this channel from now on. The channel calls it when its handshake is complete."""
         self._channel = channel
-        self.connects += 1
         LOG.info("connected to the bridge at %s", self.path)
-        hub.spawn(self._tell)
+        hub.spawn(self._call_on_up)
 
-    def _tell(self) -> None:
+    def _call_on_up(self) -> None:
         try:
             self._on_up()
         except Exception:
@@ -336,7 +332,7 @@ class Connection:
         channel, self._channel = self._channel, None
         self._reason = reason
         if channel:
-            channel.lose()
+            channel.connection_lost()
             LOG.warning("%s", reason)
 
     def _run(self) -> None:
@@ -356,7 +352,6 @@ class Connection:
             self._reason = (f"no OpenFlow connection to {self.path}: {os.strerror(error.errno or 0)} "
                             "(does ovs-vswitchd run, and does the bridge exist?)")
             return False
-        self.attempts += 1
         try:
             channel.serve()
         except OSError:

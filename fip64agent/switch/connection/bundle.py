@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Flow changes in bundles: ordered, atomic, and one flow that is refused does not spoil the others.
+"""Flow changes in bundles: ordered and atomic; a flow that is refused does not prevent the others.
 
-A bundle is streamed with its commit, one round trip in all. What the switch refuses on arrival is
-reported by transaction id and is not in the bundle; it commits the rest. When the commit itself
-fails, nothing of the bundle was done: it is sent again without the flows that were named.
+A bundle is sent together with its commit, in one round trip. The switch reports by transaction id which flows
+it does not take into the bundle, and commits the others. When the commit itself fails, nothing of the bundle
+was done: it is sent again without the flows that were reported.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from os_ken.ofproto import ofproto_v1_3 as ofp
 LOG = logging.getLogger(__name__)
 
 CHUNK = 4000
-"""Flow mods in one bundle. The switch holds a bundle in memory and stands still while it commits."""
+"""Flow mods in one bundle. The switch keeps a bundle in memory and does nothing else while it commits."""
 ADD = ofp.OFPFC_ADD
 DELETE = ofp.OFPFC_DELETE_STRICT
 
@@ -77,9 +77,9 @@ def _send(connection: Connection, command: int, items: Sequence[FlowItem]) -> di
 
 
 def change(connection: Connection, command: int, items: Sequence[FlowItem]) -> dict:
-    """Add (ADD) or remove if ours (DELETE) `items`; return the reason for each key that failed.
+    """Add `items` (ADD), or remove those that are ours (DELETE); return the reason for each key that failed.
 
-    Raises: NotReady when the connection is lost; the bundle in flight is then not known to be done.
+    Raises: NotReady when the connection is lost; whether the last bundle was committed is then not known.
     """
     failed: dict = {}
     for start in range(0, len(items), CHUNK):

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Flows to OpenFlow 1.3 bytes and back, fast.
+"""Encodes flows as OpenFlow 1.3 bytes and decodes them, fast.
 
-os-ken's message classes build about 7,000 flow mods a second and parse flow statistics slower
-still. Here os-ken's tables say what a field is called, where and how long it is, its classes
-serialize the rare actions, and everything is kept by value; headers are packed with struct.
+os-ken's message classes build about 7,000 flow mods a second, and parse flow statistics even more slowly.
+Here os-ken's tables give the names, numbers and sizes of fields, its classes serialize only the rare actions,
+and headers are packed with struct.
 
 A match is kept *normalised*: its TLVs in a fixed order, without padding. Two flows match the same
 packets when their normalised matches are equal, whatever order they were written in. The order is
-OpenFlow's fields by number, then Nicira's: so each comes after its prerequisites, as OVS demands.
+OpenFlow's fields by number, then Nicira's: so each comes after its prerequisites, as OVS requires.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FLOW_REQUEST = struct.Struct("!BBHIHH4xB3xII4xQQ")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FlowItem:
-    """A flow as it goes over the wire. Two with the same key and equal fields are the same flow."""
+    """An encoded flow. Two with the same key and equal fields are the same flow."""
 
     table: int
     priority: int
@@ -61,7 +61,7 @@ class FlowItem:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FlowStats:
-    """A flow as the switch reports it."""
+    """A flow of ours as the switch reports it, with its counters."""
 
     item: FlowItem
     packets: int
@@ -73,7 +73,7 @@ class FlowStats:
 
 @functools.lru_cache(4096)
 def _common_tlv(name: str, value: Value) -> bytes:
-    """Return a field with its value; of a register of 128 bits its four of 32: so Open vSwitch reports it."""
+    """Return a field with its value. A register of 128 bits becomes four of 32, as in Open vSwitch."""
     if not name.startswith("xxreg"):
         return tlv(name, value)
     first, whole, parts = 4 * int(name.removeprefix("xxreg")), (1 << 32) - 1, []
@@ -87,7 +87,7 @@ def _common_tlv(name: str, value: Value) -> bytes:
 
 
 def encode_match(match: Match) -> bytes:
-    """Return the normalised match. A prefix of length 0 is none: so Open vSwitch reports it, too."""
+    """Return the normalised match. A prefix of length 0 is left out, as Open vSwitch does."""
     return _ordered([tlv(name, value) if isinstance(value, IPv4Address | IPv6Address)
                      else _common_tlv(name, value) for name, value in match
                      if not (isinstance(value, IPv4Network | IPv6Network) and value.prefixlen == 0)])
@@ -101,14 +101,14 @@ def _ordered(tlvs: list[bytes]) -> bytes:
     return b"".join(tlvs[nicira:] + tlvs[:nicira] if nicira else tlvs)
 
 
-# Flows of one owner are encoded one after the other: to remember the last few owners is enough.
+# Flows of one owner are encoded one after the other, so a small cache is enough.
 @functools.lru_cache(256)
 def _cookie(feature: str, owner: ObjectKey) -> int:
     return pipeline.encode_cookie(features.features()[feature].number, owner)
 
 
 def encode(flow: Flow) -> FlowItem:
-    """Return the flow as it goes over the wire."""
+    """Return the encoded flow."""
     return FlowItem(flow.table, flow.priority, encode_match(flow.match), encode_instructions(flow.actions),
                     _cookie(flow.feature, flow.owner), flow.owner, flow.announcements)
 
@@ -127,7 +127,7 @@ def flow_mod(item: FlowItem, xid: int, command: int = ofp.OFPFC_ADD) -> bytes:
 
 
 def flow_request(xid: int, table: int = ofp.OFPTT_ALL, match: bytes = b"") -> bytes:
-    """Ask for the flows whose match is at least as specific."""
+    """Return the request for the flows whose match is at least as specific as `match`."""
     length = 4 + len(match)
     encoded = _MATCH.pack(ofp.OFPMT_OXM, length) + match + PADDING[length % 8]
     return _FLOW_REQUEST.pack(ofp.OFP_VERSION, ofp.OFPT_MULTIPART_REQUEST, _FLOW_REQUEST.size + len(encoded),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fields of matches and actions: what they are called, where and how long they are.
+"""Fields of matches and actions: their names, numbers and sizes.
 
-When this module is imported os-ken learns those of Open vSwitch that it lacks.
+The import of this module adds to os-ken those of Open vSwitch that it does not have.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from os_ken.ofproto import oxm_fields
 
 
 class CodecError(Fip64Error):
-    """Bytes that are not what OpenFlow says they should be."""
+    """Bytes that do not follow OpenFlow's definition of a message."""
 
 
 class _Ericsson(oxm_fields._OxmClass):

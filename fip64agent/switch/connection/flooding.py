@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ports that take no part in flooding: OFPPC_NO_FLOOD, which keeps another system's FLOOD action out.
 
-Open vSwitch has it, and OpenFlow has had no word for it since 1.1. So this is a conversation in OpenFlow 1.0,
-a short one each time: ports are few and rarely new. OVSDB does not keep the bit, hence it is read back
-from the switch and set again after a restart of ovs-vswitchd.
+Open vSwitch has this bit, and OpenFlow dropped it in version 1.1. So OpenFlow 1.0 is spoken here, over a
+connection of its own each time: ports are few and rarely new. OVSDB does not keep the bit, so it is read back
+from the switch, and set again after a restart of ovs-vswitchd.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _PORT = struct.Struct("!H6s16sII16x")
 _PORT_MOD = struct.Struct("!H6sIII4x")
 _ERROR = struct.Struct("!HH")
 PORT_DESCRIPTION = ofproto_v1_3.OFPMP_PORT_DESC
-"""Statistics of this type are OpenFlow 1.3's, and Open vSwitch has them in 1.0 too: unlike a features reply
-they have all ports."""
+"""This type of statistics is OpenFlow 1.3's, but Open vSwitch has it in 1.0 too. Unlike a features reply it
+has all ports."""
 MORE = ofp.OFPSF_REPLY_MORE
 
 
@@ -67,14 +67,14 @@ class _Conversation:
         try:
             self._sock.sendall(HEADER.pack(ofp.OFP_VERSION, kind, HEADER.size + len(body), self._xid) + body)
         except OSError as error:
-            with contextlib.suppress(NotReady):  # it may have said why before it closed
+            with contextlib.suppress(NotReady):  # the switch may have sent the reason before it closed
                 for _message in self.messages():
                     pass
             raise self._lost(error) from error
         return self._xid
 
     def messages(self) -> Iterator[tuple[int, int, bytes]]:
-        """Yield (type, transaction id, body) of what comes, for ever."""
+        """Yield (type, transaction id, body) of each message that comes, without end."""
         while True:
             _version, kind, length, xid = HEADER.unpack(self._take(HEADER.size))
             if length < HEADER.size:
@@ -117,16 +117,16 @@ class _Conversation:
 
 
 class Floods:
-    """Which ports of `bridge`, whose management socket is at `path`, take part in flooding.
+    """Reads and sets which ports of `bridge`, whose management socket is at `path`, take part in flooding.
 
-    `timeout`: seconds for each answer. A bridge that does not speak OpenFlow 1.0 cannot be asked: one warning
-    says so, and how to let it.
+    `timeout`: seconds for each answer. When the bridge does not speak OpenFlow 1.0, neither is possible: one
+    warning says so, and how to change that.
     """
 
     def __init__(self, path: str, bridge: str, timeout: float) -> None:
         self._path, self._bridge, self._timeout = path, bridge, timeout
         self.problem = ""
-        """Why no port can be kept out of flooding, and what to do; "": it can."""
+        """Why ports cannot be kept out of flooding, and what to do; "": they can."""
 
     def flooded(self) -> set[str]:
         """Return the names of the ports that a FLOOD action outputs to. Raises: NotReady."""

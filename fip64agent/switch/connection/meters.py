@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Meters: how often a port's packets may come to the agent. As values, and as OpenFlow 1.3 bytes."""
+"""Meters, which limit how many packets of a port come to the agent: as values and as OpenFlow 1.3 bytes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FLAGS = ofp.OFPMF_PKTPS | ofp.OFPMF_BURST
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MeterItem:
-    """A meter that drops what is too much."""
+    """A meter that drops the packets above its rate."""
 
     number: int
     rate: int
@@ -52,7 +52,7 @@ def meter_mod(item: MeterItem, xid: int, command: int) -> bytes:
 
 
 def request(xid: int) -> bytes:
-    """Ask for all meters."""
+    """Return the request for all meters."""
     return _REQUEST.pack(ofp.OFP_VERSION, ofp.OFPT_MULTIPART_REQUEST, _REQUEST.size, xid,
                          ofp.OFPMP_METER_CONFIG, 0, ofp.OFPM_ALL)
 
@@ -60,7 +60,7 @@ def request(xid: int) -> bytes:
 def decode(body: bytes) -> Iterator[MeterItem]:
     """Yield the meters of an OFPMP_METER_CONFIG reply that are ours. Raises: CodecError.
 
-    One that is not as we make them has a rate of 0, so that it is made anew.
+    A meter that has another form than ours gets a rate of 0, so that it is made anew.
     """
     position, end = 0, len(body)
     while position < end:

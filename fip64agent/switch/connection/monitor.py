@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Changes of flows by others, as the switch reports them: the flow monitor extension (ONF EXT-187).
 
-Open vSwitch has it over OpenFlow 1.3 since 2.16. It names the flow and its cookie, not what became of
-its actions: that is read back. What this connection changes itself comes without the flows, as an
-abbreviation. When reports pile up the switch holds them back, and sums up what it did not send afterwards.
+Open vSwitch has it over OpenFlow 1.3 since 2.16. A report has the flow's match and cookie, but not its
+actions: those are read back. Changes over this connection come as abbreviated reports, without the flows.
+When too many reports wait, the switch pauses them, and sends a summary of the changes afterwards.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FLAGS = ofp.ONFFMF_ADD | ofp.ONFFMF_DELETE | ofp.ONFFMF_MODIFY
 
 
 def request(xid: int, tables: Iterable[int]) -> bytes:
-    """Ask for reports of what others change in `tables`, from now on until the connection ends."""
+    """Return the request for reports of what others change in `tables` until the connection ends."""
     body = b"".join(_REQUEST.pack(number, _FLAGS, len(_ANY_MATCH), ofp.OFPP_ANY, table) + _ANY_MATCH
                     for number, table in enumerate(tables))
     return _HEADER.pack(ofp.OFP_VERSION, ofp.OFPT_MULTIPART_REQUEST, _HEADER.size + len(body), xid,

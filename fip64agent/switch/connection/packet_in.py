@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Packets that the switch sends to the agent, and those that the agent sends, as OpenFlow 1.3 messages.
 
-os-ken takes 60 microseconds for a PACKET_IN; here it is read where it lies.
+os-ken takes 60 microseconds to parse a PACKET_IN. Here its fields are read without parsing the rest.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class PacketIn:
 
 
 def decode(message: bytes) -> PacketIn:
-    """Return what an OFPT_PACKET_IN message, with its OpenFlow header, has. Raises: CodecError."""
+    """Return the packet in an OFPT_PACKET_IN message with its OpenFlow header. Raises: CodecError."""
     if len(message) < _PACKET_IN.size:
         raise CodecError(f"packet-in of {len(message)} bytes")
     _, _, _, _, cookie, kind, length = _PACKET_IN.unpack_from(message)
@@ -67,23 +67,23 @@ def packet_out(ofport: int, data: bytes) -> bytes:
 
 
 def config_request(xid: int) -> bytes:
-    """Ask for the switch's configuration."""
+    """Return the request for the switch's configuration."""
     return _HEADER.pack(ofp.OFP_VERSION, ofp.OFPT_GET_CONFIG_REQUEST, _HEADER.size, xid)
 
 
 def config_flags(body: bytes) -> int:
-    """Return the flags in an OFPT_GET_CONFIG_REPLY without its header: how the switch takes fragments."""
+    """Return the flags in an OFPT_GET_CONFIG_REPLY without its header: how the switch handles fragments."""
     return int.from_bytes(body[:2])
 
 
-def ask(first: int, flags: int) -> list[bytes]:
-    """Return ASKED messages, with transaction ids from `first` on, after which packets come to us.
+def setup_messages(first: int, flags: int) -> list[bytes]:
+    """Return the messages, with transaction ids from `first` on, after which the switch sends packets to us.
 
-    `flags`: of the switch's configuration, which stay as they are: they concern everybody's flows.
+    `flags`: those of the switch's configuration, which stay as they are: they concern all flows.
 
-    Open vSwitch sends them to a connection of this kind only when it has set a miss_send_len. Then it would
-    also tell of ports and of flows that expire, which nobody here listens to. The controller id keeps
-    others' packets away from us, and ours from others.
+    Open vSwitch sends packets to a connection of this kind only when that has set a miss_send_len. It would
+    then also report ports, and flows that expire, which the agent does not need. The controller id keeps
+    other systems' packets away from us, and ours from them.
     """
     return [
         _CONTROLLER.pack(ofp.OFP_VERSION, ofp.OFPT_EXPERIMENTER, _CONTROLLER.size, first,
@@ -93,5 +93,5 @@ def ask(first: int, flags: int) -> list[bytes]:
     ]
 
 
-ASKED = 3
-"""Messages of ask()."""
+SETUP_MESSAGES = 3
+"""How many messages setup_messages() returns."""

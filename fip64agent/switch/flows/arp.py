@@ -13,7 +13,7 @@ from fip64agent.switch.flows.flow import ARP, IN_PORT, UNTAGGED, Flow, Move, Out
 
 
 def arp(gateway: Gateway) -> Iterator[Flow]:
-    """Turn the VM's request for its gateway into the reply."""
+    """Yield the flow that turns the VM's request for its gateway into the reply."""
     if not gateway.answers:
         return
     yield Flow(pipeline.CLASSIFIER, pipeline.SERVICE,

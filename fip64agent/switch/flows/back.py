@@ -22,7 +22,7 @@ from fip64agent.switch.flows.flow import (
 
 
 def back(mapping: Mapping64) -> Iterator[Flow]:
-    """From the VM's MAC and fixed IP to the tenant's pool: to the translator."""
+    """Yield the flow from the VM's MAC and fixed IP to the tenant's pool: out to the translator."""
     if mapping.downlink_ofport is None:
         return
     tag: tuple[Action, ...] = ()

@@ -13,7 +13,7 @@ from fip64agent.switch.flows.flow import NORMAL, Flow, Output
 
 
 def default(host: Host) -> Iterator[Flow]:
-    """NORMAL at priority 0. The room leaves it out where another system has such a flow."""
+    """Yield NORMAL at priority 0. The room does not add it where another system has such a flow."""
     yield Flow(pipeline.CLASSIFIER, pipeline.DEFAULT, (), (Output(NORMAL),), "default", host.key)
 
 

@@ -16,9 +16,9 @@ PRESENT = 0x1000
 
 
 def deliver(mapping: Mapping64) -> Iterator[Flow]:
-    """To the fixed IP, from the tenant's downlink: out to the VM as from its gateway.
+    """Yield the flow from the tenant's downlink to the VM with the fixed IP, with the MAC of its gateway.
 
-    It is the last part of the way in, so with it an on-link floating IP is announced.
+    It is the last flow that a client's packet needs, so an on-link floating IP is announced when it is new.
     """
     if mapping.downlink_ofport is None:
         return

@@ -10,8 +10,9 @@ from fip64agent.plan.desired import ObjectKey, Uplink
 from fip64agent.switch import pipeline
 
 IN_PORT = 0xFFFFFFF8
-"""OpenFlow's reserved port: out by the port the packet came in by."""
+"""OpenFlow's reserved port: the one by which the packet came in."""
 NORMAL = 0xFFFFFFFA
+"""OpenFlow's reserved port: the packet is switched as without flows."""
 
 ETH_ARP, ETH_IPV4, ETH_IPV6 = 0x0806, 0x0800, 0x86DD
 UNTAGGED = ("vlan_vid", (0, 0x0FFF))
@@ -27,14 +28,16 @@ Match = tuple[tuple[str, Value], ...]
 """(field, value): os-ken's names of fields, with their prerequisites; and those of connection/fields.py."""
 
 CONTROLLER_ID = 0xF164
-"""Of our connection: packets that our flows send to the controller come to us and to nobody else, and those
-of other systems do not come to us."""
+"""Of our connection: packets that our flows send to the controller come to the agent only, and those that
+other systems' flows send do not."""
 WHOLE_PACKET = 0xFFFF
 REASON_ACTION = 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Output:
+    """Output to an OpenFlow port."""
+
     port: int
 
 
@@ -69,17 +72,19 @@ class Move:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PushVlan:
+    """Add an 802.1Q tag."""
+
     vlan: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PopVlan:
-    """Take off the tag that the flow matches."""
+    """Remove the tag that the flow matches."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StripVlan:
-    """Take off the tag of a packet that is UNTAGGED, if it has one.
+    """Remove the tag of a packet that is UNTAGGED, if it has one (with VLAN ID 0).
 
     OVS refuses PopVlan in a flow that also matches packets without a tag.
     """
@@ -87,14 +92,14 @@ class StripVlan:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Bundle:
-    """Output to the first of `members` (OpenFlow ports) that is up: Open vSwitch looks at each packet."""
+    """Output to the first of `members` (OpenFlow ports) that is up; Open vSwitch decides for each packet."""
 
     members: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Conjunction:
-    """Clause `clause` of `clauses`: what matches one flow of each clause matches ("conj_id", number)."""
+    """Clause `clause` of `clauses`: a packet that matches one flow of each matches ("conj_id", number)."""
 
     number: int
     clause: int
@@ -103,7 +108,7 @@ class Conjunction:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Resubmit:
-    """Go on in `table`, and come back for the actions that follow."""
+    """Look the packet up in `table`, then continue with the actions that follow."""
 
     table: int
 
@@ -122,23 +127,23 @@ class Controller:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ct:
-    """Send the packet through conntrack; with `table` a copy goes on there, with ct_state and so on set."""
+    """Send the packet through conntrack; with `table` a copy continues there, with ct_state and so on set."""
 
     zone: int | str = 0
     """A number, or a field whose lowest 16 bits are the zone: "reg1"."""
     table: int | None = None
     commit: bool = False
     force: bool = False
-    """Commit, and forget a connection that has been committed the other way round."""
+    """Commit, and delete a connection that was committed in the opposite direction."""
     nat: bool = False
-    """Translate as the connection's first packet was (the action "nat" without arguments)."""
+    """Translate addresses as for the connection's first packet (the action "nat" without arguments)."""
     actions: tuple[SetField, ...] = ()
-    """What is written to the connection that is committed: ct_mark, ct_label."""
+    """Fields that are set in the committed connection: ct_mark, ct_label."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Meter:
-    """The packet goes on only as often as the meter lets it. The first of a flow's actions."""
+    """Drop the packet when the meter's rate is exceeded. It must be the first of a flow's actions."""
 
     number: int
 
@@ -171,7 +176,7 @@ class LearnOutput:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Learn:
-    """Make a flow of the packet. It is Open vSwitch's, not the plan's: its cookie must not be one of ours."""
+    """Add a flow made from the packet. It is not in the plan, so its cookie must not be one of ours."""
 
     table: int
     priority: int
@@ -189,7 +194,7 @@ Action = (Output | SetField | Load | Move | PushVlan | PopVlan | StripVlan | Bun
 def to_controller(feature: int, ofport: int) -> Controller:
     """Return the action that sends packets of a port to the service of the feature with that number.
 
-    How many a second is limited for each port and feature by itself ([ovs] packet_in_rate).
+    Their rate is limited for each port and feature ([ovs] packet_in_rate).
     """
     return Controller(pipeline.meter_number(feature, ofport))
 
@@ -197,7 +202,7 @@ def to_controller(feature: int, ofport: int) -> Controller:
 def to_uplink(uplink: Uplink) -> Action:
     """Return the action that sends a packet out of an uplink: of a bond, by the active member.
 
-    Open vSwitch takes the next member by itself when that one is down, with the agent dead too.
+    Open vSwitch uses the next member by itself when that one is down, even while the agent does not run.
     """
     return Bundle(uplink.members) if uplink.members else Output(uplink.ofport)
 
@@ -207,7 +212,10 @@ DROP: tuple[Action, ...] = ()
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Announcement:
-    """What to tell the link when the flow is new: `address` is at `mac` now. `ofport`: where to send it."""
+    """What to announce when the flow is new: `address` is at `mac` now.
+
+    `ofport`: OpenFlow port to send the announcement to.
+    """
 
     ofport: int
     mac: str
@@ -216,6 +224,8 @@ class Announcement:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Flow:
+    """An OpenFlow flow that serves an object of the plan (`owner`)."""
+
     table: int
     priority: int
     match: Match

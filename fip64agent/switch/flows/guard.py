@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nothing but what a feature takes gets out of our own veths into the bridge.
+"""Drops what comes from our own veths and no other feature matches.
 
-The namespaces behind them send Router Solicitations, MLD reports and the like, which NORMAL
-would flood to the VMs.
+The namespaces behind them send Router Solicitations, MLD reports and other packets, which NORMAL would flood
+to the VMs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def _drop(ofport: int, owner: ObjectKey) -> Flow:
 
 
 def guard(obj: Host | Tenant | Uplink) -> Iterator[Flow]:
-    """Drop the rest from both veths of an uplink, a tenant's own, the one that all tenants share."""
+    """Yield the drop for both veths of an uplink, for a tenant's veth, for the one that all tenants share."""
     if isinstance(obj, Uplink):
         ofports = (obj.veth_ofport, obj.nd_veth_ofport)
     elif isinstance(obj, Tenant):

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a VM must not send: as somebody else on an uplink, or in a VLAN that nobody has.
+"""Drops what a VM must not send: with addresses of others on an uplink, or in the reserved VLAN.
 
-What NORMAL, or another system's flow, would carry to an uplink's network as a floating IP, as an uplink or
-as its gateway is dropped where it comes in (RFC 2827; RFC 4861, section 11). One flow for each VM port and
-a few for each prefix, put together by Open vSwitch (conjunctive match): a frame is dropped when it comes
-from one of the ports and is one of those frames. Other IPv6, and IPv4, is not our business.
+NORMAL, or another system's flow, could carry frames to an uplink's network that pretend to come from a
+floating IP, an uplink or its gateway. They are dropped where they come in (RFC 2827; RFC 4861, section 11).
+One flow for each VM port and a few for each prefix, put together by Open vSwitch (conjunctive match): a frame
+is dropped when it comes from one of the ports and is one of those frames. Other IPv6 frames, and IPv4, are
+left to other flows.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from fip64agent.switch.features import Example, FlowFeature
 from fip64agent.switch.flows.flow import DROP, ICMPV6, IPV6, Action, Conjunction, Flow, Match, Value
 
 RESERVED_VLAN = 0x1FFF
-"""VLAN ID 4095, which IEEE 802.1Q reserves (table 9-2), as OpenFlow has it. Our own ports are in there."""
+"""VLAN ID 4095, which IEEE 802.1Q reserves (table 9-2), in OpenFlow's form. Our own ports are in it."""
 NUMBER = 0xF1640001
-"""Of the conjunction; other systems number theirs from 1, or by random."""
+"""Number of the conjunction; other systems use numbers from 1 on, or random ones."""
 FROM_VM, FORGED = Conjunction(NUMBER, 1, 2), Conjunction(NUMBER, 2, 2)
 TAGS = (0x8100, 0x88A8)
-"""EtherTypes of 802.1Q and 802.1ad tags. As what a tag is followed by: more tags than Open vSwitch
-looks behind (other_config:vlan-limit), so nobody knows what the frame is."""
+"""EtherTypes of 802.1Q and 802.1ad tags. A frame that matches one has more tags than Open vSwitch parses
+(other_config:vlan-limit), so it is not known what it carries."""
 
 
 def _flow(match: Match, actions: tuple[Action, ...], owner: ObjectKey) -> Flow:
@@ -45,8 +46,8 @@ def isolation(host: Host) -> Iterator[Flow]:
 def _forged(host: Host) -> Iterator[Match]:
     for ethertype in TAGS:
         yield (("eth_type", ethertype),)
-    # Where an option stands twice Open vSwitch reads no target, and has "::", which none may be. A receiver
-    # reads it all the same.
+    # When an option occurs twice Open vSwitch does not read the target and takes "::" for it, which no target
+    # may be. A receiver reads the message nevertheless.
     for kind in (SOLICITATION, ADVERTISEMENT):
         yield IPV6, ICMPV6, ("icmpv6_type", kind), ("icmpv6_code", 0), ("ipv6_nd_target", UNSPECIFIED)
     for mac in host.guarded_macs:
@@ -55,22 +56,23 @@ def _forged(host: Host) -> Iterator[Match]:
     for prefix in collapse_addresses([*host.guarded, *own]):
         value: Value = prefix if prefix.prefixlen < prefix.max_prefixlen else prefix.network_address
         yield IPV6, ("ipv6_src", value)
-        # Another link may have a router with the same link-local address, for which a VM there may well ask:
-        # it must not check whether the address is free (RFC 4862, section 5.4), which comes from ::.
+        # Another link may have a router with the same link-local address, which a VM there may solicit. But
+        # it must not check whether the address is free (RFC 4862, section 5.4), with a solicitation from
+        # "::".
         asking = (("ipv6_src", UNSPECIFIED),) if prefix.is_link_local else ()
         for kind, match in ((SOLICITATION, asking), (ADVERTISEMENT, ())):
             yield IPV6, *match, ICMPV6, ("icmpv6_type", kind), ("icmpv6_code", 0), ("ipv6_nd_target", value)
 
 
-def isolate(gateway: Gateway) -> Iterator[Flow]:
-    """The VM port's part: the frames that are dropped are those from here."""
+def isolation_of_port(gateway: Gateway) -> Iterator[Flow]:
+    """Yield the VM port's clause of the conjunction: frames from this port are checked."""
     if gateway.isolates:
         yield _flow((("in_port", gateway.vm_ofport),), (FROM_VM,), gateway.key)
 
 
 FEATURE = FlowFeature(
     "isolation", 10, "Drops what a VM sends in the name of an uplink, a gateway or a floating IP.",
-    {Host.kind: isolation, Gateway.kind: isolate},
+    {Host.kind: isolation, Gateway.kind: isolation_of_port},
     (Example("Once per host", "The flows with ``conjunction:...:2/2`` are what no VM port with a floating IP "
              "may send: more 802.1Q tags than Open vSwitch looks behind, the MAC of an uplink, IPv6 and "
              "Neighbor Discovery in the name of uplinks, gateways and floating IPs, here with the routed "

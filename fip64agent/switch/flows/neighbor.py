@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Neighbor Discovery and MLD between an uplink and its Neighbor Discovery link.
 
-The kernel at the far end of that link answers solicitations for the uplink and its on-link floating
-IPs, on every datapath and with the agent dead: the kernel's datapath cannot make an advertisement of a
-solicitation by flows (it refuses to set the flags). Advertisements go to the translator too, which has
-asked for its own next hops.
+The kernel at the far end of that link answers solicitations for the uplink and its on-link floating IPs. So
+they are answered on every datapath, and while the agent does not run. Flows cannot do that: the kernel's
+datapath refuses to set the flags of an advertisement. Advertisements go to the translator too, which solicits
+its next hops itself.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def _type(number: int) -> Match:
 def _incoming(uplink: Uplink, link: int, veth: int) -> Iterator[tuple[Match, tuple[Action, ...]]]:
     """Yield what comes in by the uplink and where it goes: `link` and `veth` are OpenFlow ports.
 
-    Where only external networks are redirected, other machines of the network may be plugged into the
-    bridge: what is for all of them goes on to NORMAL as well.
+    Where only external networks are redirected, other machines of the network may be connected to the
+    bridge: what is for all of them goes to NORMAL as well.
     """
     if uplink.redirect == REDIRECT_ALL:
         yield _type(SOLICITATION), (Output(link),)
@@ -57,9 +57,9 @@ def _incoming(uplink: Uplink, link: int, veth: int) -> Iterator[tuple[Match, tup
 
 
 def neighbor(uplink: Uplink) -> Iterator[Flow]:
-    """Solicitations, advertisements and MLD queries in; all that the kernel's ICMPv6 says to them out.
+    """Yield flows for solicitations, advertisements and MLD queries that come in, and for ICMPv6 going out.
 
-    When the way out is new, the uplink's addresses are announced.
+    When the flow for ICMPv6 going out is new, the uplink's addresses are announced.
     """
     link, veth = uplink.nd_veth_ofport, uplink.veth_ofport
     if link is None or veth is None:
@@ -78,8 +78,8 @@ def neighbor(uplink: Uplink) -> Iterator[Flow]:
                      for address in uplink.addresses))
 
 
-def neighbor_one(mapping: Mapping64) -> Iterator[Flow]:
-    """Solicitations for an on-link floating IP, where only external networks are redirected."""
+def neighbor_of_mapping(mapping: Mapping64) -> Iterator[Flow]:
+    """Yield flows for solicitations of an on-link floating IP, if only external networks are redirected."""
     if mapping.nd_ofport is None:
         return
     for ofport in mapping.uplink_ofports:
@@ -91,7 +91,7 @@ def neighbor_one(mapping: Mapping64) -> Iterator[Flow]:
 
 FEATURE = FlowFeature(
     "neighbor", 3, "Neighbor Discovery and MLD between an uplink and the link whose far end answers.",
-    {Uplink.kind: neighbor, Mapping64.kind: neighbor_one},
+    {Uplink.kind: neighbor, Mapping64.kind: neighbor_of_mapping},
     (Example("Per uplink", "The Neighbor Discovery link is port 14. With ``[ovs] redirect = all``:",
              (UPLINK,)),
      Example("Per uplink, external networks only", "With ``[ovs] redirect = external-networks``:",

@@ -16,10 +16,10 @@ from fip64agent.switch.flows.flow import IPV6, UNTAGGED, Action, Flow, Match, Ou
 
 
 def _external(uplink: Uplink) -> Iterator[Match]:
-    """Yield what the translator must see, beside its Neighbor Discovery (flows/neighbor.py).
+    """Yield what the translator must get, apart from Neighbor Discovery (flows/neighbor.py).
 
-    Not the prefixes of its own network: other machines of that network may be plugged in here, so
-    on-link floating IPs are redirected one by one.
+    The prefixes of the uplink's own network are left out: other machines of it may be connected to the
+    bridge, so on-link floating IPs are redirected one by one.
     """
     prefixes = [*uplink.routed, *(IPv6Network(address.ip) for address in uplink.addresses)]
     for prefix in collapse_addresses(prefixes):
@@ -28,7 +28,7 @@ def _external(uplink: Uplink) -> Iterator[Match]:
 
 
 def redirect(uplink: Uplink) -> Iterator[Flow]:
-    """Uplink to veth: all IPv6, or external networks only; veth to uplink: all IPv6."""
+    """Yield flows from uplink to veth, of all IPv6 or of external networks only, and back, of all IPv6."""
     if uplink.veth_ofport is None:
         return
 
@@ -42,8 +42,8 @@ def redirect(uplink: Uplink) -> Iterator[Flow]:
     yield flow((("in_port", uplink.veth_ofport), IPV6), to_uplink(uplink))
 
 
-def redirect_one(mapping: Mapping64) -> Iterator[Flow]:
-    """An on-link floating IP, where only external networks are redirected."""
+def redirect_of_mapping(mapping: Mapping64) -> Iterator[Flow]:
+    """Yield flows for an on-link floating IP, where only external networks are redirected."""
     if mapping.redirect_ofport is None:
         return
     for ofport in mapping.uplink_ofports:
@@ -54,7 +54,7 @@ def redirect_one(mapping: Mapping64) -> Iterator[Flow]:
 
 FEATURE = FlowFeature(
     "redirect", 2, "IPv6 between an uplink and the translator.",
-    {Uplink.kind: redirect, Mapping64.kind: redirect_one},
+    {Uplink.kind: redirect, Mapping64.kind: redirect_of_mapping},
     (Example("Per uplink", "Interface ``eth1`` is OpenFlow port 1, the veth to the translator is port 11. "
              "With ``[ovs] redirect = all``:", (UPLINK,)),
      Example("Per uplink, external networks only", "With ``[ovs] redirect = external-networks``. The "

@@ -17,15 +17,15 @@ from fip64agent.translator.tayga.names import TUN, tenant_netns
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Instance:
-    """One tayga: equal when it runs with the same configuration."""
+    """A tayga process of a tenant. Two are equal when they have the same configuration."""
 
     router_id: str = dataclasses.field(compare=False)
-    """As read back: `name`, which it hardly ever differs from."""
+    """When read back: `name`, which is nearly always the same."""
     name: str
     """Of the tenant's namespace without the agent's prefix; its files are below a directory of that name."""
     netns: str
     digest: str
-    """Of the configuration's text; in the file's name, so that a running process tells what it has read."""
+    """Hash of the configuration's text. It is a part of the file's name, and so of the command line."""
     text: str = dataclasses.field(default="", compare=False, repr=False)
     owner: ObjectKey = dataclasses.field(default=(), compare=False)
 
@@ -38,12 +38,12 @@ class Instance:
 
 
 def instance_name(router_id: str) -> str:
-    """Return what a tenant's files are called: its router's id, if that can be a file's name."""
+    """Return the name of a tenant's directory: its router's id, if that can be a file's name."""
     return tenant_netns("", router_id)
 
 
 def instance(tenant: Tenant, netns_prefix: str, state_path: str) -> Instance:
-    """Return what should run for a tenant. Its client bindings live below `state_path`."""
+    """Return what should run for a tenant. tayga keeps its client bindings below `state_path`."""
     name = instance_name(tenant.router_id)
     pool = tenant.pool
     if tenant.pool_first is not None and tenant.pool_last is not None:
@@ -65,7 +65,7 @@ def instance(tenant: Tenant, netns_prefix: str, state_path: str) -> Instance:
 
 
 def data_directory(state_path: str, name: str) -> str:
-    """Where tayga keeps dynamic.map of a tenant."""
+    """Return the directory in which tayga keeps the client bindings of a tenant (dynamic.map)."""
     return f"{state_path}/tayga/{name}"
 
 

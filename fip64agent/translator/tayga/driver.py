@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What others must know of the driver before there is one."""
+"""The driver tayga, before its room is made."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _room(conf, netns_prefix: str, on_change: Callable[[], None]) -> TaygaRoom:
 
 DRIVER = Driver(
     name="tayga",
-    # Of a pool it keeps the first address free, and the second one is its own.
+    # tayga does not use the first address of a pool, and the second one is its own.
     capabilities=Capabilities(pools_are_prefixes=True, kept_addresses=2),
     layout=TaygaLayout,
     room=_room)

@@ -45,17 +45,17 @@ TRANSLATE = 64
 FIRST, BY_SOURCE, LAST = 100, 200, 300
 """Core: priorities of rules: floating IPs, then by source to the uplink, then any uplink."""
 FORGED = 50
-"""Core: priority of the rules for what comes from outside with an address of ours."""
+"""Core: priority of the rules for packets from outside whose source is an address of ours."""
 NOWHERE = 101
 """Routing table with nothing but a blackhole."""
 ABOVE_DEFAULT = 1024
-"""Metric of IPv6 routes that are given none: ours are above it, so that none can be mistaken for it."""
+"""Metric that the kernel gives to IPv6 routes without one. Ours are larger, so none equals it."""
 DEFAULT4 = IPv4Network("0.0.0.0/0")
 DEFAULT6 = IPv6Network("::/0")
 IN_CORE = IPv6Interface("fe80::1/64")
 IN_TENANT = IPv6Interface("fe80::2/64")
 TO_VMS = IPv4Address("169.254.0.1")
-"""Tenant: next hop towards the VMs. Nobody has it: the delivery flows put the right MACs in."""
+"""Tenant: next hop towards the VMs. No VM has it: the flows that deliver packets set the right MACs."""
 TO_VMS_MAC = "02:f6:40:00:00:01"
 
 
@@ -67,7 +67,7 @@ class TaygaLayout:
         self._core = core_netns(prefix)
 
     def links(self, obj: PlanObject, mark: str) -> Iterator[LinkItem]:
-        """Yield what `obj` needs beside what every translator has; links carry `mark`."""
+        """Yield the namespaces, links, routes and rules that `obj` needs. See model.Layout."""
         match obj:
             case Host():
                 yield Namespace(self._core, ROUTER, owner=obj.key)
@@ -93,8 +93,8 @@ class TaygaLayout:
             if destination not in uplink.onlink:  # what is on the link is reached there, by no route
                 yield Route(core, uplink.table, destination, link, via, owner=key)
         for prefix in uplink.routed:
-            # An address of these that nobody has must not bounce between upstream and us. The metric keeps
-            # it apart from that of another uplink which serves the same prefix.
+            # Packets to an address of these that is no floating IP must not loop between the upstream router
+            # and us. The metric differs from that of another uplink which has the same prefix.
             yield Route(core, FIPS, prefix, kind=BLACKHOLE, metric=ABOVE_DEFAULT + uplink.table, owner=key)
         for prefix in (*uplink.onlink, *uplink.routed):
             if prefix.prefixlen:  # "from all" is what the last rule is
@@ -116,7 +116,8 @@ class TaygaLayout:
         yield Route(netns, MAIN, DEFAULT6, CORE, IPv6Address(IN_CORE.ip), owner=key)
         yield Route(netns, TRANSLATE, DEFAULT6, TUN, owner=key)
         yield Rule(netns, 6, FIRST, TRANSLATE, iif=CORE, owner=key)
-        # tayga knows floating IPs of the tenant as sources, too: nobody outside has one, only clients do.
+        # tayga also translates the tenant's floating IPs as sources. Only VMs have them, no client from
+        # outside.
         yield Route(netns, NOWHERE, DEFAULT4, kind=BLACKHOLE, owner=key)
         yield Rule(netns, 4, FIRST, MAIN, tenant.pool, TUN, owner=key)
         yield Rule(netns, 4, BY_SOURCE, NOWHERE, iif=TUN, owner=key)

@@ -24,50 +24,52 @@ from fip64agent.translator.tayga.config import Instance, data_directory
 LOG = logging.getLogger(__name__)
 
 NETNS = Path("/run/netns")
-_YOUNG = 1.0
-"""Seconds that a process gets to open its TUN device."""
-_SETTLED = 5.0
-"""Seconds that new processes are waited for, all together, until they have opened their TUN devices."""
-_EXPLAIN = 0.5
-"""Seconds to let one that ended at once say why."""
+_TUN_TIME = 1.0
+"""Seconds after its start in which a process need not have opened its TUN device."""
+_ATTACH_TIMEOUT = 5.0
+"""Seconds in which a group of new processes should have opened their TUN devices."""
+_DEBUG_TIMEOUT = 0.5
+"""Seconds that tayga may run with debug output, to find out why it ended at once."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Process(Child):
-    """A tayga of ours, as it was looked at."""
+    """A tayga of ours, as it was found in /proc."""
 
     program: ClassVar[str] = "tayga"
     name: str
-    """Of its tenant: the name of the directory that its configuration is in."""
+    """Name of its tenant, and of the directory of its configuration."""
     digest: str
     state: str
     """Letter of proc(5): S sleeping, R running, T stopped, Z zombie."""
     netns_inode: int
     attached: bool
-    """It holds its TUN device; False when that was deleted under it."""
+    """It has its TUN device open; False when that was deleted."""
 
     @property
     def works(self) -> bool:
+        """Whether it runs and has its TUN device."""
         return self.state not in "TtZX" and self.attached
 
 
 @dataclasses.dataclass(slots=True)
 class Launch:
-    """A process that was just started. Its name, and how to tell what becomes of it."""
+    """A process that was just started."""
 
     name: str
     child: subprocess.Popen
     command: list[str]
     log: Path
     started: str = ""
-    """As of Process; "" when it ended before it was looked at."""
+    """As in Process; "" when it ended before that was read."""
 
 
 def configuration_file(run_path: str, name: str, digest: str) -> Path:
+    """Return the path of a tenant's configuration."""
     return Path(run_path, "tayga", name, f"{digest}.conf")
 
 
-# -- looking --------------------------------------------------------------------------------------
+# -- finding --------------------------------------------------------------------------------------
 
 
 def parse_command(words: Sequence[str], run_path: str) -> tuple[str, str] | None:
@@ -85,8 +87,8 @@ def parse_command(words: Sequence[str], run_path: str) -> tuple[str, str] | None
 def running(run_path: str) -> Iterator[Process]:
     """Yield the processes that read a configuration below `run_path`: those are ours. Scans all of /proc."""
     for pid, started, state, (name, digest) in find(lambda words: parse_command(words, run_path)):
-        with contextlib.suppress(OSError):  # it ended while we looked
-            young = Child(pid, started).age < _YOUNG
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            young = Child(pid, started).age < _TUN_TIME
             yield Process(pid, started, name, digest, state, os.stat(f"/proc/{pid}/ns/net").st_ino,
                           young or attached(pid))
 
@@ -97,9 +99,9 @@ def _read(path: str) -> str:
 
 
 def attached(pid: int) -> bool:
-    """Whether a process holds a TUN device that still exists. Raises: OSError."""
+    """Return whether a process has a TUN device open that still exists. Raises: OSError."""
     for info in os.scandir(f"/proc/{pid}/fdinfo"):
-        # One that logs opens and closes a socket each time: files come and go while we look.
+        # A process opens and closes a socket for each line that it logs: files may disappear meanwhile.
         with contextlib.suppress(FileNotFoundError):
             if any(line.startswith("iff:") and line.split()[1:] for line in _read(info.path).splitlines()):
                 return True
@@ -132,25 +134,25 @@ def start(binary: str, run_path: str, state_path: str, item: Instance) -> Launch
     return launch
 
 
-def settle(launches: Sequence[Launch]) -> dict[str, str]:
-    """Wait until all have opened their TUN devices or ended. Returns why those that ended did, by name."""
+def wait_until_attached(launches: Sequence[Launch]) -> dict[str, str]:
+    """Wait until all have opened their TUN devices or ended; return why those that ended did, by name."""
     failed: dict[str, str] = {}
     waiting = list(launches)
-    deadline = time.monotonic() + _SETTLED
+    deadline = time.monotonic() + _ATTACH_TIMEOUT
     while waiting:
         for launch in list(waiting):
             if (code := launch.child.poll()) is not None:
-                failed[launch.name] = _explained(launch, code)
+                failed[launch.name] = _why_ended(launch, code)
             else:
                 try:
                     if not attached(launch.child.pid):
                         continue
-                except OSError:  # it closes files, or ends, while we look
+                except OSError:  # it closed files, or ended, meanwhile
                     continue
             waiting.remove(launch)
         if time.monotonic() > deadline:
             LOG.warning("tayga of %s has not opened its TUN device in %g s",
-                        ", ".join(launch.name for launch in waiting), _SETTLED)
+                        ", ".join(launch.name for launch in waiting), _ATTACH_TIMEOUT)
             break
         if waiting:
             time.sleep(0.002)
@@ -160,25 +162,25 @@ def settle(launches: Sequence[Launch]) -> dict[str, str]:
     return failed
 
 
-def _explained(launch: Launch, code: int) -> str:
-    """Say why one ended at once: tayga tells it to the system log, unless it is asked to debug."""
+def _why_ended(launch: Launch, code: int) -> str:
+    """Return why a process ended at once. tayga writes it to the system log, unless it runs with -d."""
     words = []
     with contextlib.suppress(OSError):
         words = [line.strip() for line in launch.log.read_text(errors="replace").splitlines() if line.strip()]
         if not words and code > 0:
-            words = _debug(launch.command)
+            words = _debug_output(launch.command)
     why = "; ".join(words[-3:]) or "it did not say why"
     if code < 0:
         return f"tayga was killed by signal {-code}: {why}"
     return f"tayga ended with status {code}: {why}"
 
 
-def _debug(command: list[str]) -> list[str]:
-    """Run it once more to hear what it says; it is not left running."""
+def _debug_output(command: list[str]) -> list[str]:
+    """Run tayga once more, with debug output, for a short time; return its last line."""
     child = subprocess.Popen([*command, "-d"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT, cwd="/")
     try:
-        output, _ = child.communicate(timeout=_EXPLAIN)
+        output, _ = child.communicate(timeout=_DEBUG_TIMEOUT)
     except subprocess.TimeoutExpired:
         child.kill()
         child.communicate()
@@ -191,9 +193,9 @@ def _debug(command: list[str]) -> list[str]:
 
 
 def stop(process: Process, seconds: float = 2) -> None:
-    """End it: SIGTERM, so that it saves its client bindings, then SIGKILL. Gone already is success.
+    """End a process: SIGTERM, so that it saves its client bindings, then, after `seconds`, SIGKILL.
 
-    Raises: TimeoutError when it survives.
+    That it has ended already is success. Raises: TimeoutError when it does not end.
     """
     try:
         process.stop(seconds=seconds)
@@ -201,7 +203,7 @@ def stop(process: Process, seconds: float = 2) -> None:
         outcome(process.pid)
 
 
-def forget(run_path: str, state_path: str, name: str) -> None:
-    """Remove the files of a tenant that is gone."""
+def remove_files(run_path: str, state_path: str, name: str) -> None:
+    """Remove the files of a tenant that was removed."""
     for root in (run_path, state_path):
         shutil.rmtree(Path(root, "tayga", name), ignore_errors=True)

@@ -18,8 +18,8 @@ from fip64agent.plan.desired import PlanObject, Tenant
 from fip64agent.plan.inputs import Allocations
 from fip64agent.process import BackOff, outcome, status
 from fip64agent.reconcile.explain import Explanation, Journey
-from fip64agent.translator.base import About, ClientBinding, Sighting
-from fip64agent.translator.explain import bound, installed
+from fip64agent.translator.base import About, ClientBinding, TracedPacket
+from fip64agent.translator.explain import check_client_binding, check_installed
 from fip64agent.translator.tayga import config, process
 from fip64agent.translator.tayga.config import Instance
 from fip64agent.translator.tayga.names import TUN, tenant_netns
@@ -27,9 +27,9 @@ from fip64agent.translator.tayga.names import TUN, tenant_netns
 LOG = logging.getLogger(__name__)
 
 STEADY = 10.0
-"""Seconds that a tayga must have run for its end to count as the first again."""
+"""Seconds after which the end of a tayga does not count as one more in a row."""
 CHECK = 2.0
-"""Seconds between looks for stopped (hung) processes and full pools."""
+"""Seconds between checks for stopped processes and full pools."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -38,17 +38,18 @@ class _Ends:
 
     back_off: BackOff = dataclasses.field(default_factory=lambda: BackOff(STEADY))
     reason: str = ""
-    """Of the last one, if it is known."""
+    """Why the last one ended; "": not known."""
 
 
 @dataclasses.dataclass(slots=True)
 class _Pool:
-    """How full a tenant's NAT64 pool was when tayga last wrote it down."""
+    """How full a tenant's NAT64 pool was when tayga last wrote its file of bindings."""
 
     written: int
-    """Time of that, in ns since the epoch."""
+    """When the file was written, in ns since the epoch."""
     clients: int
     capacity: int | None
+    """Clients that the pool has addresses for; None: not known."""
 
     @property
     def full(self) -> bool:
@@ -56,7 +57,12 @@ class _Pool:
 
 
 class TaygaRoom:
-    """`run_path` and `state_path`: for configurations, and for client bindings, which outlive a reboot."""
+    """Starts, watches and ends the tayga processes.
+
+    `run_path`: directory for configurations. `state_path`: directory for client bindings, kept over a reboot.
+    `binary`: name or path of tayga. `netns_prefix`: what the names of our network namespaces begin with.
+    `on_change`: called when a read-back is worth while. `clock`: returns seconds.
+    """
 
     name = "translator"
     kind = "tayga"
@@ -72,10 +78,10 @@ class TaygaRoom:
         self._clock = clock
         self._lock = hub.Semaphore()
         self._ends: dict[str, _Ends] = {}
-        """By tenant's name."""
+        """By name of the tenant."""
         self._known: dict[tuple[int, str], process.Process] = {}
-        """As last seen; each is looked at again before anything is done to it."""
-        self._looked = False
+        """The processes that were found last, by process id and start time."""
+        self._scanned = False
         self._watchers: dict[tuple[int, str], object] = {}
         self._pools: dict[str, _Pool] = {}
         self._checker = None
@@ -107,22 +113,22 @@ class TaygaRoom:
     # -- reading back -----------------------------------------------------------------------------
 
     def actual(self) -> dict[Hashable, Instance]:
-        """Return what runs and works; a process in a dead namespace, or stopped, does not count."""
+        """Return what runs. A process that is stopped, or in a removed namespace, counts as broken."""
         result: dict[Hashable, Instance] = {}
         with self._lock:
-            for found in self._look():
+            for found in self._scan():
                 netns = self._prefix + found.name
                 broken = not found.works or found.netns_inode != self._inode(netns)
                 item = Instance(found.name, found.name, netns, "broken" if broken else found.digest)
-                if item.key in result:  # two of one tenant: neither is right
+                if item.key in result:  # two processes of one tenant: both must be replaced
                     item = dataclasses.replace(item, digest="several")
                 result[item.key] = item
         return result
 
-    def _look(self) -> list[process.Process]:
-        """Find all processes of ours, and watch them."""
+    def _scan(self) -> list[process.Process]:
+        """Return all processes of ours, and watch them."""
         found = hub.offload(lambda: list(process.running(self._run_path)))
-        self._looked = True
+        self._scanned = True
         self._known = {(each.pid, each.started): each for each in found}
         for each in found:
             self._watch(each)
@@ -136,7 +142,7 @@ class TaygaRoom:
             return None
 
     def allocations(self) -> Allocations:
-        """None of its own: the links that it runs on carry them."""
+        """Return no numbers: the links of this driver carry them."""
         return Allocations()
 
     def remains(self) -> dict[Hashable, Instance]:
@@ -155,23 +161,23 @@ class TaygaRoom:
             else:
                 due.append(item)
         if due:
-            with self._replacing({item.name for item in due}) as victims:
-                failed |= hub.offload(self._replace_all, due, victims)
+            with self._ending_processes({item.name for item in due}) as processes:
+                failed |= hub.offload(self._replace_all, due, processes)
         return failed
 
     @contextlib.contextmanager
-    def _replacing(self, names: set[str]) -> Iterator[dict[str, list[process.Process]]]:
-        """The processes of these tenants, by name; their end is not a death meanwhile."""
+    def _ending_processes(self, names: set[str]) -> Iterator[dict[str, list[process.Process]]]:
+        """Return the processes of these tenants, by name; in this context their ends are not reported."""
         with self._lock:
-            if not self._looked:
-                self._look()
-            victims: dict[str, list[process.Process]] = {}
+            if not self._scanned:
+                self._scan()
+            processes: dict[str, list[process.Process]] = {}
             for found in self._known.values():
                 if found.name in names:
-                    victims.setdefault(found.name, []).append(found)
-            self._ending = {found.pid for group in victims.values() for found in group}
+                    processes.setdefault(found.name, []).append(found)
+            self._ending = {found.pid for group in processes.values() for found in group}
             try:
-                yield victims
+                yield processes
             finally:
                 for key in [key for key, found in self._known.items() if found.pid in self._ending]:
                     del self._known[key]
@@ -182,20 +188,20 @@ class TaygaRoom:
                     self._watch(found)
 
     def _replace_all(self, items: Sequence[Instance],
-                     victims: Mapping[str, Sequence[process.Process]]) -> dict[Hashable, str]:
+                     processes: Mapping[str, Sequence[process.Process]]) -> dict[Hashable, str]:
         program = self._program() or self._binary
         failed: dict[str, str] = {}
         launches = []
         for item in items:
             try:
-                for found in victims.get(item.name, ()):
+                for found in processes.get(item.name, ()):
                     process.stop(found)
                 launches.append(process.start(program, self._run_path, self._state_path, item))
                 self._ends[item.name].back_off.runs(self._clock())
             except (OSError, ValueError) as error:
                 failed[item.name] = str(error)
-        for name, reason in process.settle(launches).items():
-            self._ended(name, reason)
+        for name, reason in process.wait_until_attached(launches).items():
+            self._note_end(name, reason)
             failed[name] = reason
         by_name = {item.name: item for item in items}
         for launch in launches:
@@ -211,13 +217,13 @@ class TaygaRoom:
         def end() -> None:
             for item in items:
                 try:
-                    for found in victims.get(item.name, ()):
+                    for found in processes.get(item.name, ()):
                         process.stop(found)
-                    process.forget(self._run_path, self._state_path, item.name)
+                    process.remove_files(self._run_path, self._state_path, item.name)
                 except OSError as error:
                     failed[item.key] = str(error)
 
-        with self._replacing({item.name for item in items}) as victims:
+        with self._ending_processes({item.name for item in items}) as processes:
             hub.offload(end)
         for item in items:
             self._ends.pop(item.name, None)
@@ -237,7 +243,7 @@ class TaygaRoom:
             found.wait()
         except OSError as error:
             LOG.warning("tayga of router %s (pid %d) is not watched: %s", found.name, found.pid, error)
-            self._watchers.pop(key, None)  # the next look tries again
+            self._watchers.pop(key, None)  # the next scan tries again
             return
         outcome(found.pid)
         if found.pid in self._ending:
@@ -245,10 +251,10 @@ class TaygaRoom:
         self._watchers.pop(key, None)
         self._known.pop(key, None)
         LOG.warning("tayga of router %s died (pid %d)", found.name, found.pid)
-        self._ended(found.name, "")
+        self._note_end(found.name, "")
         self._on_change()
 
-    def _ended(self, name: str, reason: str) -> None:
+    def _note_end(self, name: str, reason: str) -> None:
         ends = self._ends.setdefault(name, _Ends())
         ends.reason = reason
         ends.back_off.ended(self._clock())
@@ -266,7 +272,7 @@ class TaygaRoom:
             known = hung + full
 
     def _stopped(self) -> list[str]:
-        """Tell of processes that do not run; a look at those that are known costs 20 us each."""
+        """Return sentences about processes that are stopped; to check a known process takes 20 us."""
         result = []
         for (pid, started), found in list(self._known.items()):
             with contextlib.suppress(OSError):
@@ -276,7 +282,7 @@ class TaygaRoom:
         return result
 
     def _full(self) -> list[str]:
-        """Tell of pools that had no free address when tayga last wrote its bindings down."""
+        """Return sentences about pools without a free address when tayga last wrote its bindings."""
         result = []
         for found in list(self._known.values()):
             pool = self._pool(found)
@@ -286,7 +292,7 @@ class TaygaRoom:
         return result
 
     def _pool(self, found: process.Process) -> _Pool | None:
-        """Read the file of bindings again only when it was written since."""
+        """Return how full a pool is, None without clients. The file is read only when it has changed."""
         path = self._bindings_file(found.name)
         known = self._pools.get(found.name)
         try:
@@ -309,18 +315,18 @@ class TaygaRoom:
         return About(launch="managed")
 
     def traffic(self) -> None:
-        """tayga does not count."""
+        """Return None: tayga does not count."""
 
     def explain(self, journey: Journey) -> Explanation:
-        return Explanation(there=(installed(self, journey), bound(self, journey)))
+        return Explanation(there=(check_installed(self, journey), check_client_binding(self, journey)))
 
-    def watch(self, journey: Journey, seconds: float) -> list[Sighting]:
+    def watch(self, journey: Journey, seconds: float) -> list[TracedPacket]:
         raise NotReady("tayga shows no packets; look at its TUN device: "
                        f"ip netns exec {self.netns(journey.tenant.router_id)} tcpdump -ni {TUN}")
 
     def healthy(self) -> str | None:
         with self._lock:
-            lost = [found for found in self._look() if not found.attached]
+            lost = [found for found in self._scan() if not found.attached]
         troubles = [f"tayga of router {each.name} (pid {each.pid}) has lost its TUN device" for each in lost]
         troubles += self._stopped() + self._full()
         if len(troubles) > 1:
@@ -334,7 +340,7 @@ class TaygaRoom:
         return tenant_netns(self._prefix, router_id)
 
     def clients(self, router_id: str) -> list[ClientBinding]:
-        """As last saved: tayga writes a new client down after up to a minute, and all when it ends."""
+        """Return the bindings as last saved: tayga saves new ones within a minute, and all when it ends."""
         try:
             path = self._bindings_file(config.instance_name(router_id))
             return list(config.bindings(router_id, path.read_text(errors="replace")))
@@ -342,7 +348,7 @@ class TaygaRoom:
             return []
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:
-        """Packets and bytes through each tenant's TUN device are counted by the kernel, not by tayga."""
+        """Return the number of clients by tenant; packets are counted by the kernel, at each TUN device."""
         result = {}
         for found in sorted(self._known.values(), key=lambda found: found.name):
             pool = self._pool(found)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What others must know of the driver before there is one."""
+"""The driver vpp, before its room is made."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from fip64agent.translator.vpp.links import VppLayout
 from fip64agent.translator.vpp.room import VppRoom
 
 LARGEST_POOL = 1 << 22
-"""Addresses that the plugin gives to the clients of one tenant, at most: a /10."""
+"""Pool addresses that the plugin handles for one tenant, at most: a /10."""
 
 
 def _usable(conf) -> tuple[bool, str]:
-    """Return whether VPP and its plugin are there, or are somebody else's business; and why it is so."""
+    """Return whether VPP and its plugin are installed, or VPP is external; and the reason."""
     if conf.vpp.launch == "external":
         return True, "[vpp] launch = external"
     try:

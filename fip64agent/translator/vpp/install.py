@@ -47,7 +47,10 @@ _LINK_NOT_THERE = _NOT_THERE | {errors.number("SYSCALL_ERROR_1"), errors.number(
 
 
 class Installer:
-    """Works on one VPP. `state` is what was read back last; the installer keeps it up to date."""
+    """Installs items in one VPP and removes them.
+
+    state: what was read back last; the installer keeps it up to date.
+    """
 
     def __init__(self, client: VppClient, state: State) -> None:
         self.state = state
@@ -62,7 +65,7 @@ class Installer:
             Route: self._routes, Tenant64: self._tenants, Mapping: self._mappings, Binding: self._bindings}
 
     def install(self, kind: type, pairs: Pairs) -> Failures:
-        """Make items of one kind. Returns why some could not be made. Raises: NotReady."""
+        """Make items of one kind; return the reason for each key that failed. Raises: NotReady."""
         failed: Failures = {}
         possible = []
         for was, item in pairs:
@@ -73,7 +76,10 @@ class Installer:
         return failed | (self._install[kind](possible) if possible else {})
 
     def remove(self, kind: type, items: Sequence[Item]) -> Failures:
-        """Remove items of one kind; one that does not exist any more counts as removed. Raises: NotReady."""
+        """Remove items of one kind; return the reason for each key that failed. Raises: NotReady.
+
+        That an item does not exist any more is success.
+        """
         if kind is Mapping:
             return reasons(self._sender.send_batches(items, requests.remove_mappings))
         if kind is Binding:
@@ -125,7 +131,7 @@ class Installer:
             if name is not None and not tags.is_ours(name):
                 failed[item.key] = self.state.missing_table(item.version, item.number)
                 continue
-            if name is not None:  # it was a tenant's or an uplink's that is not wanted any more
+            if name is not None:  # of a tenant or an uplink that is not wanted any more
                 self._clear_table(item.version, item.number)
             due.append((item, [requests.add_table(item)]))
         failed |= self._sender.send_each(due)
@@ -272,7 +278,7 @@ class Installer:
         return failed
 
     def _settle_address(self, item: Address, refusal: Exception) -> Any:
-        """VPP refuses an address: replace it when the interface has it with another prefix length.
+        """Replace an address that VPP refused because the interface has it with another prefix length.
 
         Returns None when the interface has it already, VPP's answer, or the refusal when neither is the case.
         """

@@ -14,12 +14,14 @@ from fip64agent.translator.vpp.api.messages import PLUGIN
 
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _UNSURE = 0.5
-"""Seconds by which the age of a process may be wrong, at most."""
+"""Seconds by which the computed age of a process may be wrong, at most."""
 _OWN = ("lib/*/vpp_plugins", "lib/vpp_plugins", "lib64/vpp_plugins")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Installation:
+    """What was found on this machine."""
+
     binary: str
     plugin_directories: tuple[str, ...]
     """Searched in this order; the first plugin of a name wins."""
@@ -28,7 +30,7 @@ class Installation:
 
     @property
     def missing(self) -> str | None:
-        """Why it cannot translate, or None."""
+        """Why this VPP cannot translate; None: it can."""
         if self.plugin is None:
             where = " nor in ".join(self.plugin_directories) or "any directory"
             return (f"VPP's plugin {PLUGIN} is not in {where}: "
@@ -44,9 +46,10 @@ class Installation:
         return found
 
     def renewed(self, files: dict[str, tuple[int, int]], age: float) -> str | None:
-        """Return the program or the plugin if it is another one than a VPP of that age (s) was started with.
+        """Return the path of the program or plugin, if it is newer than a VPP that runs; else None.
 
-        files: as files() told then; of one that another agent started, only its age tells. Raises: OSError.
+        files: what files() returned when that VPP was started, or found. age: seconds for which it has run,
+        the only sign for a VPP that another agent started. Raises: OSError.
         """
         begun, now = time.time() - age + _UNSURE, time.time()
         return next((path for path, what in self.files().items()
@@ -54,7 +57,10 @@ class Installation:
 
 
 def find(binary: str, plugin_path: str = "") -> Installation:
-    """Look for VPP and the fip64 plugin; the plugin may be missing. Raises: EnvironmentMissing."""
+    """Look for VPP and the fip64 plugin. Raises: EnvironmentMissing when there is no VPP.
+
+    binary: name or path of the program. plugin_path: directories, separated by colons.
+    """
     path = shutil.which(binary, path=os.pathsep.join((os.environ.get("PATH", os.defpath), *_SBIN)))
     if path is None:
         raise EnvironmentMissing(f"the program {binary!r} is not found: install the package vpp, "

@@ -45,10 +45,10 @@ class NeighborAge(Item):
     limit: int
     """How many neighbors VPP keeps at most."""
     age: int
-    """Seconds without a sign of a neighbor after which VPP solicits it, once a second; after three attempts
-    VPP removes it. 0: never."""
+    """Seconds without a packet from a neighbor after which VPP solicits it, once a second; after three
+    attempts VPP removes it. 0: never."""
     recycle: bool
-    """Whether a neighbor beyond the limit replaces the one that VPP has not heard of for the longest time."""
+    """Whether a neighbor beyond the limit replaces the one that has sent nothing for the longest time."""
 
     @property
     def key(self) -> Hashable:
@@ -175,7 +175,7 @@ class Route(Item):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Tenant64(Item):
-    """A tenant of the fip64 plugin."""
+    """A tenant of the fip64 plugin: its NAT64 pool and how its packets are translated (fip64.api)."""
 
     table: int
     tag: str

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From an object of the plan to what VPP needs for it. Pure.
+"""The items that VPP needs for each object of the plan. Pure.
 
 Each uplink has an IPv6 table, so that answers leave by the uplink that the floating IP belongs to; each
-tenant has an IPv4 table. The plugin leads from the one to the other.
+tenant has an IPv4 table. The plugin translates packets of one table and puts them into the other.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ DEFAULT4 = IPv4Network("0.0.0.0/0")
 ADDRESS4 = IPv4Address("192.0.0.8")
 """Source of ICMP errors towards the VMs: the dummy address of RFC 7600, section 4.8, which no host has."""
 TO_VMS = IPv4Address("169.254.0.1")
-"""Next hop towards the VMs. Nobody has it: the delivery flows put the right MACs in."""
+"""Next hop towards the VMs. No VM has this address: the flows that deliver packets set the right MACs."""
 TO_VMS_MAC = "02:f6:40:00:00:01"
-NEIGHBOURS = 16384
-"""Neighbours of one IP version that VPP keeps, the static one of each tenant among them: more than the links
-have, and few enough to be solicited all at a time."""
+MAX_NEIGHBORS = 16384
+"""Neighbors of one IP version that VPP keeps at most, including the static one of each tenant: more than
+there are on the links, and few enough to be solicited all at the same time."""
 SMALLEST_MTU6 = 1280
 """RFC 8200, section 5."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Site:
-    """What the expansion depends on beside the plan."""
+    """What the items depend on in addition to the plan."""
 
     seed: bytes
-    """Of this host: which pool address a client gets cannot be foretold without it."""
+    """Secret of this host: without it nobody can predict which pool address a client gets."""
     run_path: str
-    """Of the managed VPP; "": VPP is somebody else's."""
-    neighbour_age: int = 0
-    """Seconds; 0: it is left as it is."""
+    """Directory of the managed VPP; "": VPP is external."""
+    neighbor_age: int = 0
+    """Seconds (items.NeighborAge); 0: VPP's setting is not changed."""
 
 
 def expand(site: Site, obj: PlanObject) -> Iterator[Item]:
@@ -64,9 +64,9 @@ def expand(site: Site, obj: PlanObject) -> Iterator[Item]:
         case Host():
             if site.run_path:
                 yield Daemon(site.run_path, owner=obj.key)
-            if site.neighbour_age:
+            if site.neighbor_age:
                 for version in (4, 6):
-                    yield NeighborAge(version, NEIGHBOURS, site.neighbour_age, True, owner=obj.key)
+                    yield NeighborAge(version, MAX_NEIGHBORS, site.neighbor_age, True, owner=obj.key)
             yield HostInterface(tags.DOWNLINK, obj.downlink_peer, obj.downlink_mac, DOWNLINK_MTU, 0,
                                 owner=obj.key)
         case Uplink():
@@ -86,8 +86,8 @@ def _uplink(uplink: Uplink) -> Iterator[Item]:
     routes = {destination: Route(table, destination, tag, via, owner=key)
               for destination, via in uplink.routes}
     routes |= {prefix: Route(table, prefix, tag, owner=key) for prefix in uplink.onlink}
-    # An address of these that nobody has must not bounce between upstream and us.
-    # Where a prefix is but one address, the floating IP has it.
+    # Packets to an address of these that is no floating IP must not loop between the upstream router and VPP.
+    # A prefix of only one address is left out: the floating IP has it.
     routes |= {prefix: Route(table, prefix, "", owner=key) for prefix in uplink.routed
                if prefix.num_addresses > 1}
     yield from (route for destination, route in routes.items() if destination not in connected)

@@ -11,10 +11,10 @@ from fip64agent.reconcile.explain import Journey
 
 
 class VppLayout:
-    """One veth pair for each uplink, one for all tenants: both ends in the agent's namespace, as is VPP."""
+    """One veth pair for each uplink and one for all tenants, with both ends in the agent's namespace."""
 
     def links(self, obj: PlanObject, mark: str) -> Iterator[LinkItem]:
-        """Yield what `obj` needs beside what every translator has; links carry `mark`."""
+        """Yield the veth pair that `obj` needs. See model.Layout."""
         match obj:
             case Host():
                 yield Veth("", obj.downlink, "", obj.downlink_peer, mark, DOWNLINK_MTU,
@@ -24,11 +24,11 @@ class VppLayout:
                            peer_without_ipv6=True, owner=obj.key)
 
     def path(self, journey: Journey) -> KernelPath:
-        """VPP routes by itself: the kernel is not asked."""
+        """Return no hops: VPP routes, and not the kernel."""
         return KernelPath()
 
 
 def kernel_mac(mac: str) -> str:
-    """Return a MAC for the kernel where VPP has `mac`: so packets to VPP are none of the kernel's."""
+    """Return the MAC of the kernel's interface where VPP has `mac`: so the kernel ignores packets to VPP."""
     first = "06" if mac[:2] != "06" else "0a"
     return first + mac[2:]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The VPP that the agent starts, as a process: found again, started, watched, ended.
+"""The process of a managed VPP: finds it, starts it, watches it, ends it.
 
-Green; whatever blocks is offloaded. Whether it answers is the supervisor's business.
+Green; what blocks is offloaded. The supervisor finds out whether VPP answers.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ from fip64agent.translator.vpp.startup import StartupOptions
 LOG = logging.getLogger(__name__)
 
 STEADY = 60.0
-"""Seconds that a VPP must have run for its end to count as the first again."""
-_ABORT = 1.0
-"""Seconds that a hung VPP gets to write down where it hangs."""
-_ENDING = 10.0
+"""Seconds after which the end of a VPP does not count as one more in a row."""
+_ABORT_TIMEOUT = 1.0
+"""Seconds that a VPP which hangs has to write a backtrace, before it is killed."""
+_END_TIMEOUT = 10.0
 """Seconds that the kernel may take to end a VPP that was killed; Child.ending says why."""
 _LOG_CHECK = 30.0
-"""Seconds between looks at the size of its log."""
+"""Seconds between two checks of the size of its log."""
 
 
 class ManagedVpp:
-    """At most one process. on_end is called when it has ended, from a greenthread.
+    """At most one process.
 
     options: without plugin directories, which are filled in from binary and plugin_path.
+    on_end: called from a greenthread when the process has ended.
     """
 
     def __init__(self, options: StartupOptions, binary: str, plugin_path: str, on_end: Callable[[], None],
@@ -45,7 +46,7 @@ class ManagedVpp:
         self.end: str | None = None
         """How the last one ended, in words; None while there is one, and before there was one."""
         self.outdated: str | None = None
-        """In words, that it runs with older startup options than it would be started with now."""
+        """A sentence when it runs with other startup options than a new one would; None: it does not."""
         self.back_off = BackOff(STEADY)
         self._files: dict[str, tuple[int, int]] = {}
         """Program and plugin as they were just before that process was started or found."""
@@ -57,8 +58,8 @@ class ManagedVpp:
         self._watcher = None
         self._log_checked = 0.0
 
-    def leave(self) -> None:
-        """Watch it no more; it runs on."""
+    def stop_watching(self) -> None:
+        """Watch it no more; it continues to run."""
         if self._watcher is not None:
             self._watcher.kill()
         self._watcher = self.process = None
@@ -71,50 +72,50 @@ class ManagedVpp:
     def complete_options(self) -> StartupOptions:
         """Return the options with this machine's plugin directories. Raises: EnvironmentMissing, OSError."""
         try:
-            there = installation.find(self._binary, self._plugin_path)
-            self._files = there.files()
+            installed = installation.find(self._binary, self._plugin_path)
+            self._files = installed.files()
         except (EnvironmentMissing, OSError):
             self.failed()
             raise
-        options = self._with_directories(there)
+        options = self._with_directories(installed)
         if found := startup.faults(options):
             self.failed()
             raise EnvironmentMissing("; ".join(found))
         return options
 
-    def _with_directories(self, there: installation.Installation) -> StartupOptions:
-        return dataclasses.replace(self._options, plugin_directories=there.plugin_directories)
+    def _with_directories(self, installed: installation.Installation) -> StartupOptions:
+        return dataclasses.replace(self._options, plugin_directories=installed.plugin_directories)
 
-    # -- there it is ------------------------------------------------------------------------------
+    # -- the process ------------------------------------------------------------------------------
 
     def find(self, options: StartupOptions) -> bool:
-        """Take the VPP that runs already, if there is one. An older one beside it is ended."""
+        """Watch the VPP that runs already; return False when there is none. Older ones of ours are killed."""
         found = hub.offload(process.running, options.run_path)
-        for old in found[:-1]:  # it cannot be reached, since a younger one has taken its sockets
+        for old in found[:-1]:  # a younger one has its sockets, so it cannot be reached
             self.kill(old, f"VPP (pid {old.pid}) is a second one: pid {found[-1].pid} has its sockets")
         if not found:
             return False
         LOG.info("VPP runs already: pid %d, %s", found[-1].pid, found[-1].startup_file)
-        self._take(found[-1])
+        self._set_process(found[-1])
         return True
 
     def start(self, options: StartupOptions) -> None:
-        """Start one. Raises: VppUnavailable."""
+        """Start VPP. Raises: VppUnavailable."""
         try:
             found = hub.offload(process.start, installation.find(self._binary).binary, options)
         except OSError as error:
             self.failed()
             raise VppUnavailable(f"VPP cannot be started: {error}") from error
-        self._take(found)
+        self._set_process(found)
 
-    def _take(self, found: Process) -> None:
+    def _set_process(self, found: Process) -> None:
         self.process, self.end, self.outdated = found, None, None
         if self._watcher is not None:
             self._watcher.kill()
         self._watcher = hub.spawn(self._watch, found)
 
     def compare(self, options: StartupOptions) -> None:
-        """Tell when it runs with other startup options than these."""
+        """Set `outdated`, and log it, when VPP runs with other startup options than these."""
         if self.process is not None and self.process.startup_file != startup.file_name(options):
             self.outdated = (f"VPP (pid {self.process.pid}) runs with older startup options until it is "
                              f"restarted: it was started with {self.process.startup_file}, now it would be "
@@ -122,15 +123,15 @@ class ManagedVpp:
             LOG.warning("%s", self.outdated)
 
     def reason_to_restart(self) -> str | None:
-        """Return why a VPP started now may do what this one cannot, if there is a reason."""
+        """Return why a VPP that is started now may work where this one does not; None: there is no reason."""
         try:
-            there = installation.find(self._binary, self._plugin_path)
-            newer = there.renewed(self._files, self.process.age)
+            installed = installation.find(self._binary, self._plugin_path)
+            newer = installed.renewed(self._files, self.process.age)
         except (EnvironmentMissing, OSError):  # in the middle of an upgrade
             return None
         if newer:
             return f"{newer} was installed after it was started"
-        if self.process.startup_file != startup.file_name(self._with_directories(there)):
+        if self.process.startup_file != startup.file_name(self._with_directories(installed)):
             return "it was started with other options than the present ones"
         return None
 
@@ -145,21 +146,21 @@ class ManagedVpp:
             self._on_end()
 
     def wait_if_ending(self, wake: hub.Event) -> str | None:
-        """Return how it ended; wait for the end of one that is about to. `wake` is set at its end.
+        """Return how the process ended; wait for its end when that has begun. `wake` is set at its end.
 
-        Returns None when it runs, or does not end in time.
+        Returns None when the process runs, or does not end in time.
         """
-        found, last = self.process, self._clock() + _ENDING
+        found, last = self.process, self._clock() + _END_TIMEOUT
         while self.end is None and found is not None and found.ending and self._clock() < last:
             wake.clear()
             wake.wait(0.2)
         return self.end
 
     def kill(self, found: Process, reason: str) -> None:
-        """Kill a VPP of ours, which may say where it hangs first. `reason`: for the log."""
+        """Kill a VPP of ours, after it has had time to write a backtrace. `reason`: for the log."""
         LOG.error("%s: it is killed", reason)
         try:
-            hub.offload(found.stop, (signal.SIGABRT, signal.SIGKILL), _ABORT)
+            hub.offload(found.stop, (signal.SIGABRT, signal.SIGKILL), _ABORT_TIMEOUT)
         except (TimeoutError, OSError) as error:
             LOG.error("VPP (pid %d): %s", found.pid, error)
         for _ in range(50):  # until the watcher has seen it
@@ -170,11 +171,11 @@ class ManagedVpp:
     # -- its log ----------------------------------------------------------------------------------
 
     def last_output(self) -> str:
-        """Return what it said at its end, as one line; "" when it said nothing."""
+        """Return what the last one wrote at its end, as one line; "" when it wrote nothing."""
         return hub.offload(process.last_output, self._options)
 
     def bound_log(self) -> None:
-        """Keep its log small. Cheap: it looks now and then only."""
+        """Limit the size of its log. Cheap: it checks at most every _LOG_CHECK seconds."""
         if self._clock() - self._log_checked > _LOG_CHECK:
             self._log_checked = self._clock()
             hub.offload(process.bound_log, self._options)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The health probe: it finds out whether VPP hangs, or only cannot run."""
+"""The health probe: it finds out whether VPP hangs, or waits for a processor or the kernel."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from fip64agent.translator.vpp.api.errors import VppError, VppGone, VppTimeout
 
 LOG = logging.getLogger(__name__)
 
-_LONGEST_SILENCE = 60.0
+_LONGEST_WITHOUT_ANSWER = 60.0
 """Seconds without any message after which VPP counts as hung, even if it could not run."""
 _STATE_INTERVAL = 0.1
 """Seconds between two looks at the state of VPP's main thread."""
 
 
 class Probe:
-    """Asks one VPP after the other. `timeout`: seconds that VPP has for an answer while it can run."""
+    """Probes a VPP, also after VPP has restarted. `timeout`: seconds for an answer while VPP can run."""
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self.seconds: float | None = None
-        """How long the last answer took."""
+        """How long the last answer took; None: there was none yet."""
         self.slow: str | None = None
-        """Why a VPP that has not answered yet is still waited for, for the operator; None when it answers."""
+        """Why the agent still waits for a VPP that has not answered, for operators; None when it answers."""
 
     def answered(self, client: VppClient, pid: int | None) -> bool:
         """Send a request, wait for its answer, and return False when VPP hangs.
@@ -40,36 +40,37 @@ class Probe:
 
         pid: VPP's process id, to see whether it can run; None: that is not known.
         """
-        silent_since = asked = time.monotonic()
+        unanswered_since = asked = time.monotonic()
         with BlockedTime(pid) as blocked:
             while True:
                 try:
                     client.call("control_ping", _timeout=self._timeout)
-                    self.seconds, self.slow = time.monotonic() - silent_since, None
+                    self.seconds, self.slow = time.monotonic() - unanswered_since, None
                     return True
                 except VppTimeout:
                     now = time.monotonic()
-                    if client.last_heard >= asked:
-                        silent_since, self.slow = now, None
+                    if client.last_received >= asked:
+                        unanswered_since, self.slow = now, None
                         blocked.reset()
-                    elif not self.is_blocked(now - silent_since, blocked.seconds):
+                    elif not self.is_blocked(now - unanswered_since, blocked.seconds):
                         return False
                     asked = now
                 except (VppGone, VppError):
                     return True
 
-    def is_blocked(self, silent: float, blocked: float) -> bool:
-        """Return whether VPP's silence of `silent` seconds is excused: it could not run for `blocked`.
+    def is_blocked(self, unanswered: float, blocked: float) -> bool:
+        """Return whether VPP need not have answered for `unanswered` seconds: it could not run for `blocked`.
 
-        When VPP could not run for most of the time, it needs the rest to catch up: that is excused too.
+        When VPP could not run for most of the time, it needs the rest to catch up.
         """
-        could_answer = silent - blocked >= self._timeout and blocked < silent / 2
-        if could_answer or silent > _LONGEST_SILENCE:
+        could_answer = unanswered - blocked >= self._timeout and blocked < unanswered / 2
+        if could_answer or unanswered > _LONGEST_WITHOUT_ANSWER:
             self.slow = None
             return False
         if self.slow is None:
-            LOG.warning("VPP does not answer for %.0f s: it waits for a processor or for the kernel", silent)
-        self.slow = f"VPP does not answer for {silent:.0f} s: it waits for a processor or for the kernel"
+            LOG.warning("VPP does not answer for %.0f s: it waits for a processor or for the kernel",
+                        unanswered)
+        self.slow = f"VPP does not answer for {unanswered:.0f} s: it waits for a processor or for the kernel"
         return True
 
 

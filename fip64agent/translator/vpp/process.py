@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The managed VPP as a process: its command line, its files, and its log.
 
-Blocking: called in native threads. Nothing but the command line in /proc tells which VPP is ours.
+Blocking: called in native threads. A VPP is recognized as ours by its command line in /proc only.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from fip64agent.translator.vpp import startup
 from fip64agent.translator.vpp.startup import StartupOptions
 
 _LARGEST_LOG = 4 << 20
-"""Bytes of vpp.log; then its end is kept in vpp.log.1 and it begins anew."""
+"""Bytes of vpp.log; when it is larger its end is moved to vpp.log.1."""
 _KEPT = 1 << 20
 _LONGEST_OUTPUT = 400
-"""Characters of what VPP said last in an error."""
+"""Characters of VPP's last output that an error message has, at most."""
 _NOISE = re.compile(r"^\s*$|vat-plug/load|vnet_feature_arc_init|\[notice\]|^Code: |^ +from /")
 _FRAME = re.compile(r"^#\d+ +0x[0-9a-f]+(?: (\w+))?")
 _FRAMES = 4
-"""Functions of a backtrace that are told."""
+"""Functions of a backtrace that an error message has, at most."""
 _MARK = b"fip64-agent starts VPP: "
 
 
@@ -84,7 +84,7 @@ def clean(options: StartupOptions) -> None:
 
 
 def bound_log(options: StartupOptions, largest: int = _LARGEST_LOG) -> None:
-    """Keep vpp.log small: VPP has it open for appending, so its end is copied and it is emptied."""
+    """Limit the size of vpp.log. VPP has it open for appending, so its end is copied and the file emptied."""
     with contextlib.suppress(FileNotFoundError), open(options.log_file, "r+b") as log:
         size = log.seek(0, os.SEEK_END)
         if size > largest:
@@ -94,7 +94,7 @@ def bound_log(options: StartupOptions, largest: int = _LARGEST_LOG) -> None:
 
 
 def last_output(options: StartupOptions) -> str:
-    """Return what the VPP that was started last said at its end, as one line; "" when it said nothing."""
+    """Return what the VPP that was started last wrote at its end, as one line; "" when it wrote nothing."""
     said, frames = [], []
     for line in _own_lines(options):
         if (frame := _FRAME.match(line)) is not None:

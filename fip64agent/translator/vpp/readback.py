@@ -38,19 +38,19 @@ STATIC = 1
 """IP_API_NEIGHBOR_FLAG_STATIC"""
 ALL = 0xFFFFFFFF
 """All interfaces, or all tables, in a request."""
-_AT_ONCE = 16
+_MOST_DUMPS = 16
 """Dumps that are requested at the same time."""
 
 
-def read(client: VppClient, ages: bool = True) -> tuple[dict, State]:
+def read(client: VppClient, with_neighbor_ages: bool = True) -> tuple[dict, State]:
     """Return {key: item} and the state. Raises: VppGone, VppTimeout, VppError.
 
-    ages: with the NeighborAge items. They have no mark: they belong to the agent only in a VPP that it may
-    configure.
+    with_neighbor_ages: with the NeighborAge items. They have no mark: they belong to the agent only in a VPP
+    that it may configure.
     """
     reader = _Reader(client)
     items = {item.key: item for item in reader.items()}
-    if ages:
+    if with_neighbor_ages:
         items |= {item.key: item for item in neighbor_ages(client)}
     return items, reader.state
 
@@ -100,7 +100,7 @@ def api_routes(client: VppClient, wanted: Iterable[tuple[int, int]]) -> list[Any
 
 
 def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Make calls, up to _AT_ONCE at the same time, and return their results. Raises: what a call raised."""
+    """Make calls, up to _MOST_DUMPS at the same time; return their results. Raises: what a call raised."""
     if len(calls) < 3:
         return [call() for call in calls]
     results: list[Any] = [None] * len(calls)
@@ -116,7 +116,7 @@ def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
             if failed:
                 return
 
-    threads = [hub.spawn(work) for _ in range(min(_AT_ONCE, len(calls)))]
+    threads = [hub.spawn(work) for _ in range(min(_MOST_DUMPS, len(calls)))]
     for thread in threads:
         thread.wait()
     if failed:
@@ -156,7 +156,7 @@ class _Reader:
                 self.state.links[detail.tag] = link
                 if works.get(link, False):
                     parents[detail.sw_if_index] = detail.tag
-                else:  # it differs from each that is wanted, and nothing that is on it counts
+                else:  # it equals no item of the plan, and what is on it is left out
                     items.append(HostInterface(detail.tag, UNKNOWN, "", 0, 0, False))
         details = [detail for detail in details if detail.sup_sw_if_index in parents]
         tables = self._table_numbers(details)

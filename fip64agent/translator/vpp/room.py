@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The vpp driver: one VPP with the fip64 plugin for all tenants of the host.
 
-VPP is an item like others: the first uplink brings it up, the last one takes it away. A VPP that died and
-came back is empty, which the next read-back finds.
+The managed VPP itself is an item: it is started for the first uplink, and ended after the last one was
+removed. A VPP that ended and was started again is empty, which the next read-back finds.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from fip64agent.plan.desired import PlanObject
 from fip64agent.plan.inputs import Allocations
 from fip64agent.process import outcome
 from fip64agent.reconcile.explain import Explanation, Journey
-from fip64agent.translator.base import About, ClientBinding, Sighting, Traffic
-from fip64agent.translator.explain import installed
+from fip64agent.translator.base import About, ClientBinding, TracedPacket, Traffic
+from fip64agent.translator.explain import check_installed
 from fip64agent.translator.vpp import layout, process, readback, tags, trace_packets, trace_tables
 from fip64agent.translator.vpp.api.client import VppClient
 from fip64agent.translator.vpp.api.errors import VppError
@@ -41,42 +41,45 @@ LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _MACHINE_ID = Path("/etc/machine-id")
-_COMING_UP = 10.0
-"""Seconds that a pass waits for a VPP that is starting; after that it is told as the reason."""
-_READ_ALLOCATIONS = 3.0
+_START_WAIT = 10.0
+"""Seconds that a pass waits for a VPP that is starting; after that the reason is that VPP is starting."""
+_ALLOCATIONS_WAIT = 3.0
 """Seconds that the agent's start waits for a VPP that runs already."""
-_FIRST_REASON = 0.5
-"""Seconds after which a VPP that is not starting, or could not be started before, will not be there soon."""
-_LOOK = 0.02
-_NEIGHBOUR_AGE = 30
-"""Seconds, in a managed VPP: as long as Linux takes a neighbour for reachable, on average."""
+_SHORTEST_WAIT = 0.5
+"""Seconds after which a pass does not wait any longer for a VPP that is not starting, or failed to start."""
+_POLL = 0.02
+"""Seconds between two checks whether VPP is up."""
+_NEIGHBOR_AGE = 30
+"""Seconds, in a managed VPP: as long as a neighbor counts as reachable in Linux, on average."""
 
 
 class VppRoom:
     """`options`: see StartupOptions; `supervision`: Supervisor's keyword arguments, but on_up and on_down.
 
-    `seed`: what makes this host's choice of pool addresses its own. `neighbour_age`: [vpp] neighbor_max_age.
+    `on_change`: called when a read-back is worth while.
+    `seed`: layout.Site.seed; None: derived from the machine.
+    `neighbor_age`: [vpp] neighbor_max_age; None: the default.
     """
 
     name = "translator"
     kind = "vpp"
 
     def __init__(self, options: StartupOptions, on_change: Callable[[], None] = lambda: None,
-                 seed: bytes | None = None, neighbour_age: int | None = None, **supervision) -> None:
+                 seed: bytes | None = None, neighbor_age: int | None = None, **supervision) -> None:
         self._on_change = on_change
         self._run_path = os.path.abspath(options.run_path)
         options = dataclasses.replace(options, run_path=self._run_path)
         self.supervisor = Supervisor(options, on_up=self._is_up, on_down=self._is_down, **supervision)
         managed = self.supervisor.managed
-        if neighbour_age is None:  # it holds for all interfaces of a VPP, and an external one has others
-            neighbour_age = _NEIGHBOUR_AGE if managed else 0
+        if neighbor_age is None:  # it holds for all interfaces of a VPP, and an external one has others
+            neighbor_age = _NEIGHBOR_AGE if managed else 0
         self._site = layout.Site(machine_seed() if seed is None else seed, self._run_path if managed else "",
-                                 neighbour_age)
+                                 neighbor_age)
         self._started = False
-        """VPP is wanted: the supervisor works."""
+        """Whether VPP is wanted, so that the supervisor runs."""
         self._state = State()
-        self._state_of: VppClient | None = None
-        """Whose state it is."""
+        self._state_client: VppClient | None = None
+        """The connection over which `_state` was read."""
         self._lock = hub.Semaphore()
         self._working = False
         self._traffic = TrafficCounters(self.supervisor.stats_socket)
@@ -84,14 +87,14 @@ class VppRoom:
 
     @classmethod
     def from_conf(cls, conf, on_change: Callable[[], None] = lambda: None) -> VppRoom:
-        """Build one from [vpp] of the configuration."""
+        """Return the room that [vpp] of the configuration describes."""
         vpp = conf.vpp
         return cls(options_from(conf), on_change, launch=vpp.launch, binary=vpp.binary,
                    plugin_path=vpp.plugin_path, api_socket=vpp.api_socket, stats_socket=vpp.stats_socket,
                    start_timeout=vpp.start_timeout, probe_interval=vpp.probe_interval,
-                   probe_timeout=vpp.probe_timeout, neighbour_age=vpp.neighbor_max_age)
+                   probe_timeout=vpp.probe_timeout, neighbor_age=vpp.neighbor_max_age)
 
-    # -- VPP comes and goes -----------------------------------------------------------------------
+    # -- start and end of VPP ---------------------------------------------------------------------
 
     def start(self) -> None:
         if not self.supervisor.managed:
@@ -111,7 +114,7 @@ class VppRoom:
 
     def _is_up(self, client: VppClient) -> None:
         client.subscribe("sw_interface_event", self._interface_changed)
-        hub.spawn(self._ask_for_events, client)
+        hub.spawn(self._want_events, client)
         self._on_change()
 
     def _is_down(self, reason: str) -> None:
@@ -119,7 +122,7 @@ class VppRoom:
         self._on_change()
 
     @staticmethod
-    def _ask_for_events(client: VppClient) -> None:
+    def _want_events(client: VppClient) -> None:
         try:
             client.call("want_interface_events", enable_disable=1, pid=os.getpid())
         except (NotReady, VppError) as error:
@@ -131,7 +134,7 @@ class VppRoom:
             self._on_change()
 
     def _running(self) -> bool:
-        """Whether a managed VPP of ours runs, whoever started it."""
+        """Return whether a managed VPP runs, also when another agent has started it."""
         return bool(hub.offload(process.running, self._run_path))
 
     def _client(self, seconds: float) -> VppClient:
@@ -139,12 +142,12 @@ class VppRoom:
         begun = time.monotonic()
         while (client := self.supervisor.client) is None:
             waited = time.monotonic() - begun
-            # The first reason is that of the time before; and a first attempt may take as long as it needs.
-            not_soon = (waited > _FIRST_REASON and self.supervisor.ready() != STARTING
+            # ready() has an old reason at first; and the first attempt may take as long as it needs.
+            not_soon = (waited > _SHORTEST_WAIT and self.supervisor.ready() != STARTING
                         and (self.supervisor.process is None or self.supervisor.failing))
             if not_soon or waited > seconds or not self._started:
                 raise NotReady(self.supervisor.ready() or "VPP is not started")
-            hub.sleep(_LOOK)
+            hub.sleep(_POLL)
         return client
 
     # -- expansion and reading back ---------------------------------------------------------------
@@ -158,12 +161,12 @@ class VppRoom:
                 if not self._running():
                     return {}
                 self._bring_up()  # adopts it
-            client = self._client(_COMING_UP if self.supervisor.managed else 0)
-            self._traffic.look()
+            client = self._client(_START_WAIT if self.supervisor.managed else 0)
+            self._traffic.sample()
             return self._daemon() | self._read(client)
 
     def _daemon(self) -> dict[Hashable, Item]:
-        """The managed VPP, if there is one; a left one too when [vpp] launch is external now."""
+        """Return the item of the managed VPP, if one runs, also when [vpp] launch is external now."""
         if self.supervisor.managed or self._running():
             daemon = Daemon(self._run_path)
             return {daemon.key: daemon}
@@ -171,14 +174,14 @@ class VppRoom:
 
     def _read(self, client: VppClient) -> dict[Hashable, Item]:
         try:
-            items, self._state = readback.read(client, bool(self._site.neighbour_age))
+            items, self._state = readback.read(client, bool(self._site.neighbor_age))
         except VppError as error:
             raise NotReady(f"VPP cannot be read back: {error}") from error
-        self._state_of = client
+        self._state_client = client
         return items
 
     def remains(self) -> dict[Hashable, Item]:
-        """A managed VPP takes all with it; in an external one, what carries our marks."""
+        """Return the managed VPP, which includes all; or what carries our marks in an external one."""
         found: dict[Hashable, Item] = {}
         if self._running():
             daemon = Daemon(self._run_path)
@@ -186,18 +189,18 @@ class VppRoom:
         if not self.supervisor.managed:
             with self._lock:
                 self._bring_up()
-                found |= self._read(self._client(_READ_ALLOCATIONS))
+                found |= self._read(self._client(_ALLOCATIONS_WAIT))
         return found
 
     def allocations(self) -> Allocations:
-        """Return the numbers in a VPP that runs already; none when it does not answer soon."""
+        """Return the numbers in a VPP that runs already; none when it does not answer in time."""
         try:
             with self._lock:
                 if not self._started:
                     if not self._running():
                         return Allocations()
                     self._bring_up()
-                return readback.tables(self._client(_READ_ALLOCATIONS)).allocations()
+                return readback.tables(self._client(_ALLOCATIONS_WAIT)).allocations()
         except (NotReady, VppError) as error:
             LOG.warning("the numbers of tenants and uplinks in force cannot be read back: %s", error)
             return Allocations()
@@ -214,19 +217,19 @@ class VppRoom:
     def prune(self, items: Sequence[Item]) -> dict[Hashable, str]:
         if daemons := [item for item in items if isinstance(item, Daemon)]:
             with self._lock:
-                reason = self._end()
+                reason = self._stop_managed()
             if reason or self.supervisor.managed:
                 return dict.fromkeys([item.key for item in daemons], reason) if reason else {}
             items = [item for item in items if not isinstance(item, Daemon)]
         ordered = sorted(items, key=lambda item: -RANK[type(item)])
         return self._change(ordered, type, Installer.remove) if ordered else {}
 
-    def _end(self) -> str:
-        """Stop the managed VPP. Returns why it cannot be."""
+    def _stop_managed(self) -> str:
+        """Stop the managed VPP, and one that was left. Returns why that failed; "" when it did not."""
         managed = self.supervisor.managed
         if managed:
             self._started = False
-            self._state_of = None
+            self._state_client = None
             self.supervisor.close()
         try:
             for found in hub.offload(process.running, self._run_path):
@@ -239,10 +242,10 @@ class VppRoom:
         return ""
 
     def _change(self, ordered: Sequence, kind: Callable, work: Callable) -> dict[Hashable, str]:
-        """Let an installer do its `work` on what is in order, one kind after the other."""
+        """Call `work` (an Installer's method) for each group of one `kind`; return the failures."""
         with self._lock:
-            client = self._client(_COMING_UP)
-            if self._state_of is not client:  # another VPP than was read back: it is empty
+            client = self._client(_START_WAIT)
+            if self._state_client is not client:  # VPP has restarted since it was read back
                 self._read(client)
             installer = Installer(client, self._state)
             failed: dict[Hashable, str] = {}
@@ -300,17 +303,17 @@ class VppRoom:
                 for each in found]
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:
-        return self._asked(self._traffic.tenants) if self._started else {}
+        return self._ask(self._traffic.tenants) if self._started else {}
 
     def traffic(self) -> Traffic:
-        return self._asked(self._traffic.traffic) if self._started else Traffic()
+        return self._ask(self._traffic.traffic) if self._started else Traffic()
 
     def explain(self, journey: Journey) -> Explanation:
         if (client := self.supervisor.client) is None:
-            return Explanation(there=(installed(self, journey),))  # which says why
+            return Explanation(there=(check_installed(self, journey),))  # it stops there, with the reason
         return trace_tables.checks(self, client, self._state.interfaces, journey)
 
-    def watch(self, journey: Journey, seconds: float) -> list[Sighting]:
+    def watch(self, journey: Journey, seconds: float) -> list[TracedPacket]:
         if not self._watching.acquire(blocking=False):
             raise NotReady("somebody else watches packets just now: try again when that has ended")
         try:
@@ -318,8 +321,8 @@ class VppRoom:
         finally:
             self._watching.release()
 
-    def _asked(self, question: Callable[[VppClient], _T]) -> _T:
-        """Return what VPP answers. Raises: NotReady."""
+    def _ask(self, question: Callable[[VppClient], _T]) -> _T:
+        """Return what `question` returns, called with the connection. Raises: NotReady."""
         try:
             return question(self._client(0))
         except VppError as error:
@@ -327,7 +330,7 @@ class VppRoom:
 
 
 def machine_seed() -> bytes:
-    """Return what tells this host from others, and is the same after a restart."""
+    """Return bytes that are different on each host, and the same after a restart."""
     try:
         text = _MACHINE_ID.read_text().strip()
     except OSError:

@@ -28,8 +28,8 @@ class Sender:
     def send(self, wanted: Sequence[Request], one_by_one: bool = False) -> list[Any]:
         """Return for each request the reply, or a VppError or ValueError. Raises: NotReady.
 
-        one_by_one: send a request when the one before is answered. For requests that take VPP long, such as
-        the 40 ms for a host-interface, in which it forwards no packets: between two of them it does.
+        one_by_one: send each request after the answer to the one before. For requests that take VPP long: a
+        host-interface takes 40 ms, in which VPP forwards no packets; between two of them it does.
         """
         answers = self.client.pipeline(wanted, window=1 if one_by_one else WINDOW) if wanted else []
         for answer in answers:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The startup file of the VPP that the agent runs. Pure.
 
-Its name holds the hash of its text, so that the command line of a running VPP tells what it was started with.
+Its name contains the hash of its text, so the command line of a running VPP shows its startup options.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fip64agent.exceptions import ConfigError
 from fip64agent.translator.vpp.installation import PLUGIN
 
 PLUGINS = ("af_packet_plugin.so", "ping_plugin.so", PLUGIN)
-"""Host-interfaces on veth ends; answers to pings of uplink addresses; the translation."""
+"""For host-interfaces on veth ends; for answers to pings of uplink addresses; for the translation."""
 LONGEST_SOCKET = 107
 """Characters of a unix socket's path, see unix(7)."""
 
@@ -24,12 +24,12 @@ _NAME = re.compile(r"startup-([0-9a-f]{12})\.conf")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StartupOptions:
-    """See [vpp] in the configuration reference for each."""
+    """Options of [vpp]; see the configuration reference."""
 
     run_path: str
     """Directory of VPP's own: sockets, log, startup file."""
     plugin_directories: tuple[str, ...] = ()
-    """() : where VPP looks by itself."""
+    """Where VPP looks for plugins; (): in its default directories."""
     extra_plugins: tuple[str, ...] = ()
     main_heap_size: str = "1G"
     buffers_per_numa: int = 16384
@@ -59,12 +59,12 @@ class StartupOptions:
 
     @property
     def segment_prefix(self) -> str:
-        """Of the names below /dev/shm: another VPP on this host has others."""
+        """Beginning of this VPP's names below /dev/shm: another VPP on this host has another."""
         return "fip64-" + hashlib.sha256(self.run_path.encode()).hexdigest()[:8]
 
 
 def options_from(conf) -> StartupOptions:
-    """Return what [vpp] of the configuration says, with the plugin directories that it names."""
+    """Return the options of [vpp] in the configuration `conf`."""
     vpp = conf.vpp
     return StartupOptions(
         run_path=os.path.abspath(vpp.run_path or os.path.join(conf.run_path, "vpp")),
@@ -76,13 +76,13 @@ def options_from(conf) -> StartupOptions:
 
 
 def check(conf) -> None:
-    """Raises: ConfigError when [vpp] of the configuration asks for a VPP that cannot be started."""
+    """Check [vpp] of the configuration. Raises: ConfigError when VPP cannot be started with these options."""
     if conf.vpp.launch == "managed" and (found := faults(options_from(conf))):
         raise ConfigError("; ".join(found))
 
 
 def faults(options: StartupOptions) -> list[str]:
-    """Return why the options cannot be used together; the words name options of [vpp]."""
+    """Return why the options cannot be used, as sentences that name options of [vpp]; [] when they can."""
     found = []
     longest = max((options.api_socket, options.stats_socket, options.cli_socket), key=len)
     if len(longest) > LONGEST_SOCKET:
@@ -112,7 +112,7 @@ def _balanced(text: str) -> bool:
 
 
 def text(options: StartupOptions) -> str:
-    """Return the startup file."""
+    """Return the text of the startup file."""
     page = "default-hugepage" if options.hugepages else "4k"
     unix = ["nodaemon", "nosyslog", "nocolor", "nobanner", "cli-no-pager", f"runtime-dir {options.run_path}",
             f"cli-listen {options.cli_socket}"]
@@ -154,6 +154,7 @@ def text(options: StartupOptions) -> str:
 
 
 def file_name(options: StartupOptions) -> str:
+    """Return the name of the startup file."""
     return f"startup-{hashlib.sha256(text(options).encode()).hexdigest()[:12]}.conf"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a change must know of a VPP: its tables, interfaces and tenants, and whose they are. Pure."""
+"""What the installer must know of a VPP: its tables, interfaces and tenants, and which are ours. Pure."""
 
 from __future__ import annotations
 
@@ -38,9 +38,11 @@ class State:
     """{number of the IPv4 table: tag}, with tenants of others."""
 
     def owns_table(self, version: int, number: int) -> bool:
+        """Return whether a table exists and is ours. version: 4 or 6."""
         return tags.is_ours(self.tables.get((version, number), ""))
 
     def owns_tenant(self, number: int) -> bool:
+        """Return whether the tenant with that IPv4 table exists and is ours."""
         return tags.is_ours(self.tenants.get(number, ""))
 
     def allocations(self) -> Allocations:
@@ -54,7 +56,7 @@ class State:
         return Allocations({"vlans": tenants, "tables": uplinks})
 
     def missing_for(self, item: Item) -> str:
-        """Return what an item needs and VPP does not have, or has from somebody else; "" when nothing is."""
+        """Return which object that an item needs is missing in VPP, or is not ours; "" when none is."""
         match item:
             case Mapping():
                 return self._missing_tenant(item.table) or self.missing_table(6, item.ip6_table)

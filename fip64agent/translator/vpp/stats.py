@@ -19,10 +19,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from fip64agent import hub
-from fip64agent.translator.base import Count
+from fip64agent.translator.base import TO_CLIENT, TO_VM, Count
 from fip64agent.translator.vpp.api.errors import VppUnavailable
 
-MAPPING = "/fip64/mapping/"
+_MAPPINGS = {f"/fip64/mapping/{direction}": direction for direction in (TO_VM, TO_CLIENT)}
+"""{name of a combined counter by mapping_index: direction}"""
 TENANT = "/fip64/tenant/"
 _ERROR = re.compile(r"/err/(ip[46]-fip64[\w-]*)/(.+)")
 _LONGEST_CHANGE = 1.0
@@ -35,14 +36,14 @@ class Counters:
     """All counters of the plugin at one time, since VPP's start. Only a tenant's "bindings" can decrease."""
 
     mappings: Mapping[str, tuple[array.array, array.array]]
-    """{"6to4" or "4to6": (packets, octets)}, each by mapping_index."""
+    """{TO_VM or TO_CLIENT: (packets, octets)}, each by mapping_index."""
     tenants: Mapping[str, array.array]
     """{name, "bindings-made" for instance: counts by tenant_index}."""
     errors: Mapping[str, Mapping[str, int]]
     """{node: {reason: packets}}; reasons with 0 packets are left out."""
 
     def mapping(self, index: int) -> dict[str, Count]:
-        """Return the traffic of one mapping, {"6to4": ..., "4to6": ...}; zeros when it had none."""
+        """Return the traffic of one mapping, {TO_VM: ..., TO_CLIENT: ...}; zeros when it had none."""
         return {name: Count(_at(packets, index), _at(octets, index))
                 for name, (packets, octets) in self.mappings.items()}
 
@@ -141,9 +142,9 @@ def _counters(stats: Any) -> Counters:
     sums: dict[int, array.array] = {}
     with stats.lock:
         for name, entry in stats.directory.items():
-            if name.startswith(MAPPING) and entry.type == _COMBINED:
+            if name in _MAPPINGS and entry.type == _COMBINED:
                 pairs = _sum(stats, entry, "QQ")
-                mappings[name.removeprefix(MAPPING)] = (pairs[::2], pairs[1::2])
+                mappings[_MAPPINGS[name]] = (pairs[::2], pairs[1::2])
             elif name.startswith(TENANT) and entry.type == _SIMPLE:
                 tenants[name.removeprefix(TENANT)] = _sum(stats, entry, "Q")
             elif (error := _ERROR.fullmatch(name)) is not None and (count := _error(stats, entry, sums)):

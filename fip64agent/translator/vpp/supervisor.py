@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keeps a connection to a VPP: starts or adopts it, probes it, starts it again.
 
-There is no VPP (ready() says why), then it is up (`client`), then it is lost, and so on. The way up is the
-same at the agent's start, after VPP's end and after a lost connection. Green; whatever blocks is offloaded.
+VPP is not up (ready() says why), then it is up (`client`), then it is lost, and so on. The same steps bring
+it up at the agent's start, after VPP's end and after a lost connection. Green; what blocks is offloaded.
 """
 
 from __future__ import annotations
@@ -26,19 +26,20 @@ from fip64agent.translator.vpp.startup import StartupOptions
 LOG = logging.getLogger(__name__)
 
 STARTING = "VPP is starting"
-"""The reason until the first attempt to bring it up has ended, or a process is there."""
-_CHANGES = re.compile(r"\(pid \d+\)|0x[0-9a-f]+|\d[\d:.,/-]{3,}")
-"""What differs between the ends of two VPPs that fail alike: process ids, addresses, times."""
+"""The reason until the first attempt to bring it up has ended, or a process was started."""
+_VARYING = re.compile(r"\(pid \d+\)|0x[0-9a-f]+|\d[\d:.,/-]{3,}")
+"""What differs between two messages about the same failure: process ids, addresses, times."""
 _POLL = 0.02
-"""Seconds between looks for the API socket of a VPP that was just started."""
+"""Seconds between attempts to connect to a VPP that was just started."""
 _RETRY = 1.0
 """Seconds between attempts to connect to an external VPP, or to one that speaks other messages."""
 _ANSWER = 10.0
-"""Seconds that a VPP that is up has for an answer. The probe finds one that hangs, which wakes who waits."""
+"""Seconds that a VPP which is up has for an answer, at least. The probe finds one that hangs earlier, which
+ends all requests."""
 
 
-def _tell(callback: Callable[..., None], *args: object) -> None:
-    """Whoever listens may fail: VPP is looked after all the same."""
+def _notify(callback: Callable[..., None], *args: object) -> None:
+    """Call a callback. When it raises an exception that is logged, and the supervision continues."""
     try:
         callback(*args)
     except Exception:
@@ -46,7 +47,7 @@ def _tell(callback: Callable[..., None], *args: object) -> None:
 
 
 class Supervisor:
-    """One VPP. launch: "managed" or "external". on_up(client), on_down(reason) come from a greenthread."""
+    """Supervises one VPP, in a greenthread."""
 
     def __init__(self, options: StartupOptions, *, launch: str = "managed", binary: str = "vpp",
                  plugin_path: str = "", api_socket: str | None = None, stats_socket: str | None = None,
@@ -54,20 +55,24 @@ class Supervisor:
                  on_up: Callable[[VppClient], None] = lambda client: None,
                  on_down: Callable[[str], None] = lambda reason: None,
                  clock: Callable[[], float] = time.monotonic) -> None:
-        """options: of a managed VPP; plugin_directories are filled in from binary and plugin_path.
-        api_socket, stats_socket: of an external one. Seconds otherwise."""
+        """launch: "managed" or "external".
+
+        options: of a managed VPP; plugin_directories are filled in from binary and plugin_path.
+        api_socket, stats_socket: of an external VPP. start_timeout, probe_interval, probe_timeout: seconds.
+        on_up(client), on_down(reason): called in the greenthread.
+        """
         self.managed = launch == "managed"
         self.api_socket = options.api_socket if self.managed or api_socket is None else api_socket
         self.stats_socket = options.stats_socket if self.managed or stats_socket is None else stats_socket
         self.client: VppClient | None = None
         """None while there is no connection."""
         self.restarts = 0
-        """How often it was lost."""
+        """How often VPP was lost."""
         self.probe = Probe(probe_timeout)
         self._wake = hub.Event()
         self._vpp = ManagedVpp(options, binary, plugin_path, self._wake.set, clock)
-        """Has no process ever when VPP is external."""
-        self._socket_gone: str | None = None
+        """It has no process when VPP is external."""
+        self._socket_removed: str | None = None
         self._start_timeout = start_timeout
         self._interval = probe_interval
         self._timeout = probe_timeout
@@ -76,8 +81,8 @@ class Supervisor:
         self._clock = clock
         self._reason: str | None = "VPP is not started yet"
         self._thread = None
-        self._told: str | None = None
-        """Why the last attempt failed, without what differs from one attempt to the next; or None."""
+        self._last_failure: str | None = None
+        """Why the last attempt failed, without what _VARYING matches; None: it did not fail."""
 
     # -- for others -------------------------------------------------------------------------------
 
@@ -88,11 +93,11 @@ class Supervisor:
             self._thread = hub.spawn(self._run)
 
     def close(self) -> None:
-        """Disconnect and watch no more; VPP runs on."""
+        """Disconnect and watch no more; VPP continues to run."""
         if self._thread is not None:
             self._thread.kill()
         self._thread = None
-        self._vpp.leave()
+        self._vpp.stop_watching()
         client, self.client = self.client, None
         if client is not None:
             client.close()
@@ -110,79 +115,80 @@ class Supervisor:
     @property
     def failing(self) -> bool:
         """Whether the last attempt to bring VPP up has failed; ready() says why."""
-        return self._told is not None
+        return self._last_failure is not None
 
     @property
     def next_start(self) -> float | None:
-        """Seconds until VPP is started again; None when that is not what is waited for."""
+        """Seconds until VPP is started again; None when it runs, is external, or is not wanted."""
         if not self.managed or self._thread is None or self.process is not None:
             return None
         return self._vpp.back_off.wait(self._clock())
 
     @property
     def problem(self) -> str | None:
-        """What an operator should know of a VPP that works: it is slow, has old options, no socket."""
-        return "; ".join(filter(None, (self.probe.slow, self._vpp.outdated, self._socket_gone))) or None
+        """What an operator should know of a VPP that works: it is slow, has old options, lost its socket."""
+        return "; ".join(filter(None, (self.probe.slow, self._vpp.outdated, self._socket_removed))) or None
 
-    # -- the way up -------------------------------------------------------------------------------
+    # -- bringing VPP up --------------------------------------------------------------------------
 
     def _run(self) -> None:
         while True:
             ends = self._vpp.back_off.ends
             try:
-                self._rest()
+                self._wait_for_back_off()
                 client = self._bring_up()
-                self._up(client)
-                self._down(self._watch(client))
+                self._came_up(client)
+                self._went_down(self._watch(client))
             except VppIncompatible as error:
-                self._say(str(error))
-                self._wait_for_another()
+                self._note_failure(str(error))
+                self._wait_for_another_vpp()
             except (Fip64Error, OSError) as error:
-                self._say(str(error))
+                self._note_failure(str(error))
                 hub.sleep(_POLL if self.managed and self._vpp.back_off.ends != ends else _RETRY)
-            except Exception as error:  # of any kind: it must never end
+            except Exception as error:  # of any kind: the supervision must never end
                 self._vpp.failed()
                 LOG.exception("the supervision of VPP failed and begins anew")
-                self._say(f"{type(error).__name__}: {error}")
+                self._note_failure(f"{type(error).__name__}: {error}")
                 hub.sleep(_RETRY)
 
-    def _rest(self) -> None:
-        """Wait until a VPP that ends again and again may be started."""
+    def _wait_for_back_off(self) -> None:
+        """Wait until a VPP that has ended several times in a row may be started again."""
         while self.managed and (wait := self._vpp.back_off.wait(self._clock())) > 0:
             hub.sleep(min(wait, 0.5))
 
-    def _say(self, reason: str) -> None:
-        """Remember why there is no VPP: the loop logs what ready() says, as often as it says something else.
+    def _note_failure(self, reason: str) -> None:
+        """Keep why VPP is not up, for ready().
 
-        So it says the same until an attempt ends in another way.
+        The reconcile loop logs each new text that ready() returns. So the text stays the same while attempts
+        fail for the same reason.
         """
         LOG.debug("no VPP: %s", reason)
-        if (alike := _CHANGES.sub("#", reason)) != self._told:
-            self._told, self._reason = alike, reason
+        if (comparable := _VARYING.sub("#", reason)) != self._last_failure:
+            self._last_failure, self._reason = comparable, reason
 
     def _bring_up(self) -> VppClient:
         """Return a connected client. Raises: Fip64Error, OSError with the reason."""
         if not self.managed:
-            return self._connected()
+            return self._connect()
         options = self._vpp.complete_options()
         if self._vpp.find(options):
-            client = self._reach()
+            client = self._connect_to_managed()
             self._vpp.compare(options)
             return client
         self._vpp.start(options)
-        LOG.log(logging.INFO if self._told is None else logging.DEBUG, "VPP started: pid %d, %s",
+        LOG.log(logging.INFO if self._last_failure is None else logging.DEBUG, "VPP started: pid %d, %s",
                 self.process.pid, startup.path(options))
-        if self._told is None:
+        if self._last_failure is None:
             self._reason = f"VPP (pid {self.process.pid}) is starting"
-        return self._reach()
+        return self._connect_to_managed()
 
-    def _reach(self) -> VppClient:
+    def _connect_to_managed(self) -> VppClient:
         """Connect to a VPP of ours, which may still be starting; end it when it cannot be reached."""
         found = self.process
         reason = ""
         while self._vpp.end is None:
             try:
-                client = self._connected()
+                client = self._connect()
             except VppIncompatible:
                 raise
             except VppUnavailable as error:
@@ -203,15 +209,15 @@ class Supervisor:
         raise VppUnavailable(f"{self._vpp.end} while it started: "
                              f"{self._vpp.last_output() or 'it did not say why'}")
 
-    def _connected(self) -> VppClient:
+    def _connect(self) -> VppClient:
         """Connect. Raises: VppUnavailable, VppIncompatible."""
         client = VppClient(self.api_socket, timeout=max(self._timeout, 2.0),
                            on_lost=lambda why: self._wake.set())
         client.connect()
         return client
 
-    def _wait_for_another(self) -> None:
-        """VPP speaks other messages. Only another VPP, or other files, can help."""
+    def _wait_for_another_vpp(self) -> None:
+        """Wait after VPP was found to have other messages: only another VPP or other files can help."""
         found = self.process
         if not self.managed or found is None:
             hub.sleep(_RETRY)
@@ -226,16 +232,16 @@ class Supervisor:
 
     # -- up ---------------------------------------------------------------------------------------
 
-    def _up(self, client: VppClient) -> None:
+    def _came_up(self, client: VppClient) -> None:
         client.timeout = max(client.timeout, _ANSWER)
         self.client = client
-        self._reason = self._told = self.probe.slow = None
+        self._reason = self._last_failure = self.probe.slow = None
         self._vpp.back_off.runs(self._clock())
         LOG.info("VPP %s (pid %s) is up", client.version, client.pid)
-        _tell(self._on_up, client)
+        _notify(self._on_up, client)
 
     def _watch(self, client: VppClient) -> str:
-        """Return when VPP is lost, with the reason."""
+        """Wait until VPP is lost; return the reason."""
         while True:
             self._wake.clear()
             if self._vpp.end is None and client.connected:
@@ -248,30 +254,30 @@ class Supervisor:
             if not client.connected:
                 return f"VPP's API connection was lost: {client.lost}"
             if not self.probe.answered(client, self.process.pid if self.process is not None else None):
-                return self._vpp.wait_if_ending(self._wake) or self._hung()
-            self._look_after()
+                return self._vpp.wait_if_ending(self._wake) or self._kill_hung()
+            self._check_socket_and_log()
 
-    def _hung(self) -> str:
+    def _kill_hung(self) -> str:
         if not self.managed or self.process is None:
             return f"VPP does not answer for {self._timeout:g} s; it is external, so it is left alone"
         reason = f"VPP (pid {self.process.pid}) hung: no answer for {self._timeout:g} s"
         self._vpp.kill(self.process, reason)
         return reason
 
-    def _look_after(self) -> None:
-        """Its socket, and its log."""
+    def _check_socket_and_log(self) -> None:
+        """Check that VPP's API socket exists, and limit the size of its log."""
         if os.path.exists(self.api_socket):
-            self._socket_gone = None
-        elif self._socket_gone is None:
-            self._socket_gone = (f"VPP's API socket {self.api_socket} was removed: this connection works, "
+            self._socket_removed = None
+        elif self._socket_removed is None:
+            self._socket_removed = (f"VPP's API socket {self.api_socket} was removed: this connection works, "
                                  "but no other can be made until VPP is restarted")
-            LOG.warning("%s", self._socket_gone)
+            LOG.warning("%s", self._socket_removed)
         if self.managed:
             self._vpp.bound_log()
 
-    # -- the way down -----------------------------------------------------------------------------
+    # -- the end of VPP ---------------------------------------------------------------------------
 
-    def _down(self, reason: str) -> None:
+    def _went_down(self, reason: str) -> None:
         client, self.client = self.client, None
         if client is not None:
             client.close()
@@ -282,5 +288,5 @@ class Supervisor:
         self.restarts += 1
         LOG.error("VPP is down: %s", reason)
         self._reason = reason
-        _tell(self._on_down, reason)
+        _notify(self._on_down, reason)
         hub.sleep(0 if self.managed else 0.1)

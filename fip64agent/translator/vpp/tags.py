@@ -23,8 +23,8 @@ _PLAIN = re.compile(r"[\x21-\x7e]+")
 def _mark(begin: str, name: str) -> str:
     if _PLAIN.fullmatch(name) and len(begin) + len(name) <= LONGEST:
         return begin + name
-    # Only an id that the topology's rules have not checked. It gets a mark too, but after a restart of the
-    # agent its number may be another one, as the mark does not tell the id.
+    # Only for an id that the topology's rules have not checked. Its mark does not contain the id, so its
+    # number may change when the agent restarts.
     digest = hashlib.sha1(name.encode("utf-8", "backslashreplace"), usedforsecurity=False)
     return f"{begin}+{digest.hexdigest()}"
 

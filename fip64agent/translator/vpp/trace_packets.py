@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real packets of one floating IP, as VPP's packet tracer shows them.
+"""Traces packets of one floating IP with VPP's packet tracer.
 
-The number of packets and the time are limited, and VPP's tracer is always switched off in the end.
+The number of packets and the time are limited, and VPP's tracer is switched off afterwards in all cases.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from collections.abc import Iterable, Iterator
 from fip64agent import hub
 from fip64agent.exceptions import NotReady
 from fip64agent.reconcile.explain import Journey
-from fip64agent.translator.base import Sighting
+from fip64agent.translator.base import TracedPacket
 from fip64agent.translator.vpp.api.client import VppClient
 from fip64agent.translator.vpp.api.errors import VppError
 
 MOST = 20
 """The most packets that each of VPP's threads traces."""
 ENOUGH = 4
-"""After so many packets the trace ends early."""
+"""Packets after which the trace ends before its time is over."""
 _INTERVAL = 0.25
-"""Seconds between two looks at what was traced."""
+"""Seconds between two read-outs of the trace."""
 _INPUT = "af-packet-input"
 _PACKET = re.compile(r"^Packet \d+$", re.MULTILINE)
 _NODE = re.compile(r"^(\d+):(\d+):(\d+):(\d+): (\S+)$")
@@ -31,17 +31,17 @@ _SHOWN_WHOLE = re.compile(r"fip64|drop|punt")
 """Nodes of which all lines are shown; of the others only the name."""
 
 
-def watch(client: VppClient, journey: Journey, seconds: float) -> list[Sighting]:
+def watch(client: VppClient, journey: Journey, seconds: float) -> list[TracedPacket]:
     """Trace packets to the floating IP, and its VM's answers, for up to `seconds`. Raises: NotReady.
 
-    VPP's filters leave all other packets out, however many there are.
+    VPP's filters leave out all other packets.
     """
     begun, found = time.monotonic(), []
     try:
         with _tracing(client, filters(journey)):
             while len(found) < ENOUGH and (left := seconds - (time.monotonic() - begun)) > 0:
                 hub.sleep(min(_INTERVAL, left))
-                found = sightings(_cli(client, f"show trace max {MOST}"))
+                found = parse_trace(_cli(client, f"show trace max {MOST}"))
     except VppError as error:
         raise NotReady(f"VPP cannot trace: {error}") from error
     return found
@@ -80,16 +80,16 @@ def _cli(client: VppClient, command: str) -> str:
 # -- reading what was traced. Pure ----------------------------------------------------------------
 
 
-def sightings(text: str) -> list[Sighting]:
-    """Read what `show trace` prints: each packet's nodes, and the lines of those that decided about it."""
-    found = [_sighting(packet.splitlines()) for packet in _PACKET.split(text)[1:]]
+def parse_trace(text: str) -> list[TracedPacket]:
+    """Return the packets in the output of `show trace`: their nodes, and the lines of some (_SHOWN_WHOLE)."""
+    found = [_parse_packet(packet.splitlines()) for packet in _PACKET.split(text)[1:]]
     if not found:
         return []
     first = min(begun for begun, _ in found)
-    return [Sighting(round(begun - first, 6), lines) for begun, lines in sorted(found)]
+    return [TracedPacket(round(begun - first, 6), lines) for begun, lines in sorted(found)]
 
 
-def _sighting(lines: list[str]) -> tuple[float, tuple[str, ...]]:
+def _parse_packet(lines: list[str]) -> tuple[float, tuple[str, ...]]:
     begun, nodes, texts = 0.0, [], []
     shown = False
     for line in lines:

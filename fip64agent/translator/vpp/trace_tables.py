@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where VPP's tables lead a packet, for `fip64ctl trace`. Asks VPP for what `vppctl show ip fib` shows."""
+"""How VPP's tables route a packet, for `fip64ctl trace`: asks VPP for what `vppctl show ip fib` shows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def checks(room, client: VppClient, interfaces: dict[str, int], journey: Journey
     tables = _Tables(client, interfaces, journey)
     return Explanation(
         there=(Check("route", "VPP hands the floating IP's packets to the plugin fip64", tables.to_fip64),
-               common.installed(room, journey), common.bound(room, journey),
+               common.check_installed(room, journey), common.check_client_binding(room, journey),
                Check("vm-route", "VPP sends them to the tenant's VLAN", tables.to_vlan)),
         back=(Check("pool-route", "VPP hands the answer to the plugin fip64", tables.answer),
               Check("route-back", "VPP routes the answer to the uplink", tables.back),

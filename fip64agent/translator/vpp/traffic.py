@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""VPP's counters by the names of the topology: the plugin counts by index, its dumps say whose each is."""
+"""VPP's counters by router id and floating IP: the plugin counts by index, and its dumps name the indexes."""
 
 from __future__ import annotations
 
@@ -16,24 +16,26 @@ from fip64agent.translator.vpp.stats import Counters, StatsReader
 
 ALL = 0xFFFFFFFF
 _GAUGES = ("bindings", "bindings-static")
-"""Of the plugin's counters of a tenant, those that go back."""
+"""The plugin's counters of a tenant that can decrease."""
 _TRANSLATED = "ok"
-"""The plugin's reason for what it just translated."""
+"""The plugin's name for packets that it translated as usual."""
 OFFLOAD = "unsupported-offload"
-"""The plugin's reason for a packet whose segmentation, or checksum in a tunnel, was left to hardware."""
+"""The plugin's reason to drop a packet whose segmentation, or checksum in a tunnel, was left to hardware."""
 Fip = tuple[str, IPv6Address]
+"""(router id, floating IP)"""
 Directions = Mapping[str, Count]
+"""{TO_VM or TO_CLIENT: count}"""
 
 
 @dataclasses.dataclass(slots=True)
 class Totals:
-    """Sums by tenant that never go back, though floating IPs come and go."""
+    """Sums by tenant, which do not decrease when floating IPs are removed or made anew."""
 
     last: dict[Fip, Directions] = dataclasses.field(default_factory=dict)
     sums: dict[str, dict[str, Count]] = dataclasses.field(default_factory=dict)
 
     def add(self, fips: Mapping[Fip, Directions], tenants: list[str]) -> dict[str, Directions]:
-        """Take what floating IPs have counted by now; return what their tenants have."""
+        """Add what the counters of floating IPs have grown by; return the sums of these tenants."""
         for key, directions in fips.items():
             sums = self.sums.setdefault(key[0], {})
             before = self.last.get(key, {})
@@ -48,30 +50,30 @@ class Totals:
 
 
 class TrafficCounters:
-    """Counters of one VPP after the other."""
+    """Reads the counters of VPP, also after VPP has restarted. stats_socket: its path."""
 
     def __init__(self, stats_socket: str) -> None:
         self._stats = StatsReader(stats_socket)
         self._totals = Totals()
-        self._offloads: list[int] = []
-        """Packets with offloads, as counted at the last two looks."""
+        self._offload_samples: list[int] = []
+        """The counter OFFLOAD at the last two calls of sample()."""
 
     def close(self) -> None:
-        """That VPP is gone, or left to itself."""
+        """Disconnect: VPP has ended, or the agent ends."""
         self._stats.close()
-        self._offloads = []
+        self._offload_samples = []
 
-    def look(self) -> None:
-        """Take down what warnings() compares with. Call it now and then, minutes apart."""
+    def sample(self) -> None:
+        """Keep the counter that warnings() compares with. Call it every few minutes."""
         with contextlib.suppress(VppUnavailable):  # without a stats segment there is nothing to warn of
-            self._offloads = [*self._offloads[-1:], self._with_offload()]
+            self._offload_samples = [*self._offload_samples[-1:], self._with_offload()]
 
     def warnings(self) -> list[str]:
-        """Return what has happened since the look before last."""
-        if not self._offloads:
+        """Return a warning when packets were dropped since the last sample() but one."""
+        if not self._offload_samples:
             return []
         try:
-            count = self._with_offload() - self._offloads[0]
+            count = self._with_offload() - self._offload_samples[0]
         except VppUnavailable:
             return []
         if count <= 0:

@@ -86,7 +86,7 @@ def test_a_gateway_answers_goes_away_and_comes_back(wire, caplog):
     assert alive(gateways, wire) is None
     until(lambda: alive(gateways, wire))
     assert abs(gateways.reachability(wire.uplink, FIRST).since - time.time()) < 5
-    assert not caplog.messages  # a gateway that is there is no news
+    assert not caplog.messages  # a gateway that answers is not logged
     wire.gateway("del")
     gone = time.time()
     until(lambda: alive(gateways, wire) is False, 30)
@@ -102,7 +102,7 @@ def test_one_that_was_never_there_is_dead_after_it_was_asked(wire):
     until(lambda: alive(gateways, wire) is False, 30)
 
 
-def test_each_gateway_has_its_own_verdict(wire):
+def test_each_gateway_has_its_own_state(wire):
     wire.uplink = uplink(wire.near, (DEFAULT, FIRST), (OTHER, SECOND))
     wire.gateway("add", SECOND)
     gateways = wire.watch()
@@ -145,24 +145,24 @@ def test_nothing_is_asked_before_the_uplink_is_installed(wire):
     hub.sleep(0.5)
     assert alive(gateways, wire) is None
     wire.installed = True
-    gateways.look_soon()
+    gateways.check_soon()
     until(lambda: alive(gateways, wire))
     wire.installed = False  # a change of the uplink is being installed: what is known stays
-    gateways.look_soon()
+    gateways.check_soon()
     wire.gateway("del")
     until(lambda: alive(gateways, wire) is False, 30)
 
 
-def test_an_uplink_that_went_and_came_is_judged_anew(wire):
+def test_an_uplink_that_went_and_came_is_checked_anew(wire):
     gateways = wire.watch()
     until(lambda: alive(gateways, wire) is False, 30)
     there, wire.uplink = wire.uplink, None
-    gateways.look_soon()
+    gateways.check_soon()
     hub.sleep(0.5)
     assert gateways.reachability(there, FIRST).alive is None
     wire.uplink = there
     wire.gateway("add")
-    gateways.look_soon()
+    gateways.check_soon()
     until(lambda: alive(gateways, wire), 30)
 
 
@@ -175,7 +175,7 @@ def test_a_link_that_is_made_anew_is_no_dead_gateway(wire, caplog):
         hub.sleep(0.7)
         wire.lay()
         wire.gateway("add")
-        gateways.look_soon()
+        gateways.check_soon()
         hub.sleep(1.5)
     assert alive(gateways, wire) and not caplog.messages
 
@@ -188,7 +188,7 @@ def test_a_namespace_that_is_gone_ends_nothing(wire):
     hub.sleep(0.5)
     assert alive(gateways, wire) is None
     wire.uplink = there
-    gateways.look_soon()
+    gateways.check_soon()
     until(lambda: alive(gateways, wire))
 
 

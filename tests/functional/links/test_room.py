@@ -75,8 +75,8 @@ DAMAGE = {
     "rule": ("core", "-6 rule del from 2001:db8:f::/64"),
     "rule of a tenant": ("t1", "-6 rule del iif core"),
     "rule too many": ("core", "-6 rule add from 2001:db8:5::/64 table 1000 priority 200 protocol 164"),
-    "neighbour": ("t1", "neigh del 169.254.0.1 dev vpp-dl-1"),
-    "neighbour's MAC": ("t1", "neigh replace 169.254.0.1 lladdr 02:00:00:00:00:99 dev vpp-dl-1"),
+    "neighbor": ("t1", "neigh del 169.254.0.1 dev vpp-dl-1"),
+    "neighbor's MAC": ("t1", "neigh replace 169.254.0.1 lladdr 02:00:00:00:00:99 dev vpp-dl-1"),
     "mtu": ("agent", "link set ovs-00000000 mtu 1400"),
     "mtu of the far end": ("core", "link set vpp-00000000 mtu 1400"),
     "mtu of the TUN device": ("t1", "link set nat64 mtu 1280"),
@@ -225,7 +225,7 @@ def test_a_namespace_deleted_while_it_is_read_is_just_not_there(bench, monkeypat
     bench.repair(objects)
 
 
-def test_own_changes_are_no_news(bench):
+def test_own_changes_are_not_reported(bench):
     """But for one second look, two seconds after links were made: somebody may have followed us closely."""
     objects = bench.site.standard()
     bench.converge(objects)
@@ -246,7 +246,7 @@ def test_own_changes_are_no_news(bench):
     assert bench.changes == 0
 
 
-def test_damage_right_after_our_own_work_is_seen_by_the_second_look(bench):
+def test_damage_right_after_our_own_work_is_found_by_the_later_check(bench):
     objects = bench.site.standard()
     bench.converge(objects)
     bench.ip("agent", "link set ovs-dl-1 mtu 1400")
@@ -513,8 +513,8 @@ def test_changed_objects_are_changed_in_place(bench):
     assert "ovs-dl-1" not in run("ip", "link", netns=bench.netns).stdout
 
 
-def test_names_that_came_too_fast_to_be_told_are_looked_at(tmp_path, monkeypatch):
-    """The kernel keeps but so many events, and says then that it dropped some."""
+def test_names_that_came_too_fast_for_inotify_are_reported(tmp_path, monkeypatch):
+    """The kernel keeps a limited number of events, and reports that it dropped others."""
     monkeypatch.setattr(namespaces, "DIRECTORY", tmp_path)
     changes = []
     monitor = Monitor("f64-", lambda: changes.append(1))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Routes set and read on a real kernel's netlink; its news of a real TUN device."""
+"""Routes set and read on a real kernel's netlink; its events of a real TUN device."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_all_routes_are_read_and_only_ours(handle):
     assert read(handle) == {route(handle, f"2001:db8::{number:x}/128", via=None) for number in range(1, 3001)}
 
 
-def test_what_the_kernel_refuses_is_told_in_its_words_and_the_others_are_done(handle):
+def test_what_the_kernel_refuses_is_reported_in_its_words_and_the_others_are_done(handle):
     wanted = [route(handle, f"2001:db8::{number:x}/128") for number in range(250)]
     requests = [[routes.addition(item, handle.index if number != 120 else lambda _: 4711)]
                 for number, item in enumerate(wanted)]
@@ -126,12 +126,12 @@ def test_indexes_of_links(handle):
     assert {name: handle.index(name) for name in names} == {name: indexes.get(name) for name in names}
 
 
-def news(handle: Handle, seconds: float = 0.3) -> list[events.Event]:
-    """What the kernel tells within some time and may concern us."""
+def reported(handle: Handle, seconds: float = 0.3) -> list[events.Event]:
+    """Return the events of some time that may concern us."""
     result = []
     deadline = time.monotonic() + seconds
     while True:
-        over = time.monotonic() >= deadline  # before the last look
+        over = time.monotonic() >= deadline  # before the last attempt
         try:
             result += events.parse(handle.events.recv(1 << 16), is_agents_own=False)
         except BlockingIOError:
@@ -141,12 +141,12 @@ def news(handle: Handle, seconds: float = 0.3) -> list[events.Event]:
 
 
 def settle(handle: Handle) -> None:
-    """Wait until the kernel has told all of how the namespace was made; carriers follow later."""
-    while news(handle, 0.7):
+    """Wait for the end of the events of making the namespace; those of carriers come later."""
+    while reported(handle, 0.7):
         pass
 
 
-def test_carrier_of_the_tun_device_is_no_news_but_all_else_is(handle):
+def test_carrier_of_the_tun_device_is_not_reported_but_all_else_is(handle):
     def attach():
         fd = os.open("/dev/net/tun", os.O_RDWR)
         fcntl.ioctl(fd, 0x400454CA, struct.pack("16sH22x", b"nat64", 0x1001))
@@ -155,12 +155,12 @@ def test_carrier_of_the_tun_device_is_no_news_but_all_else_is(handle):
     settle(handle)
     fd = namespaces.inside(handle.name, attach)
     os.close(fd)
-    assert news(handle, 1.2) == []
+    assert reported(handle, 1.2) == []
     for change in (["mtu", "1300"], ["mtu", "1500"], ["down"]):
         run("ip", "link", "set", "nat64", *change, netns=handle.name)
-        assert bool(news(handle)) == (change != ["mtu", "1500"]), change
+        assert bool(reported(handle)) == (change != ["mtu", "1500"]), change
     run("ip", "link", "del", "nat64", netns=handle.name)
-    assert news(handle)
+    assert reported(handle)
 
 
 @pytest.mark.parametrize("command", [
@@ -169,17 +169,17 @@ def test_carrier_of_the_tun_device_is_no_news_but_all_else_is(handle):
     "ip route add 2001:db8:7::/64 dev one proto 164", "ip link set one mtu 1400", "ip link set one down",
     "ip link set one alias another", "ip link set one address 02:00:00:00:00:09", "ip link del one",
     "sysctl -q net.ipv6.conf.all.forwarding=1", "sysctl -q net.ipv4.conf.all.rp_filter=2"])
-def test_each_kind_of_change_is_news(handle, command):
-    news(handle, 0.2)
+def test_each_kind_of_change_is_reported(handle, command):
+    reported(handle, 0.2)
     run(*command.split(), netns=handle.name)
-    assert news(handle)
+    assert reported(handle)
 
 
-def test_what_others_do_with_routes_of_their_own_is_no_news(handle):
+def test_what_others_do_with_routes_of_their_own_is_not_reported(handle):
     settle(handle)
     run("ip", "route", "add", "10.77.0.0/16", "dev", "one", netns=handle.name)
     run("ip", "-6", "route", "add", "2001:db8:77::/64", "dev", "one", netns=handle.name)
-    assert news(handle) == []
+    assert reported(handle) == []
 
 
 def test_a_dump_that_ends_with_an_error_is_none(handle):

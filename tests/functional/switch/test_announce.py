@@ -22,7 +22,7 @@ HERE = "2001:db8:100::99"
 
 @pytest.fixture
 def segment(wired, netns):
-    """A neighbour's namespace, wired to the bridge as the uplink, and a room with one FIP."""
+    """A neighbor's namespace, wired to the bridge as the uplink, and a room with one FIP."""
     outside = netns("outside")
     run("ip", "link", "add", "dev", "uplink", "type", "veth", "peer", "name", "eth0", netns=wired.ovs.netns)
     run("ip", "link", "set", "eth0", "netns", outside, netns=wired.ovs.netns)
@@ -41,7 +41,7 @@ def install(room, *mappings):
     return items
 
 
-def neighbour(netns, address=FIP):
+def neighbor(netns, address=FIP):
     rows = json.loads(run("ip", "-json", "-6", "neigh", "show", address, netns=netns).stdout or "[]")
     return rows[0] if rows else {}
 
@@ -70,7 +70,7 @@ for packet in sniffer.stop():
 
 
 class Listener:
-    """Prints what arrives at the neighbour until so many advertisements came, and for some seconds more."""
+    """Prints what arrives at the neighbor until so many advertisements came, and for some seconds more."""
 
     def __init__(self, netns, count, seconds):
         import sys
@@ -125,7 +125,7 @@ def test_a_moved_floating_ip_is_learned_at_once(segment):
     run("ip", "-6", "neigh", "replace", FIP, "lladdr", "02:00:00:00:0b:ad", "dev", "eth0", "nud", "stale",
         netns=outside)
     install(room, MAPPING)
-    until(lambda: neighbour(outside).get("lladdr") == MAPPING.uplink_mac)
+    until(lambda: neighbor(outside).get("lladdr") == MAPPING.uplink_mac)
 
 
 def test_a_floating_ip_that_goes_is_not_announced_any_more(segment):

@@ -94,7 +94,7 @@ def test_what_others_do_to_our_flows_is_repaired(site, short_tmp, what):
     assert not site.loop.failures
 
 
-def test_a_flow_that_others_put_in_the_place_of_ours_is_told_until_it_goes(site):
+def test_a_flow_that_others_put_in_the_place_of_ours_is_reported_until_it_goes(site):
     before = site.ours()
     site.ovs.ofctl("add-flow", BRIDGE, f"cookie=0xabc,{site.victim()},actions=drop")
     until(lambda: site.loop.failures, seconds=10, what="told")
@@ -138,10 +138,10 @@ def test_reports_that_the_switch_had_to_hold_back_are_made_up_for(site, short_tm
 
 
 def test_the_watch_is_taken_up_again_after_a_restart(site):
-    connects = site.room._connection.connects
+    before = site.room._connection.channel
     site.ovs.restart_vswitchd()
-    until(lambda: site.room._connection.connects > connects and site.loop.settled and site.ours(),
-          what="back")
+    until(lambda: site.room.ready() is None and site.room._connection.channel is not before
+          and site.loop.settled and site.ours(), what="back")
     hub.sleep(0.5)
     before = site.ours()
     CHANGES["modified"](site, None)

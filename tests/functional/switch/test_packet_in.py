@@ -32,13 +32,14 @@ def installed(tmp_path, monkeypatch):
     answering.install(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
 
-    def forget():
-        features.forget()
-        services.services.cache_clear()
+    def clear_caches():
+        for function in (features.features, features._by_kind, features._names, features.tables,
+                         services.services):
+            function.cache_clear()
 
-    forget()
+    clear_caches()
     yield
-    forget()
+    clear_caches()
     sys.modules.pop("outside_package", None)
 
 
@@ -212,8 +213,9 @@ def test_how_the_switch_takes_fragments_is_not_our_business(bench):
 
 def test_the_switch_may_restart(site):
     site.use(PLAN)
+    before = site.room._connection.channel
     site.ovs.restart_vswitchd()
-    until(lambda: site.room.ready() is None and site.room._connection.connects == 2)
+    until(lambda: site.room.ready() is None and site.room._connection.channel is not before)
     site.use(PLAN)
     assert site.ask("one")["took"]
 

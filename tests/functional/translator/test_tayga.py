@@ -261,7 +261,7 @@ def test_two_of_one_tenant_are_replaced_by_one(bench):
         second.wait()
 
 
-def test_a_crash_loop_is_slowed_down_and_told_with_its_last_output(bench):
+def test_a_crash_loop_is_slowed_down_and_reported_with_its_last_output(bench):
     red = bench.tenant("red", pool=IPv4Network("127.0.0.0/24"))
     key = next(bench.rooms[0].expand(red)).key
     now = time.monotonic()
@@ -279,7 +279,7 @@ def test_a_crash_loop_is_slowed_down_and_told_with_its_last_output(bench):
     assert bench.converge(good) == {} and bench.settled(good)
 
 
-def test_a_program_that_is_missing_or_no_program_is_told(bench, tmp_path):
+def test_a_program_that_is_missing_or_no_program_is_reported(bench, tmp_path):
     assert "install the package tayga" in bench.room(binary=str(tmp_path / "none")).ready()
     (tmp_path / "text").write_text("#!/bin/sh\necho this is no translator >&2; exit 3\n")
     (tmp_path / "text").chmod(0o755)
@@ -313,7 +313,7 @@ def bindings(bench: Bench, count: int) -> None:
         f"100.64.0.{number}\t2001:db8:c::{number}\t{int(time.time())}\n" for number in range(2, 2 + count)))
 
 
-def test_a_full_pool_is_told_and_clients_are_counted(bench):
+def test_a_full_pool_is_reported_and_clients_are_counted(bench):
     red = bench.tenant("red", pool=IPv4Network("100.64.0.0/29"))
     bindings(bench, 5)
     assert bench.converge(red) == {}

@@ -29,7 +29,7 @@ EDGES4, EDGES6 = (
     [kind(number) for prefix in prefixes for end in (int(prefix[0]), int(prefix[-1]))
      for number in (end - 1, end, end + 1) if 0 <= number < 1 << prefix.max_prefixlen]
     for kind, prefixes in ((IPv4Address, RESERVED_IPV4), (IPv6Address, RESERVED_IPV6)))
-"""The first and last ones of what is reserved, and their neighbours."""
+"""The first and last addresses of what is reserved, and those before and after them."""
 ADDRESSES4 = st.sampled_from(EDGES4) | st.ip_addresses(v=4)
 ADDRESSES6 = (st.sampled_from([*EDGES6, UPLINK, IPv6Address("2001:db8:f::10"), IPv6Address("2001:db8:c::1"),
                                IPv6Address("64:ff9b::192.0.2.1"), IPv6Address("::ffff:192.0.2.1")])

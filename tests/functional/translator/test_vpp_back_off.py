@@ -81,7 +81,7 @@ def told(caplog) -> list[str]:
 
 
 @pytest.mark.parametrize("end", ["exit 7", "kill -SEGV $$"])
-def test_a_vpp_that_cannot_start_is_started_ever_more_seldom_and_told_once(keep, caplog, end):
+def test_a_vpp_that_cannot_start_is_started_ever_more_seldom_and_reported_once(keep, caplog, end):
     caplog.set_level(logging.DEBUG, "fip64agent")
     begun = time.monotonic()
     kept = keep(f'echo "`date +%s.%N` vpp[$$]: no memory at 0x$$"\n{end}')
@@ -96,7 +96,7 @@ def test_a_vpp_that_cannot_start_is_started_ever_more_seldom_and_told_once(keep,
     assert "no memory" in kept.reason
 
 
-def test_another_reason_is_told_too(keep, caplog):
+def test_another_reason_is_reported_too(keep, caplog):
     caplog.set_level(logging.INFO, "fip64agent")
     kept = keep("echo the first reason\nexit 7")
     until(lambda: "the first reason" in kept.reason, 10, "the first reason told")

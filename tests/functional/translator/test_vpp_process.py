@@ -46,7 +46,7 @@ def options(short_tmp):
 
 
 class Told:
-    """What the supervisor's user hears."""
+    """What the supervisor reports to its user."""
 
     def __init__(self):
         self.ups, self.downs = [], []
@@ -141,7 +141,7 @@ def test_its_end_leaves_nothing_in_memory(supervise, options):
     (signal.SIGSEGV, "received signal SIGSEGV"),
     (signal.SIGTERM, "received SIGTERM"),
 ])
-def test_a_dead_vpp_is_back_at_once_and_the_reason_is_told(supervise, number, words):
+def test_a_dead_vpp_is_back_at_once_and_the_reason_is_reported(supervise, number, words):
     one, told = supervise()
     pid = up(one)
     begun = time.monotonic()

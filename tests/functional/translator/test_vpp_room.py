@@ -175,7 +175,7 @@ def test_numbers_are_read_back_on_a_slow_machine_too(bench, monkeypatch):
     assert bench.room.allocations().vlans == {"red": 7, "blue": 8}
 
 
-def test_a_vpp_that_cannot_be_started_is_told_with_the_reason(bench, short_tmp):
+def test_a_vpp_that_cannot_be_started_is_reported_with_the_reason(bench, short_tmp):
     bench.room.close()
     room = vpp_site.new_room(short_tmp, binary="/nowhere/vpp")
     try:
@@ -186,7 +186,7 @@ def test_a_vpp_that_cannot_be_started_is_told_with_the_reason(bench, short_tmp):
         room.close()
 
 
-def test_a_vpp_without_the_plugin_is_told_with_the_reason(bench, short_tmp, monkeypatch):
+def test_a_vpp_without_the_plugin_is_reported_with_the_reason(bench, short_tmp, monkeypatch):
     monkeypatch.setattr("fip64agent.translator.vpp.room._COMING_UP", 2.0)
     if (vpp_site.require_vpp().own_plugins / "fip64_plugin.so").exists():
         pytest.skip("VPP has the plugin in its own plugin directory")
@@ -259,7 +259,7 @@ def test_killed_while_1000_mappings_are_pushed(bench):
     bench.settle(*objects, *bench.mappings(red, 1000))
 
 
-def test_its_socket_removed_is_told(bench):
+def test_its_socket_removed_is_reported(bench):
     bench.settle(*bench.standard())
     os.unlink(bench.room.supervisor.api_socket)
     until(lambda: "api.sock was removed" in (bench.room.healthy() or ""), 5)
@@ -614,7 +614,7 @@ def test_packets_whose_segmentation_was_left_to_do_are_a_warning(foreign):
     assert bench.room.warnings() == []
 
 
-def test_an_external_vpp_in_a_container_is_told_by_its_own_process_id(short_tmp):
+def test_an_external_vpp_in_a_container_is_reported_by_its_own_process_id(short_tmp):
     """There it is process 1, which is another one here."""
     require_root()
     require_programs("ip", "unshare")
@@ -684,7 +684,7 @@ def test_an_external_vpp_that_is_restarted_is_filled_again(foreign):
     bench.settle(*objects)
 
 
-def test_a_route_that_something_else_overrides_is_told_and_not_made_again_and_again(bench):
+def test_a_route_that_something_else_overrides_is_reported_and_not_made_again_and_again(bench):
     objects = bench.standard()
     bench.settle(*objects)
     for command in ("create loopback interface", "set interface state loop0 up",

@@ -2,7 +2,7 @@
 """The plugin in VPP's graph: packets in on one side, by VPP's packet generator; what comes out on both.
 
 pg0 is an uplink (IPv6 table 16), pg1 the interface of a tenant (IPv4 table 11). Everything else is as the
-agent would have it: default routes by static neighbours, a floating IP, a pool.
+agent would have it: default routes by static neighbors, a floating IP, a pool.
 """
 
 from __future__ import annotations

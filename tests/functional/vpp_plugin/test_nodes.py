@@ -207,7 +207,7 @@ class TestPlain:
         firsts = [packet for packet in out if IPv6ExtHdrFragment in packet and packet[IPv6ExtHdrFragment].m]
         assert len(firsts) == 40 and len(out) == 160
         place = {bytes(packet): i for i, packet in enumerate(out)}
-        for n, first in enumerate(firsts):  # between its neighbours in time
+        for n, first in enumerate(firsts):  # between the two before and after it in time
             before = next(packet for packet in out if UDP in packet and packet[UDP].dport == 1000 + n)
             assert place[bytes(before)] < place[bytes(first)]
         assert sum(packet[ICMP].code == 4 for packet in back) == 40

@@ -33,7 +33,7 @@ def test_version(control):
     assert reply.version == f"1.1.0 for VPP {version}"
 
 
-def test_a_tenant_is_what_it_was_told_to_be(control):
+def test_a_tenant_is_as_it_was_requested(control):
     wanted = tenant(hash_seed=2**64 - 1, idle_timeout=86400, max_per_64=17, mtu4=1480, mtu6=1400,
                     lowest_ipv6_mtu=1399, zero_traffic_class=True, drop_udp_zero_checksum=True,
                     tag="fip64:r1")

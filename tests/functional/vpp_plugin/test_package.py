@@ -92,7 +92,7 @@ def test_a_python_without_ply_that_comes_first_is_passed_over(tmp_path, python_w
     assert done.returncode == 0, done.stdout[-3000:]
 
 
-def test_no_python_with_ply_is_told(tmp_path, python_without_ply):
+def test_no_python_with_ply_is_reported(tmp_path, python_without_ply):
     """Which one was tried, what it lacks, and how to get it; and no traceback."""
     status, said = _configure(tmp_path / "build", f"-DPYENV={python_without_ply}")
     assert status != 0 and "Traceback" not in said
@@ -108,7 +108,7 @@ def test_no_python_with_ply_is_told(tmp_path, python_without_ply):
     assert status != 0 and "/nonexistent/python3: No such file or directory" in said
 
 
-def test_an_unknown_version_is_told(tmp_path):
+def test_an_unknown_version_is_reported(tmp_path):
     """With headers of a VPP that nobody has tried."""
     prefix = find().binary.parent.parent
     fake = tmp_path / "vpp"

@@ -132,7 +132,7 @@ def test_a_mapping_for_vpps_own_address(control):
         assert control.set_mapping("2001:db8:5::1", "10.0.0.1") == ADDRESS_FOUND_FOR_INTERFACE
         assert "mapping 2001:db8:5::1: the address is one of VPP's own in IPv6 table 0" in said(control)
         assert control.mappings() == set() and control.tenants()[1].n_mappings == 0
-        # A neighbour of it is nobody's.
+        # The next address belongs to no interface.
         assert control.set_mapping("2001:db8:5::2", "10.0.0.1") == 0
     finally:
         control.api.delete_loopback(sw_if_index=loop)

@@ -8,7 +8,7 @@ import pytest
 
 from fip64agent.admin.trace import _Walk, trace
 from fip64agent.reconcile.explain import NOT_REACHED, NOTE, OK, STOP, Stops
-from fip64agent.translator.base import Sighting
+from fip64agent.translator.base import TracedPacket
 from fip64agent.translator.tayga.links import TaygaLayout
 from tests.fakes.scripted_agent import ScriptedAgent
 
@@ -123,7 +123,7 @@ def test_live_packets_that_cannot_be_shown(agent):
 
 
 def test_live_packets(agent):
-    agent.rooms["translator"].seen = [Sighting(0.5, ("way", "told"))]
+    agent.rooms["translator"].seen = [TracedPacket(0.5, ("way", "told"))]
     assert trace(agent, "fip-vm-red", live=5)["seen"] == [{"seconds": 0.5, "lines": ["way", "told"]}]
     assert trace(agent, "fip-vm-red")["seen"] is None
     del agent.site.interfaces["tap-vm-red"]

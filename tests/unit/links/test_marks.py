@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Marks and their numbers; the kernel's news; what the room needs of the kernel."""
+"""Marks and their numbers; the kernel's events; what the room needs of the kernel."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def test_no_alias_breaks_the_marks(aliases):
 
 
 @given(st.binary(max_size=200), st.booleans())
-def test_no_bytes_break_the_news(data, is_agents_own):
+def test_no_bytes_break_the_events(data, is_agents_own):
     list(events.parse(data, is_agents_own))
     list(rtnetlink.attributes(data, 0))
 
 
 @given(st.sampled_from([16, 17, 20, 21, 24, 25, 28, 29, 32, 33, 80, 81]), st.binary(max_size=64))
-def test_no_short_message_breaks_the_news(kind, body):
+def test_no_short_message_breaks_the_events(kind, body):
     data = rtnetlink._HEADER.pack(16 + len(body), kind, 0, 1, 42) + body
     assert all(event.port == 42 for event in events.parse(data, is_agents_own=False))
 
 
-def test_a_kernel_without_ipv6_is_told(monkeypatch, tmp_path):
+def test_a_kernel_without_ipv6_is_reported(monkeypatch, tmp_path):
     room = LinksRoom("fip64-", VppLayout())
     assert room.ready() is None
     monkeypatch.setattr("fip64agent.links.room._IPV6", tmp_path / "none")

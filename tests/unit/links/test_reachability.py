@@ -14,7 +14,7 @@ from fip64agent.links.reachability import (
     NUD_REACHABLE,
     NUD_STALE,
     Ask,
-    Judge,
+    GatewayState,
 )
 
 UNKNOWN = 0
@@ -22,137 +22,137 @@ INTERVAL = 5.0
 
 
 @pytest.fixture
-def judge():
-    return Judge(INTERVAL)
+def gateway():
+    return GatewayState(INTERVAL)
 
 
-def alive_at(judge, now):
+def alive_at(gateway, now):
     """Let it be asked and answer."""
-    judge.look(UNKNOWN, now)
-    assert judge.look(NUD_REACHABLE, now + 0.1) is None
-    assert judge.alive
+    gateway.update(UNKNOWN, now)
+    assert gateway.update(NUD_REACHABLE, now + 0.1) is None
+    assert gateway.alive
 
 
-def test_nothing_is_known_before_the_first_answer(judge):
-    assert judge.alive is None
-    assert judge.look(UNKNOWN, 100) is Ask.MULTICAST
-    assert judge.look(NUD_INCOMPLETE, 100.1) is None
-    assert judge.alive is None
-    assert judge.look(NUD_REACHABLE, 100.2) is None
-    assert (judge.alive, judge.since) == (True, 100.2)
+def test_nothing_is_known_before_the_first_answer(gateway):
+    assert gateway.alive is None
+    assert gateway.update(UNKNOWN, 100) is Ask.MULTICAST
+    assert gateway.update(NUD_INCOMPLETE, 100.1) is None
+    assert gateway.alive is None
+    assert gateway.update(NUD_REACHABLE, 100.2) is None
+    assert (gateway.alive, gateway.since) == (True, 100.2)
 
 
 @pytest.mark.parametrize("state", [NUD_REACHABLE, NUD_STALE, NUD_DELAY, NUD_PROBE])
-def test_what_the_kernel_had_before_is_no_answer(judge, state):
+def test_what_the_kernel_had_before_is_no_answer(gateway, state):
     """An agent that starts finds what the one before asked for: the gateway may be dead since."""
-    assert judge.look(state, 100) is Ask.UNICAST
-    assert judge.alive is None
+    assert gateway.update(state, 100) is Ask.UNICAST
+    assert gateway.alive is None
 
 
-def test_one_that_answered_is_asked_by_unicast_after_the_interval(judge):
-    alive_at(judge, 100)
-    assert judge.look(NUD_REACHABLE, 105) is None
-    assert judge.wait(105) == pytest.approx(0.1)
-    assert judge.look(NUD_REACHABLE, 105.2) is Ask.UNICAST
-    assert judge.look(NUD_REACHABLE, 105.3) is None
-    assert judge.wait(105.3) == pytest.approx(INTERVAL)
-    assert (judge.alive, judge.since) == (True, 100.1)
+def test_one_that_answered_is_asked_by_unicast_after_the_interval(gateway):
+    alive_at(gateway, 100)
+    assert gateway.update(NUD_REACHABLE, 105) is None
+    assert gateway.wait(105) == pytest.approx(0.1)
+    assert gateway.update(NUD_REACHABLE, 105.2) is Ask.UNICAST
+    assert gateway.update(NUD_REACHABLE, 105.3) is None
+    assert gateway.wait(105.3) == pytest.approx(INTERVAL)
+    assert (gateway.alive, gateway.since) == (True, 100.1)
 
 
-def test_one_that_is_silent_is_resolved_anew_and_then_dead(judge):
-    alive_at(judge, 100)
-    assert judge.look(NUD_STALE, 106) is Ask.UNICAST
-    assert judge.look(NUD_PROBE, 106.5) is None
-    assert judge.look(NUD_PROBE, 107) is Ask.MULTICAST
-    assert judge.look(NUD_INCOMPLETE, 109) is None
-    assert judge.alive
-    assert judge.look(NUD_FAILED, 110) is Ask.MULTICAST
-    assert (judge.alive, judge.since) == (False, 106)
-    assert judge.look(NUD_FAILED, 113) is Ask.MULTICAST
-    assert (judge.alive, judge.since) == (False, 106)
-    assert judge.look(NUD_REACHABLE, 114) is None
-    assert (judge.alive, judge.since) == (True, 114)
+def test_one_that_does_not_answer_is_resolved_anew_and_then_dead(gateway):
+    alive_at(gateway, 100)
+    assert gateway.update(NUD_STALE, 106) is Ask.UNICAST
+    assert gateway.update(NUD_PROBE, 106.5) is None
+    assert gateway.update(NUD_PROBE, 107) is Ask.MULTICAST
+    assert gateway.update(NUD_INCOMPLETE, 109) is None
+    assert gateway.alive
+    assert gateway.update(NUD_FAILED, 110) is Ask.MULTICAST
+    assert (gateway.alive, gateway.since) == (False, 106)
+    assert gateway.update(NUD_FAILED, 113) is Ask.MULTICAST
+    assert (gateway.alive, gateway.since) == (False, 106)
+    assert gateway.update(NUD_REACHABLE, 114) is None
+    assert (gateway.alive, gateway.since) == (True, 114)
 
 
-def test_a_new_mac_is_found_by_multicast_before_the_gateway_counts_as_dead(judge):
-    alive_at(judge, 100)
-    judge.look(NUD_REACHABLE, 106)
-    assert judge.look(NUD_PROBE, 107) is Ask.MULTICAST
-    assert judge.look(NUD_REACHABLE, 107.1) is None
-    assert (judge.alive, judge.since) == (True, 100.1)
+def test_a_new_mac_is_found_by_multicast_before_the_gateway_counts_as_dead(gateway):
+    alive_at(gateway, 100)
+    gateway.update(NUD_REACHABLE, 106)
+    assert gateway.update(NUD_PROBE, 107) is Ask.MULTICAST
+    assert gateway.update(NUD_REACHABLE, 107.1) is None
+    assert (gateway.alive, gateway.since) == (True, 100.1)
 
 
-def test_a_gateway_that_solicits_us_is_not_one_that_answers(judge):
+def test_a_gateway_that_solicits_us_is_not_one_that_answers(gateway):
     """It knows the way to us, we do not reach it: STALE is all that the kernel makes of that."""
     now, state = 100.0, UNKNOWN
-    while judge.alive is None and now < 120:
-        how = judge.look(state, now)
+    while gateway.alive is None and now < 120:
+        how = gateway.update(state, now)
         state = NUD_STALE if how is Ask.MULTICAST else NUD_PROBE
         now += 0.5
-    assert judge.alive is False
+    assert gateway.alive is False
 
 
 @pytest.mark.parametrize("state", [UNKNOWN, NUD_INCOMPLETE])
-def test_a_kernel_that_never_says_failed_is_not_waited_for_for_ever(judge, state):
+def test_a_kernel_that_never_says_failed_is_not_waited_for_for_ever(gateway, state):
     now = 100.0
-    while judge.alive is None and now < 120:
-        judge.look(state, now)
+    while gateway.alive is None and now < 120:
+        gateway.update(state, now)
         now += 1
-    assert judge.alive is False
+    assert gateway.alive is False
 
 
-def test_an_entry_that_vanished_with_its_link_is_no_verdict(judge):
-    alive_at(judge, 100)
-    judge.look(NUD_REACHABLE, 106)
-    assert judge.look(UNKNOWN, 106.1) is Ask.MULTICAST
-    assert judge.look(UNKNOWN, 106.2) is Ask.MULTICAST
-    assert judge.alive
-    judge.cannot_ask(107)
-    assert judge.look(UNKNOWN, 107.3) is None
-    assert judge.look(UNKNOWN, 120) is Ask.MULTICAST
-    assert judge.alive
+def test_an_entry_that_vanished_with_its_link_says_nothing_of_the_gateway(gateway):
+    alive_at(gateway, 100)
+    gateway.update(NUD_REACHABLE, 106)
+    assert gateway.update(UNKNOWN, 106.1) is Ask.MULTICAST
+    assert gateway.update(UNKNOWN, 106.2) is Ask.MULTICAST
+    assert gateway.alive
+    gateway.cannot_ask(107)
+    assert gateway.update(UNKNOWN, 107.3) is None
+    assert gateway.update(UNKNOWN, 120) is Ask.MULTICAST
+    assert gateway.alive
 
 
-def test_what_was_set_by_hand_is_left_alone(judge):
-    assert judge.look(NUD_PERMANENT, 100) is None
-    assert judge.alive
+def test_what_was_set_by_hand_is_left_alone(gateway):
+    assert gateway.update(NUD_PERMANENT, 100) is None
+    assert gateway.alive
 
 
 STATES = [UNKNOWN, NUD_INCOMPLETE, NUD_REACHABLE, NUD_STALE, NUD_DELAY, NUD_PROBE, NUD_FAILED]
 
 
 @given(st.lists(st.tuples(st.sampled_from(STATES), st.floats(0.1, 4)), max_size=60))
-def test_dead_only_after_seconds_of_silence_and_asked_again_for_ever(looks):
-    """Whatever the kernel says: each look is followed by another one, and a verdict has its time."""
-    judge, now, answered = Judge(INTERVAL), 0.0, None
+def test_dead_only_after_seconds_without_an_answer_and_asked_again_for_ever(looks):
+    """Whatever the kernel says: each update is followed by another one, and a verdict has its time."""
+    gateway, now, answered = GatewayState(INTERVAL), 0.0, None
     asked_since_answer = None
     for state, step in looks:
         now += step
-        before = judge.alive
-        how = judge.look(state, now)
-        assert 0 < judge.wait(now) <= INTERVAL + 1e-6
+        before = gateway.alive
+        how = gateway.update(state, now)
+        assert 0 < gateway.wait(now) <= INTERVAL + 1e-6
         if state == NUD_REACHABLE and how is None and asked_since_answer is not None:
             asked_since_answer, answered = None, now
-            assert judge.alive
+            assert gateway.alive
         elif how is not None and asked_since_answer is None:
             asked_since_answer = now
-        if before is not False and judge.alive is False:
-            assert judge.since == asked_since_answer
-            assert answered is None or answered <= judge.since < now
+        if before is not False and gateway.alive is False:
+            assert gateway.since == asked_since_answer
+            assert answered is None or answered <= gateway.since < now
 
 
-def test_an_agent_that_stood_still_blames_nobody(judge):
+def test_an_agent_that_stood_still_counts_no_gateway_as_dead(gateway):
     """The answer came, and the kernel has forgotten since when it is old."""
-    alive_at(judge, 100)
-    assert judge.look(NUD_STALE, 106) is Ask.UNICAST
-    judge.look(NUD_STALE, 180)
-    assert judge.alive
+    alive_at(gateway, 100)
+    assert gateway.update(NUD_STALE, 106) is Ask.UNICAST
+    gateway.update(NUD_STALE, 180)
+    assert gateway.alive
 
 
-def test_one_that_is_silent_is_looked_at_every_two_seconds(judge):
+def test_one_that_does_not_answer_is_updated_every_two_seconds(gateway):
     now = 100.0
-    while judge.alive is None and now < 120:
-        judge.look(NUD_INCOMPLETE, now)
+    while gateway.alive is None and now < 120:
+        gateway.update(NUD_INCOMPLETE, now)
         now += 1
-    assert judge.alive is False
-    assert judge.wait(now + 5) == 2
+    assert gateway.alive is False
+    assert gateway.wait(now + 5) == 2

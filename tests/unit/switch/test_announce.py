@@ -24,7 +24,7 @@ def test_three_times_a_second_apart_then_no_more():
     announcer.announce("key", (fip(1),))
     sent = []
     for _ in range(50):
-        sent += [clock.now] * len(announcer.take(10))
+        sent += [clock.now] * len(announcer.next_due(10))
         clock.now += 0.1
     assert len(sent) == 3
     assert [round(time - sent[0]) for time in sent] == [0, 1, 2]
@@ -34,25 +34,25 @@ def test_first_ones_go_before_repetitions():
     clock = Clock()
     announcer = Announcer(None, clock)
     announcer.announce(1, (fip(1),))
-    assert announcer.take(1) == [fip(1)]
+    assert announcer.next_due(1) == [fip(1)]
     clock.now += 5
     announcer.announce(2, (fip(2),))
-    assert announcer.take(1) == [fip(2)]
-    assert announcer.take(1) == [fip(1)]
+    assert announcer.next_due(1) == [fip(2)]
+    assert announcer.next_due(1) == [fip(1)]
 
 
 def test_no_more_than_asked_for():
     announcer = Announcer(None, Clock())
     for number in range(100):
         announcer.announce(number, (fip(number),))
-    assert len(announcer.take(10)) == 10
+    assert len(announcer.next_due(10)) == 10
 
 
 def test_what_is_gone_is_not_announced():
     announcer = Announcer(None, Clock())
     announcer.announce(1, (fip(1),))
     announcer.cancel(1)
-    assert announcer.take(10) == []
+    assert announcer.next_due(10) == []
 
 
 def test_a_new_announcement_takes_the_place_of_the_old():
@@ -60,7 +60,7 @@ def test_a_new_announcement_takes_the_place_of_the_old():
     announcer = Announcer(None, clock)
     announcer.announce(1, (fip(1),))
     announcer.announce(1, (fip(2),))
-    assert announcer.take(10) == [fip(2)]
+    assert announcer.next_due(10) == [fip(2)]
 
 
 def test_all_addresses_of_a_flow_are_announced():
@@ -69,6 +69,6 @@ def test_all_addresses_of_a_flow_are_announced():
     announcer.announce(1, (fip(1), fip(2)))
     sent = []
     for _ in range(50):
-        sent += announcer.take(1)
+        sent += announcer.next_due(1)
         clock.now += 0.1
     assert [sent.count(fip(number)) for number in (1, 2)] == [3, 3]

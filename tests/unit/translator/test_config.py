@@ -139,7 +139,7 @@ def test_no_command_line_breaks_it(words):
     process.parse_command(words, "/run/x")
 
 
-def test_a_missing_program_is_told():
+def test_a_missing_program_is_reported():
     assert "install the package tayga" in room(binary="no-such-program").ready()
 
 
@@ -147,10 +147,10 @@ def test_the_next_start_waits_longer_after_each_end_in_a_row():
     now = [100.0]
     made = room(clock=lambda: now[0])
     for _ in range(9):
-        made._ended("red", "no reason")
+        made._note_end("red", "no reason")
     item = config.instance(TENANT, "fip64-", "/var/x")
     assert made.apply([(None, item)]) == {item.key: "tayga died 9 times; started again in 60 s: no reason"}
     made._ends["red"].back_off.runs(now[0])
     now[0] += 11
-    made._ended("red", "")
+    made._note_end("red", "")
     assert made._ends["red"].back_off.wait(now[0]) == 0

@@ -171,7 +171,7 @@ def test_uplinks_that_serve_the_same_prefixes_share_no_item():
 
 @pytest.mark.parametrize(("obj", "of"), [(UPLINK, TAYGA), (UPLINK, VPP), (TENANT, TAYGA), (SHARED, VPP)],
                          ids=["uplink", "uplink with vpp", "tenant", "downlink"])
-def test_the_news_of_all_our_links_in_the_agents_namespace_is_heard(obj, of):
+def test_events_of_all_our_links_in_the_agents_namespace_are_reported(obj, of):
     names = [name.encode() for item in items(obj, of) if isinstance(item, Veth) and not item.netns
              for name in (item.name, *([] if item.peer_netns else [item.peer]))]
     assert names and all(events._OUR_NAMES.fullmatch(name) for name in names)

@@ -113,7 +113,7 @@ def test_a_vpp_that_hangs_before_the_handshake(connect):
     (struct.pack(">QII", 0, 1 << 31, 0), "not VPP's API protocol: a message of 2147483648 bytes"),
     (struct.pack(">QII", 0, 0, 0), "not VPP's API protocol: a message of 0 bytes"),
 ])
-def test_garbage_is_told_and_the_connection_dropped(connect, data, words):
+def test_garbage_is_reported_and_the_connection_dropped(connect, data, words):
     _, client = connect(timeout=60, things_add_del=lambda fake, request: fake.raw(data))
     begun = time.monotonic()
     with pytest.raises(VppGone, match=words):
@@ -151,7 +151,7 @@ def test_a_refusal_names_message_object_and_reason(connect):
     assert error.reply.retval == -3
 
 
-def test_return_values_that_nobody_knows_are_told_as_numbers():
+def test_return_values_that_nobody_knows_are_reported_as_numbers():
     assert "(-4711)" in explain(-4711)
 
 
@@ -310,8 +310,8 @@ def test_what_follows_half_a_message_is_not_taken_for_its_rest(connect):
     lambda client: [client.call("control_ping", _timeout=0.5)],
     lambda client: client.pipeline([("control_ping", {})] * 3, timeout=0.5),
     lambda client: client.dump("thing_dump", _timeout=0.5) or [None]], ids=["call", "pipeline", "dump"])
-def test_an_agent_that_was_held_up_itself_does_not_blame_vpp(connect, ask):
-    """VPP has answered in time, but nobody looked at the socket: a healthy VPP would be killed as hung."""
+def test_an_agent_that_was_held_up_itself_does_not_report_a_timeout(connect, ask):
+    """VPP has answered in time, but the agent has not read it yet: a healthy VPP would be killed as hung."""
     def in_time(fake, request):
         time.sleep(0.1)
         fake.send("control_ping_reply", context=request.context, vpe_pid=1)

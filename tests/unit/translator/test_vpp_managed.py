@@ -68,7 +68,7 @@ def test_it_is_started_and_found_again_and_its_end_is_noticed(options, binary):
     first.start(complete)
     found = first.process
     assert until(lambda: running(options) == [found.pid])
-    first.leave()
+    first.stop_watching()
     assert first.process is None
     second = managed(options, binary, ends)
     assert second.find(second.complete_options()) and second.process == found
@@ -81,11 +81,11 @@ def test_it_is_started_and_found_again_and_its_end_is_noticed(options, binary):
     assert second.wait_if_ending(hub.Event()) == second.end and second.last_output() == "started"
 
 
-def test_one_with_older_options_is_told_and_newer_files_are_a_reason_to_restart(options, binary):
+def test_one_with_older_options_is_reported_and_newer_files_are_a_reason_to_restart(options, binary):
     first = managed(options, binary)
     first.start(first.complete_options())
     assert until(lambda: running(options))
-    first.leave()
+    first.stop_watching()
     second = managed(dataclasses.replace(options, buffers_per_numa=2048), binary)
     complete = second.complete_options()
     assert second.find(complete)
@@ -96,7 +96,7 @@ def test_one_with_older_options_is_told_and_newer_files_are_a_reason_to_restart(
     plugin.unlink()
     plugin.write_text("another one")
     assert second.reason_to_restart() == f"{plugin} was installed after it was started"
-    second.leave()
+    second.stop_watching()
 
 
 def test_an_older_one_beside_it_is_killed(options, binary):
@@ -110,7 +110,7 @@ def test_an_older_one_beside_it_is_killed(options, binary):
     assert third.find(third.complete_options()) and third.process == young
     assert until(lambda: first.end is not None) and str(old.pid) in first.end and second.end is None
     for each in (second, third):
-        each.leave()
+        each.stop_watching()
 
 
 def test_a_start_that_fails_counts_as_an_end(options, binary):

@@ -35,7 +35,7 @@ def until(condition, seconds=20.0):
 
 
 def watch(tmp_path, control_ping):
-    """Run a supervisor of an external stand-in for 4 s; return what its user heard."""
+    """Run a supervisor of an external stand-in for 4 s; return what it reported."""
     downs = []
     with FakeVpp(tmp_path, control_ping=control_ping) as fake:
         one = Supervisor(StartupOptions(str(tmp_path)), launch="external", api_socket=fake.path,
@@ -87,19 +87,19 @@ def test_a_lost_connection_does_not_make_an_old_vpp_young(tmp_path):
         for _ in range(2):
             client = VppClient(fake.path)
             client.connect()
-            one._up(client)
+            one._came_up(client)
             now[0] += 45
-            one._down("the connection was lost")
+            one._went_down("the connection was lost")
         back_off.ended(now[0])
     assert back_off.wait(now[0]) == 0 and back_off.ends == 1
 
 
-@pytest.mark.parametrize(("silent", "blocked", "is_blocked"), [
+@pytest.mark.parametrize(("unanswered", "blocked", "is_blocked"), [
     (3.0, 0.0, False), (3.1, 0.5, True), (9.0, 5.0, True), (9.0, 4.0, False), (59.0, 58.0, True),
     (61.0, 61.0, False)])
-def test_a_vpp_that_cannot_run_has_not_hung(silent, blocked, is_blocked):
+def test_a_vpp_that_cannot_run_has_not_hung(unanswered, blocked, is_blocked):
     one = Supervisor(StartupOptions("/nonexistent"), probe_timeout=3.0)
-    assert one.probe.is_blocked(silent, blocked) == is_blocked
+    assert one.probe.is_blocked(unanswered, blocked) == is_blocked
     assert ("waits for a processor" in (one.problem or "")) == is_blocked
 
 

@@ -41,7 +41,7 @@ Packet 1
 
 
 def test_the_way_in_one_line_and_what_the_plugin_says():
-    first, second, third = trace_packets.sightings(TRACE)
+    first, second, third = trace_packets.parse_trace(TRACE)
     assert first.lines == ("af-packet-input",) and first.at == 0  # of another thread
     assert second.at == 0.000776 and second.lines == (
         "af-packet-input > ip6-input > ip6-fip64 > ip4-lookup", "ip6-fip64:", "  tenant table 7, translated",
@@ -51,7 +51,8 @@ def test_the_way_in_one_line_and_what_the_plugin_says():
 
 
 def test_nothing_was_seen():
-    assert trace_packets.sightings("--- Start of thread 0 vpp_main ---\nNo packets in trace buffer\n\n") == []
+    text = "--- Start of thread 0 vpp_main ---\nNo packets in trace buffer\n\n"
+    assert trace_packets.parse_trace(text) == []
 
 
 def test_only_packets_of_the_floating_ip_are_traced():

@@ -80,7 +80,7 @@ count (uint32_t prefix, bool of_prefix)
   return n;
 }
 
-/* Nobody (of the /64) is older than this one. */
+/* No binding (of the /64) is older than this one. */
 static void
 check_oldest (uint32_t oldest, bool of_prefix)
 {

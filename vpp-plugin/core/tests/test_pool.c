@@ -235,7 +235,7 @@ test_idle_timeout (void)
       EXPECT (fip64_pool_expire (p, t + 1000, 100, on_gone, &g) == 0);
       EXPECT (fip64_pool_expire (p, t + 1001, 100, on_gone, &g) == 1 && g.n == 1);
       EXPECT (memcmp (g.last, client (1, 1), 16) == 0);
-      find (p, client (2, 1), t + 1400); /* used: lives on */
+      find (p, client (2, 1), t + 1400); /* used, so it does not expire */
       EXPECT (fip64_pool_expire (p, t + 2400, 100, on_gone, &g) == 0);
       EXPECT (fip64_pool_expire (p, t + 2401, 0, on_gone, &g) == 0);
       EXPECT (fip64_pool_expire (p, t + 2401, 1, NULL, NULL) == 1);
@@ -318,7 +318,7 @@ test_static (void)
   EXPECT (fip64_pool_bind_static (p, client (1, 1), V4 ((s + 1) % 4), 2, &ch) == FIP64_POOL_CLIENT_STATIC);
   EXPECT (fip64_pool_bind_static (p, client (2, 1), V4 (s), 2, &ch) == FIP64_POOL_ADDRESS_STATIC);
   EXPECT (fip64_pool_bind (p, client (1, 1), 3, &ch) == FIP64_POOL_OK && !ch.made && ch.slot == s);
-  /* A dynamic client moves, and another gives way. */
+  /* A dynamic client moves, and another is evicted. */
   uint32_t a = bind_at (p, client (3, 1), 4), b = bind_at (p, client (4, 1), 4);
   EXPECT (fip64_pool_bind_static (p, client (3, 1), V4 (b), 5, &ch) == FIP64_POOL_OK && ch.n_evicted == 2);
   EXPECT (memcmp (ch.evicted[0].v6, client (3, 1), 16) == 0 && ch.evicted[0].slot == a);

@@ -2,8 +2,8 @@
 """A client of VPP's binary API for greenthreads: calls, pipelines, dumps, cursor streams, events.
 
 vpp_papi packs and unpacks the messages; the socket is not vpp_papi's. A request carries a number, its
-context, which VPP repeats in the reply: so a reply is handed to who waits for it. Only the hub's thread may
-use a client. When the connection ends, everybody who waits for a reply gets VppGone at once.
+context, which VPP repeats in the reply: so each reply finds its request. Only the hub's thread may use a
+client. When the connection ends, all requests without a reply raise VppGone at once.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class VppClient:
         container. None: the agent cannot see the process."""
         self.version = ""
         """VPP's version, as VPP reports it."""
-        self.last_heard = 0.0
+        self.last_received = 0.0
         """When VPP's last message came, by the monotonic clock."""
         self._name = name
         self._check = check
@@ -113,7 +113,7 @@ class VppClient:
         hub.spawn(self._dispatch, self._event_due, self._events)
 
     def close(self) -> None:
-        """Deregister from VPP and disconnect; whoever waits gets VppGone. on_lost is not called."""
+        """Deregister from VPP and disconnect; unanswered requests raise VppGone. on_lost is not called."""
         if (transport := self._transport) is None:
             return
         if self._lost is None:
@@ -311,7 +311,7 @@ class VppClient:
     # -- receiving --------------------------------------------------------------------------------
 
     def _received(self, data: bytes) -> None:
-        self.last_heard = time.monotonic()
+        self.last_received = time.monotonic()
         number = data[0] << 8 | data[1]
         decoder = self._decoders.get(number) or self._decoder(number)
         name, message, context_at = decoder
@@ -323,7 +323,7 @@ class VppClient:
         if waiter is None and name not in self._subscribers:
             if name == "memclnt_keepalive":
                 hub.spawn(self._keepalive, context)
-            return  # nobody waits for it any more, or nobody subscribed to it
+            return  # its request was given up, or there is no subscription
         try:
             value = message.unpack(data)[0]
         except Exception as error:  # vpp_papi raises exceptions of any kind

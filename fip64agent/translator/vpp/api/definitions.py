@@ -26,7 +26,7 @@ _LOCK = threading.Lock()
 class _TolerantString(papi.String):
     """A string with any bytes. vpp_papi's fails on bytes that are not ASCII, and with it the whole dump.
 
-    Such a tag may stand on an interface of somebody else.
+    An interface that is not ours may have such a tag.
     """
 
     def unpack(self, data, offset=0, result=None, ntc=False):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can go wrong with VPP's API, and what VPP's return values mean.
+"""Exceptions of VPP's API, and the meanings of VPP's return values.
 
-VPP's API does not tell what its return values mean, so those that an operator may meet are listed here.
+VPP's API does not explain its return values, so those that an operator may see are listed here.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class VppGone(NotReady):
 
 
 class VppTimeout(NotReady):
-    """VPP did not answer in time; whether it did what it was asked to is not known."""
+    """VPP did not answer in time; whether it did what was requested is not known."""
 
 
 @dataclasses.dataclass

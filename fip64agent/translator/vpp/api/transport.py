@@ -131,7 +131,7 @@ class Transport:
                 self._closed(sock, f"VPP has not read what it was sent for {timeout:g} s")
                 raise VppTimeout(f"VPP's API socket {self.path}: {self._end_reason}") from None
             except OSError as error:
-                hub.sleep(0.01)  # what VPP sent last may tell the reason
+                hub.sleep(0.01)  # VPP's last message may contain the reason
                 self._closed(sock, f"sending failed: {_reason(error)}")
                 raise VppGone(f"VPP's API socket {self.path}: {self._end_reason}") from error
             except BaseException:  # this greenthread was killed, and VPP waits for the rest of the message
@@ -162,7 +162,7 @@ class Transport:
         except FramingError as error:
             reason = f"this is not VPP's API protocol: {error}"
         self._closed(sock, reason)
-        sock.close()  # only here, where no greenthread waits for it any more
+        sock.close()  # not earlier: no greenthread waits for it any more
 
     def _closed(self, sock, reason: str) -> None:
         if self._sock is sock:  # otherwise close() or the other direction has ended it already
@@ -177,6 +177,6 @@ def _reason(error: OSError) -> str:
 
 
 def _shut(sock) -> None:
-    """End a socket, so that who waits in its recv() or sendall() is woken."""
+    """End a socket, so that recv() and sendall() return in the greenthreads that wait there."""
     with contextlib.suppress(OSError):
         sock.shutdown(2)

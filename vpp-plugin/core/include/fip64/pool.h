@@ -4,7 +4,7 @@
  *
  * The array of pool addresses is itself the hash table. A client's hash names a home bucket of four addresses, two
  * cache lines, and the preferred one among them, so that a look-up mostly costs one cache miss; a client that found
- * its home full lives elsewhere and is reached by a chain from its home bucket. The other way, the address is the
+ * its home full is in another bucket and is reached by a chain from its home bucket. Vice versa, the address is the
  * array's index. So the same client gets the same address after a restart, as long as its home had room.
  *
  * Readers take no lock: a slot's sequence number is odd while it is written, and a reader that saw it change looks

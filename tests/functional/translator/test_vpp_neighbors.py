@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""VPP's neighbours age: in the managed VPP always, in an external one when its operator wants it."""
+"""VPP's neighbors age: in the managed VPP always, in an external one when its operator wants it."""
 
 import contextlib
 import os
@@ -91,7 +91,7 @@ def test_an_external_vpp_is_left_as_it_is(short_tmp):
 
 
 def test_an_external_vpp_has_it_while_it_is_wanted_there(short_tmp):
-    with external(short_tmp, neighbour_age=20) as (bench, vpp):
+    with external(short_tmp, neighbor_age=20) as (bench, vpp):
         bench.settle(bench.host, bench.uplink)
         assert config(vpp.cli) == [("16384", "20", "1")] * 2
         assert bench.room.prune(list(bench.room.remains().values())) == {}
@@ -99,7 +99,7 @@ def test_an_external_vpp_has_it_while_it_is_wanted_there(short_tmp):
         assert not bench.room.remains()
 
 
-def test_a_managed_vpp_is_left_as_it_is_when_told_so(short_tmp):
-    with managed(short_tmp, neighbour_age=0) as bench:
+def test_a_managed_vpp_is_left_as_it_is_when_configured_so(short_tmp):
+    with managed(short_tmp, neighbor_age=0) as bench:
         bench.settle(bench.host, bench.uplink)
         assert config(bench.cli) == [BY_ITSELF, BY_ITSELF]
