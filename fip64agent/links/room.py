@@ -22,7 +22,7 @@ from fip64agent.links.model import ORDER, Layout, LinkItem, Route
 from fip64agent.links.monitor import Monitor
 from fip64agent.plan.desired import PlanObject
 from fip64agent.plan.inputs import Allocations
-from fip64agent.reconcile.explain import Explanation, Journey
+from fip64agent.reconcile.explain import Explanation, TracedPacket
 
 LOG = logging.getLogger(__name__)
 
@@ -75,9 +75,9 @@ class LinksRoom:
 
         return self._work(read)
 
-    def explain(self, journey: Journey) -> Explanation:
+    def explain(self, traced: TracedPacket) -> Explanation:
         """Return which way the kernel must send a packet, and its answer."""
-        return explain(self._layout, journey)
+        return explain(self._layout, traced)
 
     def actual(self) -> dict[Hashable, LinkItem]:
         return self._work(readback.read, self._prefix, self._handles)

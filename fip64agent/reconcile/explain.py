@@ -18,7 +18,7 @@ Outcome = tuple[str, str, str]
 """(OK, or NOTE: the packet goes on, but look at it; what was looked at; what was found)."""
 
 
-class Stops(Exception):
+class PacketStopped(Exception):
     """The packet ends here; the message says why."""
 
     def __init__(self, looked_at: str, detail: str) -> None:
@@ -27,7 +27,7 @@ class Stops(Exception):
 
 
 @dataclasses.dataclass(slots=True)
-class Journey:
+class TracedPacket:
     """A packet from a client to a floating IP, and the VM's answer."""
 
     client: IPv6Address
@@ -45,12 +45,12 @@ class Check:
     name: str
     title: str
     look: Callable[[], Outcome]
-    """Green. Raises: Stops; or Fip64Error or OSError when it cannot be looked at."""
+    """Green. Raises: PacketStopped; or Fip64Error or OSError when it cannot be looked at."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Explanation:
-    """A room's checks of a journey, in the order of the packet's way."""
+    """A room's checks of a packet, in the order of the packet's way."""
 
     before: tuple[Check, ...] = ()
     """Before the client can send the packet: its next hop, on the uplink's link, must find the address."""

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 from fip64agent.links.model import Layout
 from fip64agent.plan.inputs import Allocations, Capabilities
-from fip64agent.reconcile.explain import Explanation, Journey
+from fip64agent.reconcile.explain import Explanation, TracedPacket
 from fip64agent.reconcile.room import Item, Room
 
 
@@ -135,12 +135,12 @@ class Translator(Room, Protocol):
         """Return what was translated; None when the driver cannot count. Raises: NotReady."""
         ...
 
-    def explain(self, journey: Journey) -> Explanation:
+    def explain(self, traced: TracedPacket) -> Explanation:
         """Return what must hold in the translator for a packet to get there, and its answer back."""
         ...
 
-    def watch(self, journey: Journey, seconds: float) -> list[Sighting]:
-        """Wait up to `seconds` for packets of the journey's mapping, either way; return those seen, a few.
+    def watch(self, traced: TracedPacket, seconds: float) -> list[Sighting]:
+        """Wait up to `seconds` for packets of that mapping, in both directions; return a few of them.
 
         Leaves nothing behind. Raises: NotReady when the translator cannot show packets, now or at all.
         """

@@ -403,6 +403,6 @@ def test_the_reference_has_every_command_option_and_step(agent):
                 assert f"``{option}``" in text, (name, option)
     for action in app.parser._actions:
         assert all(f"``{option}``" in text for option in action.option_strings), action.option_strings
-    for check in trace._Walk(agent, "fip-vm-red", None).checks():
+    for check in trace.PacketTrace(agent, "fip-vm-red", None).checks():
         assert f"\n``{check.name}`` " in text, check.name
     assert all(f"``{feature}``" in text for feature in FEATURES)
