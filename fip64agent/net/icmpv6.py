@@ -11,15 +11,14 @@ from fip64agent.net import options as nd
 from fip64agent.net.ipv6 import PacketError
 from fip64agent.net.options import Option
 
-UNREACHABLE, TOO_BIG, TIME_EXCEEDED, PARAMETER_PROBLEM = 1, 2, 3, 4
+UNREACHABLE, PARAMETER_PROBLEM = 1, 4
+"""The first and the last type of an ICMPv6 error that is read here."""
 ECHO_REQUEST, ECHO_REPLY = 128, 129
 MLD_QUERY, ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT = 130, 133, 134
 SOLICITATION, ADVERTISEMENT, MLDV2_REPORT = 135, 136, 143
 
 ROUTER, SOLICITED, OVERRIDE = 0x80000000, 0x40000000, 0x20000000
 """Flags of a Neighbor Advertisement (RFC 4861, section 4.4)."""
-MANAGED, OTHER_CONFIGURATION = 0x80, 0x40
-"""Flags of a Router Advertisement (RFC 4861, section 4.2)."""
 
 _HEADER = struct.Struct("!BBHI")
 """Type, code, checksum, and the first word of the body, which all messages have that are read here."""
@@ -58,7 +57,8 @@ class RouterSolicitation:
 class RouterAdvertisement:
     hop_limit: int
     flags: int
-    """MANAGED | OTHER_CONFIGURATION, the router's preference (RFC 4191), and bits that are reserved."""
+    """0x80: managed; 0x40: other configuration (RFC 4861, section 4.2); the router's preference (RFC 4191)
+    and bits that are reserved."""
     lifetime: int
     """Seconds; 0: not a default router."""
     reachable_time: int

@@ -33,13 +33,10 @@ class PrefixInformation:
     prefix: IPv6Address
     length: int
     flags: int
-    """ON_LINK | AUTONOMOUS, and bits that are reserved."""
+    """0x80: on-link; 0x40: autonomous (RFC 4861, section 4.6.2); and bits that are reserved."""
     valid_lifetime: int
     """Seconds; 0xffffffff: for ever."""
     preferred_lifetime: int
-
-
-ON_LINK, AUTONOMOUS = 0x80, 0x40
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

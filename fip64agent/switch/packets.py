@@ -26,17 +26,14 @@ LOG = logging.getLogger(__name__)
 
 HANDLED, FULL, NO_SERVICE, UNKNOWN_PORT = "handled", "queue-full", "no-service", "unknown-port"
 UNPARSABLE, FAILED, SLOW, SUSPENDED = "unparsable", "failed", "slow", "suspended"
-REASONS = {
-    HANDLED: "given to its service, which returned in time",
-    FULL: "dropped: too many of this port wait already",
-    NO_SERVICE: "dropped: no service takes what this flow sends",
-    UNKNOWN_PORT: "dropped: no object of the plan has this port",
-    UNPARSABLE: "dropped: not a packet that can be read",
-    FAILED: "dropped: its service raised an exception, which is in the log",
-    SLOW: "given to its service, which took too long",
-    SUSPENDED: "dropped: its service took too long for this port a moment ago",
-}
-"""What can become of a packet, and in words."""
+"""What can become of a packet.
+
+HANDLED: it was given to its service, which returned in time. SLOW: it was given to its service, which took
+too long. All others are dropped. FULL: too many packets of this port wait already. NO_SERVICE: no service
+takes what this flow sends. UNKNOWN_PORT: no object of the plan has this port. UNPARSABLE: it cannot be read.
+FAILED: its service raised an exception, which is in the log. SUSPENDED: its service took too long for this
+port a moment ago.
+"""
 
 WAITING = 64
 """Packets of one port that may wait."""
@@ -90,7 +87,7 @@ class PacketIns:
             self._thread = None
 
     def counters(self) -> dict[tuple[int, str], int]:
-        """Return how many packets there were, by (OpenFlow port, one of REASONS).
+        """Return how many packets there were, by (OpenFlow port, what became of them, HANDLED for instance).
 
         Port 0: the message did not say which.
         """

@@ -293,7 +293,10 @@ class SwitchRoom:
         return [remark for remark in (*self._remarks.values(), self._floods.problem) if remark]
 
     def packet_in_counters(self) -> dict[tuple[int, str], int]:
-        """Return how many packets came to the agent, by (OpenFlow port, one of packets.REASONS)."""
+        """Return how many packets came to the agent, by (OpenFlow port, what became of them).
+
+        See packets.py.
+        """
         return self._packet_ins.counters()
 
     def dump(self, owners: Iterable[ObjectKey] = ()) -> list[dict[str, Any]]:

@@ -59,16 +59,13 @@ class Count(NamedTuple):
     octets: int
 
 
-TO_VM, TO_CLIENT = "6to4", "4to6"
-"""Directions of translation."""
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Traffic:
     """What was translated. Counts never go back, but for a restart of what counts."""
 
     fips: Mapping[tuple[str, IPv6Address], Mapping[str, Count]] = dataclasses.field(default_factory=dict)
-    """{(tenant's router id, floating address): {TO_VM or TO_CLIENT: count}}"""
+    """{(tenant's router id, floating address): {direction: count}}: "6to4" towards the VM, "4to6" towards the
+    client."""
     tenants: Mapping[str, Mapping[str, Count]] = dataclasses.field(default_factory=dict)
     """{router id: the same}"""
     errors: Mapping[tuple[str, str], int] = dataclasses.field(default_factory=dict)

@@ -262,9 +262,6 @@ class Connection:
         self._channel: Channel | None = None
         self._thread = None
         self._reason = "not connected yet"
-        self.attempts = 0
-        """Connections that were made to the socket, whether the switch then spoke to us or not."""
-        self.connects = 0
 
     def start(self) -> None:
         start_apps()
@@ -322,7 +319,6 @@ class Connection:
     def came_up(self, channel: Channel) -> None:
         """Called by the channel when the handshake is complete."""
         self._channel = channel
-        self.connects += 1
         LOG.info("connected to the bridge at %s", self.path)
         hub.spawn(self._tell)
 
@@ -356,7 +352,6 @@ class Connection:
             self._reason = (f"no OpenFlow connection to {self.path}: {os.strerror(error.errno or 0)} "
                             "(does ovs-vswitchd run, and does the bridge exist?)")
             return False
-        self.attempts += 1
         try:
             channel.serve()
         except OSError:

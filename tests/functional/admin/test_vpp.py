@@ -11,7 +11,6 @@ import pytest
 from fip64agent import hub
 from fip64agent.exceptions import NotReady
 from fip64agent.reconcile.explain import OK, PacketStopped, TracedPacket
-from fip64agent.translator.base import TO_CLIENT, TO_VM
 from fip64agent.translator.vpp.items import Mapping, Route, Tenant64
 from tests.fakes.kernel import until
 from tests.functional.translator.site import CLIENT, FIP_A, FIP_B, VM, Site
@@ -136,10 +135,10 @@ def test_clients_and_counters(site):
     assert binding.static is False and binding.last_seen
     before = site.room.traffic()
     hub.offload(site.client.ping, FIP_A, 5)
-    until(lambda: site.room.traffic().fips["blue", IPv6Address(FIP_A)][TO_CLIENT].packets
-          >= before.fips["blue", IPv6Address(FIP_A)][TO_CLIENT].packets + 5, 5, "five packets are counted")
+    until(lambda: site.room.traffic().fips["blue", IPv6Address(FIP_A)]["4to6"].packets
+          >= before.fips["blue", IPv6Address(FIP_A)]["4to6"].packets + 5, 5, "five packets are counted")
     now = site.room.traffic()
-    assert now.tenants["blue"][TO_VM].packets >= now.fips["blue", IPv6Address(FIP_A)][TO_VM].packets > 0
+    assert now.tenants["blue"]["6to4"].packets >= now.fips["blue", IPv6Address(FIP_A)]["6to4"].packets > 0
     counted = site.room.counters()["blue"]
     assert counted["clients"] == len(site.room.clients("blue")) and counted["bindings-made"] >= 1
 

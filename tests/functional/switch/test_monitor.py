@@ -137,11 +137,10 @@ def test_reports_that_the_switch_had_to_hold_back_are_made_up_for(site, short_tm
     until(lambda: site.ours() == before, seconds=30, what="repaired")
 
 
-def test_the_watch_is_taken_up_again_after_a_restart(site):
-    connects = site.room._connection.connects
+def test_the_watch_is_taken_up_again_after_a_restart(site, caplog):
+    caplog.set_level("INFO", "fip64agent.switch.connection.app")
     site.ovs.restart_vswitchd()
-    until(lambda: site.room._connection.connects > connects and site.loop.settled and site.ours(),
-          what="back")
+    until(lambda: "connected to the bridge" in caplog.text and site.loop.settled and site.ours(), what="back")
     hub.sleep(0.5)
     before = site.ours()
     CHANGES["modified"](site, None)

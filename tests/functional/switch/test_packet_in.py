@@ -210,10 +210,11 @@ def test_how_the_switch_takes_fragments_is_not_our_business(bench):
     assert bench.ovs.ofctl("get-frags", BRIDGE).stdout.strip() == "nx-match"
 
 
-def test_the_switch_may_restart(site):
+def test_the_switch_may_restart(site, caplog):
     site.use(PLAN)
+    caplog.set_level("INFO", "fip64agent.switch.connection.app")
     site.ovs.restart_vswitchd()
-    until(lambda: site.room.ready() is None and site.room._connection.connects == 2)
+    until(lambda: site.room.ready() is None and "connected to the bridge" in caplog.text)
     site.use(PLAN)
     assert site.ask("one")["took"]
 
