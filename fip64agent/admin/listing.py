@@ -22,7 +22,11 @@ STATE_COLUMNS = ("state", "reason", "cause")
 """What each row has behind its own fields."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+_declaration = functools.partial(dataclasses.dataclass, frozen=True, slots=True, eq=False, repr=False)
+"""Without the methods that nobody calls: dataclasses compiles each one anew with every call of fip64ctl."""
+
+
+@_declaration
 class ExternalFault:
     """Something outside of this host that does harm to an object."""
 
@@ -31,7 +35,7 @@ class ExternalFault:
     """What is said of it while the object works all the same: a sentence with the reason in it."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@_declaration
 class Gauge:
     """A metric: numbers that may rise and fall."""
 
@@ -42,7 +46,7 @@ class Gauge:
     """By the values of the labels."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@_declaration
 class Details:
     """What ``fip64ctl <kind> show <one>`` is made of."""
 
@@ -57,7 +61,7 @@ class Details:
     """Returns what is told of an object beside its row; empty when it is not in the plan."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@_declaration
 class Listing:
     """How the objects of one kind are listed.
 
