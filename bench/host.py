@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import scale
-from bench.figures import WrongState
+from bench.measurement import WrongState
 from lab import netns as namespaces
 from lab import sweep, vpp
 from lab.daemon import Daemon

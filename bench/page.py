@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.figures import HEAD, Figure
+from bench.measurement import HEAD, Measurement
 
 PAGE = Path(__file__).resolve().parent.parent / "doc/source/reference/measurements.rst"
 INTRODUCTION = """\
@@ -121,9 +121,9 @@ def _run(result: dict[str, Any]) -> str:
             f"{machine['load_before']:.1f}.")
 
 
-def _table(figures: list[dict[str, Any]]) -> list[str]:
+def _table(measurements: list[dict[str, Any]]) -> list[str]:
     lines = [".. list-table::", "   :header-rows: 1", "   :widths: 46 14 12 8 20", ""]
-    rows = [Figure.from_plain(figure).row("≤", "≥", "**missed**") for figure in figures]
+    rows = [Measurement.from_json(values).row("≤", "≥", "**missed**") for values in measurements]
     for first, *others in [HEAD, *rows]:
         lines += [f"   * - {first}", *(f"     - {cell}".rstrip() for cell in others)]
     return lines

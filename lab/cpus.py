@@ -20,7 +20,7 @@ _ONLINE = "/sys/devices/system/cpu/online"
 _NO_PINNING = "int pthread_setaffinity_np(void) { return 0; }\n"
 
 
-def why_not() -> str | None:
+def missing() -> str | None:
     """Say why two workers cannot run here, or None."""
     if len(os.sched_getaffinity(0)) > 2:
         return None

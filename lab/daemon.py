@@ -146,11 +146,11 @@ class Daemon:
             try:
                 self.process.wait(seconds)
             except subprocess.TimeoutExpired:
-                self.kill9()
+                self.kill()
         self._close_readiness()
         return self.process.returncode
 
-    def kill9(self) -> None:
+    def kill(self) -> None:
         self.process.kill()
         self.process.wait()
 

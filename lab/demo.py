@@ -50,7 +50,7 @@ class Path64:
     equal: str = "-"
 
 
-def drawing(ovs: str, translator: str) -> list[str]:
+def diagram(ovs: str, translator: str) -> list[str]:
     """Return the picture of the lab; the arguments are what to say about bridge and translator."""
     client = box(["IPv6 only", "2001:db8:c::100"], 26, "client")
     upstream = box(["IPv6 only", "2001:db8:100::1"], 26, "upstream router")
@@ -105,8 +105,8 @@ def show_ping(screen: Screen, lab: Lab, path: Path64) -> None:
         step.result = str(path.ping)
         expect(path.ping.ok, f"{len(path.ping.lost)} of {PINGS} pings to {path.fip} got no answer")
         with contextlib.suppress(RuntimeError):
-            path.vm.wait_seen("ping")
-        seen = path.vm.seen("ping")
+            path.vm.wait_received("ping")
+        seen = path.vm.received("ping")
         expect(seen, f"pings to {path.fip} were answered, but {path.vm.name} saw none")
         step.notes.append(f"{path.vm.name} saw echo requests {pool_address(path, 'a ping', seen[-1]['peer'])}"
                           f" → {path.vm.address4}")
@@ -170,7 +170,7 @@ def build(screen: Screen, lab: Lab) -> None:
     screen.print()
     kind = "userspace" if lab.ovs.datapath_type == "netdev" else "kernel"
     translator = "tayga, one per tenant" if lab.translator == "tayga" else "VPP with the plugin fip64"
-    screen.block(drawing(f"Open vSwitch {ovs_version()}, {kind} datapath", translator), "cyan", indent=4)
+    screen.block(diagram(f"Open vSwitch {ovs_version()}, {kind} datapath", translator), "cyan", indent=4)
     screen.print()
 
 
@@ -195,7 +195,7 @@ def start_and_bind(screen: Screen, lab: Lab, paths: list[Path64]) -> None:
         step.result = "both VMs answer"
 
 
-def play(screen: Screen, lab: Lab) -> None:
+def run_all_parts(screen: Screen, lab: Lab) -> None:
     """Raises: DemoFailed, RuntimeError when anything is not as it should be."""
     screen.heading("fip64agent: IPv6 clients reach VMs that have only IPv4")
     screen.print("Two tenants, each with a VM. Both VMs have the same address, 10.0.0.5.", "dim")
@@ -242,8 +242,8 @@ def show_failure(screen: Screen, lab: Lab, error: Exception) -> None:
         screen.print("This used the machine's own Open vSwitch; make demo OVS=private uses one of its own.")
 
 
-def look_around(identity: sweep.LabIdentity) -> list[str]:
-    """Return the lines that tell how to play with a lab that was kept."""
+def inspection_commands(identity: sweep.LabIdentity) -> list[str]:
+    """Return the commands with which a lab that was kept can be examined, a line each."""
     directory = identity.directory
     path = min(program("fip64ctl"), os.path.relpath(program("fip64ctl")), key=len)
     ctl = f"{path} --socket {directory}/admin.sock"
@@ -263,8 +263,8 @@ def look_around(identity: sweep.LabIdentity) -> list[str]:
     ]
 
 
-def show_look_around(screen: Screen, identity: sweep.LabIdentity) -> None:
-    screen.block(look_around(identity))
+def show_inspection_commands(screen: Screen, identity: sweep.LabIdentity) -> None:
+    screen.block(inspection_commands(identity))
     name = identity.directory.name
     remove = "make demo-clean" if name == NAME else f"{sys.executable} -m lab.demo --name {name} --clean"
     screen.print()
@@ -292,7 +292,7 @@ def show_running_demo(screen: Screen, identity: sweep.LabIdentity) -> None:
         screen.print(f"Another make demo is running, pid {identity.pid}.", "yellow")
         return
     screen.print("A demo that was kept is standing already. Look around in it:", "yellow")
-    show_look_around(screen, identity)
+    show_inspection_commands(screen, identity)
 
 
 def clean(screen: Screen, directory: Path) -> int:
@@ -323,7 +323,7 @@ def demo(screen: Screen, lab: Lab, keep: bool) -> int:
     start = time.monotonic()
     status = 1
     try:
-        play(screen, lab)
+        run_all_parts(screen, lab)
         status = 0
     except (DemoFailed, RuntimeError, OSError) as error:
         show_failure(screen, lab, error)
@@ -341,7 +341,7 @@ def demo(screen: Screen, lab: Lab, keep: bool) -> int:
     if keep:
         (lab.directory / "kept").touch()
         screen.heading("It is kept. Look around:")
-        show_look_around(screen, lab.identity)
+        show_inspection_commands(screen, lab.identity)
     return status
 
 

@@ -150,7 +150,7 @@ class Node:
 
     @property
     def _output(self) -> Path:
-        return self.directory / f"{self.name}.seen"
+        return self.directory / f"{self.name}.received"
 
     @property
     def _error_log(self) -> Path:
@@ -180,28 +180,31 @@ class Node:
         self._server = None
         return self._error_log.read_text().strip()
 
-    def seen(self, what: str | None = None, peer: str | None = None) -> list[dict[str, Any]]:
-        """What the servers here saw: {"what": "http"|"tcp"|"udp"|"lines"|"ping", "peer": address, ...}."""
+    def received(self, what: str | None = None, peer: str | None = None) -> list[dict[str, Any]]:
+        """Return what came to the servers here, {"what": what, "peer": address, ...} each.
+
+        what: "http", "tcp", "udp", "lines" or "ping"; None: all. peer: only what came from that address.
+        """
         with contextlib.suppress(FileNotFoundError):
             complete = self._output.read_text().rpartition("\n")[0]
             return [entry for entry in map(json.loads, complete.splitlines())
                     if "what" in entry and what in (None, entry["what"]) and peer in (None, entry["peer"])]
         return []
 
-    def wait_seen(self, what: str, count: int = 1, seconds: float = 10) -> list[dict[str, Any]]:
-        """As seen(), once there are `count` at least: a server may tell after the client has its answer.
+    def wait_received(self, what: str, count: int = 1, seconds: float = 10) -> list[dict[str, Any]]:
+        """As received(), once there are `count` at least: a server may tell after the client has its answer.
 
         Raises: RuntimeError.
         """
         deadline = time.monotonic() + seconds
-        while len(found := self.seen(what)) < count:
+        while len(found := self.received(what)) < count:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{self.name} saw {len(found)} {what} within {seconds:g} s, not {count}")
             time.sleep(0.01)
         return found
 
-    def forget_seen(self) -> None:
-        """Start over: seen() is empty, and the servers run anew."""
+    def forget_received(self) -> None:
+        """Start over: received() is empty, and the servers run anew."""
         self.stop_serving()
         self.serve()
 

@@ -45,16 +45,16 @@ def test_added_moved_removed(lab):
     lab.topology.remove_fip(FIP_A)
     lab.topology.move_fip(NEW, "vm-a")
     lab.wait_for(lambda: http_vm(lab, NEW) == "vm-a", 5, "the FIP leads to the other VM")
-    lab["vm-a2"].forget_seen()
+    lab["vm-a2"].forget_received()
     assert lab.client.ping(NEW, count=20).ok
-    assert not lab["vm-a2"].seen("ping")
+    assert not lab["vm-a2"].received("ping")
     steps.wait_settled(lab)
 
     lab.topology.remove_fip(NEW)
     steps.within(steps.EFFECTIVE, lambda: steps.fip(lab, NEW) == {}, "the FIP is forgotten")
     steps.wait_settled(lab)
     assert lab.client.ping(NEW, count=5, wait=0.5).received == 0
-    lab["vm-a"].forget_seen()
+    lab["vm-a"].forget_received()
     assert not any(NEW.split("::")[1] in flow.split("ipv6_dst=")[-1][:20] for flow in steps.owned_flows(lab)
                    if "ipv6_dst=" in flow)
     lab.topology.add_fip(FIP_A, "vm-a")

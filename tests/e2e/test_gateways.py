@@ -86,7 +86,7 @@ def test_a_gateway_that_changes_its_mac_without_a_word_is_found_again(lab, agent
     assert lab.client.ping(FIP_A, count=20).ok
     lab.upstream.run("sysctl", "-qw", "net.ipv6.conf.uplink.ndisc_notify=0")
     if agent == "dead":
-        lab.agent.kill9()
+        lab.agent.kill()
     lab.upstream.ip("link set dev uplink address 02:11:22:33:44:55")
     begun = time.monotonic()
     assert lab.client.reaches(FIP_A, FOUND), "the gateway was not found again"
