@@ -175,7 +175,7 @@ def start(command: Sequence[str], output: IO[bytes]) -> subprocess.Popen:
                             start_new_session=True, cwd="/")
 
 
-def leave(child: subprocess.Popen) -> None:
+def disown(child: subprocess.Popen) -> None:
     """Let a child outlive us: its exit status is taken by outcome(), not by Popen."""
     child.returncode = 0
 

@@ -43,7 +43,7 @@ class ObservedFrame:
 class Observer:
     """Sees marked frames at the client, on the uplink's wire, at VMs, and what OVS outputs to ports of ours.
 
-    Use it as a context manager; `frames` is complete afterwards. Tags that the kernel takes off are not there.
+    Use as a context manager; `frames` is complete afterwards. Tags that the kernel removes are missing.
     """
 
     def __init__(self, lab: Lab, scenario: Scenario) -> None:

@@ -9,17 +9,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 
-def plain(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """Turn dataclasses, mappings, sequences and addresses into what JSON knows."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if dataclasses.is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: json_value(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {name if isinstance(name, str) else " ".join(map(str, name)): plain(item)
+        return {name if isinstance(name, str) else " ".join(map(str, name)): json_value(item)
                 for name, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
+        return [json_value(item) for item in value]
     return str(value)
 
 

@@ -82,7 +82,7 @@ def socket_from(config_file: str | None = None) -> str:
     return string.Template(path).safe_substitute({**defaults, "run_path": run_path})
 
 
-def owner(path: str) -> int | None:
+def listener(path: str) -> int | None:
     """Return the id of the process that listens on the unix socket `path`; None when nobody does.
 
     0 when the process cannot be told. Raises: OSError other than "nobody is there".
@@ -106,10 +106,10 @@ def owner(path: str) -> int | None:
     return pid
 
 
-def answers(path: str) -> bool:
+def is_listening(path: str) -> bool:
     """Return whether an agent has its admin socket at `path`."""
     with contextlib.suppress(OSError):
-        return owner(path) is not None
+        return listener(path) is not None
     return False
 
 

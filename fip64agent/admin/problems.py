@@ -11,7 +11,7 @@ from typing import Any
 from fip64agent import hub
 from fip64agent.admin.answers import timestamp
 from fip64agent.admin.listing import ExternalFault, listed, listing_of
-from fip64agent.admin.state import DOWN, ROOM, STATES, States, describe
+from fip64agent.admin.state import DOWN, ROOM, STATES, States, describe_failure
 from fip64agent.plan.desired import ACTIVE, ERROR, PENDING
 from fip64agent.plan.kinds import kinds
 from fip64agent.reconcile.room_state import NOT_ASKED
@@ -82,14 +82,14 @@ def _problem(severity: str, kind: str, text: str, reason: str, objects: Iterable
 def _suffering(states: States, fault: Fault, verb: tuple[str, str]) -> Iterable[str]:
     """Say for each kind how many suffer from a fault, and name some. `verb`: of one and of many."""
     for kind, names in fault.sufferers.items():
-        yield f"{_number(kind, names)} {verb[len(names) != 1]}: {_some(states, kind, names)}"
+        yield f"{_counted(kind, names)} {verb[len(names) != 1]}: {_names(states, kind, names)}"
 
 
-def _number(kind: str, names: list[str]) -> str:
+def _counted(kind: str, names: list[str]) -> str:
     return kinds()[kind].title if len(names) == 1 else f"{len(names)} {kinds()[kind].titles}"
 
 
-def _some(states: States, kind: str, names: list[str]) -> str:
+def _names(states: States, kind: str, names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(listing_of(kind).label(states, name) for name in names[:_SHOWN]) + more
 
@@ -135,7 +135,7 @@ def _agent_problems(agent, states: States,
                        "traffic is not touched by that", "no sign of life")
     for failure in states.failures:
         if failure.removing and states.desired.find(tuple(failure.item.owner)) is None:
-            yield _problem(ERROR, "leftover", f"left behind: {describe(failure)}", failure.reason)
+            yield _problem(ERROR, "leftover", f"left behind: {describe_failure(failure)}", failure.reason)
     if agent.metrics is not None and agent.metrics.problem:
         yield _problem(WARNING, "metrics", agent.metrics.problem, agent.metrics.problem)
 
@@ -158,7 +158,7 @@ def _object_problems(states: States,
         names, reason = fault.objects, fault.reason
         verb = "in error" if state == ERROR else "pending"
         if names:
-            text = f"{_number(kind, names)} {verb}: {_some(states, kind, names)}: {reason}"
+            text = f"{_counted(kind, names)} {verb}: {_names(states, kind, names)}: {reason}"
         else:  # what all stand on is no object that somebody lists
             text = f"{kinds()[kind].title} {verb}: {reason}"
         yield _problem(state, kind, text, reason, names,

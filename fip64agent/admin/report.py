@@ -11,7 +11,7 @@ from typing import Any
 
 import fip64agent
 from fip64agent import hub
-from fip64agent.admin.answers import plain, timestamp
+from fip64agent.admin.answers import json_value, timestamp
 from fip64agent.admin.listing import Listing
 from fip64agent.admin.problems import WARNING, count_and_explain
 from fip64agent.admin.state import State, States
@@ -115,11 +115,11 @@ def plan(agent) -> dict[str, Any]:
     """The plan in force: what should be installed on this host, and why the rest is not."""
     desired = agent.loop.desired
     return {
-        "objects": [{"kind": obj.kind, "id": " ".join(obj.key[1:]), "attributes": plain(obj)}
+        "objects": [{"kind": obj.kind, "id": " ".join(obj.key[1:]), "attributes": json_value(obj)}
                     for obj in desired.objects()],
         "problems": [{"kind": kind, "id": name, "state": problem.state, "reason": problem.reason}
                      for (kind, name), problem in sorted(desired.problems.items())],
-        "allocations": plain(desired.allocations.numbers),
+        "allocations": json_value(desired.allocations.numbers),
     }
 
 

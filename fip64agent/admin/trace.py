@@ -201,7 +201,7 @@ class PacketTrace:
 
     def _arp(self) -> Outcome:
         mapping = self.mapping
-        gateways = self.states.under((Gateway.kind, mapping.port_id))
+        gateways = self.states.parts_of((Gateway.kind, mapping.port_id))
         if not self.agent.conf.ovs.answer_arp:
             return NOTE, "[ovs] answer_arp", "switched off: another system must answer the VM's ARP requests"
         if not gateways:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a room tells what becomes of a packet in what it installs; `fip64ctl trace` puts it together.
+"""How a room explains what becomes of a packet in what it installs; for `fip64ctl trace`.
 
-Only a room knows what it installs, so only it can say what must hold there. A check is asked when the
+Only a room knows what it installs, so only the room can say what must hold there. A check is made when the
 packet gets that far, and not before.
 """
 
@@ -15,7 +15,7 @@ from fip64agent.plan.desired import Mapping64, Tenant, Uplink
 
 OK, NOTE, STOP, NOT_REACHED = "ok", "note", "stop", "not reached"
 Outcome = tuple[str, str, str]
-"""(OK, or NOTE: the packet goes on, but look at it; what was looked at; what was found)."""
+"""(OK or NOTE; what was looked at; what was found). With NOTE the packet goes on; somebody should look."""
 
 
 class PacketStopped(Exception):
@@ -35,7 +35,7 @@ class TracedPacket:
     tenant: Tenant
     mapping: Mapping64
     pool_address: IPv4Address
-    """Stands in for the client; its binding's address as soon as a check found one."""
+    """The IPv4 address that stands in for the client. A check that finds the client's binding sets it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,7 +45,8 @@ class Check:
     name: str
     title: str
     look: Callable[[], Outcome]
-    """Green. Raises: PacketStopped; or Fip64Error or OSError when it cannot be looked at."""
+    """Makes the check, in a greenthread. Raises: PacketStopped; Fip64Error or OSError when the component
+    cannot be asked."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ def test_the_client_s_binding_is_what_the_trace_goes_on_with(agent):
     found = traced(agent, "2001:db8:77::1")
     (client,) = [check for check in found.checks() if check.name == "client"]
     assert client.look()[2] == "100.64.0.9"
-    assert found.traced.pool_address == IPv4Address("100.64.0.9")
+    assert found.packet.pool_address == IPv4Address("100.64.0.9")
 
 
 def test_live_packets_that_cannot_be_shown(agent):
