@@ -30,7 +30,12 @@ LOG = logging.getLogger(__name__)
 
 def rooms_from(conf, on_change=lambda name: None, on_interfaces=lambda interfaces: None,
                translator: str | None = None) -> dict:
-    """Build the rooms by name, in the order in which things are made. `translator`: as choose() says."""
+    """Return the rooms by name, in the order in which things are made.
+
+    `conf`: an oslo_config.cfg.ConfigOpts with all our options. `on_change`: called with a room's name when it
+    should be read back. `on_interfaces`: called with the bridge's interfaces by name. `translator`: the name
+    of the driver; None: as choose() says. Raises: ConfigError.
+    """
     name, prefix = translator or choose(conf).name, netns_prefix(conf)
     return {
         "links": LinksRoom(prefix, driver(name).layout(prefix), on_change=lambda: on_change("links")),
@@ -44,7 +49,7 @@ class Agent:
     """The daemon: topology and bound ports in, installed state out."""
 
     def __init__(self, conf) -> None:
-        """Raises: ConfigError."""
+        """Take the configuration, an oslo_config.cfg.ConfigOpts. Raises: ConfigError."""
         self.conf = conf
         self.started_at = time.time()
         self.choice = choose(conf)

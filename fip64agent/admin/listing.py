@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the objects of a kind are listed: by the agent, and by fip64ctl, which starts anew with each call.
+"""How the objects of a kind are listed, by the agent and by fip64ctl.
 
-So this module, and those in `listings/`, import little.
+This module and those in `listings/` import little, as fip64ctl starts a new process with each call.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _declaration = functools.partial(dataclasses.dataclass, frozen=True, slots=True,
 
 @_declaration
 class ExternalFault:
-    """Something outside of this host that does harm to an object."""
+    """Something wrong outside of this host that affects an object."""
 
     reason: str
     while_active: str
-    """What is said of it while the object works all the same: a sentence with the reason in it."""
+    """A sentence with the reason in it, for the time in which the object works all the same."""
 
 
 @_declaration
@@ -73,7 +73,8 @@ class Listing:
     """Name of the kind, as plan.kinds has it: ``fip64ctl <kind> list``."""
     title: str
     titles: str
-    """As Kind.title and Kind.titles, which fip64ctl has no time to look up."""
+    """Singular and plural of what an object is called: as Kind.title and Kind.titles, which fip64ctl does not
+    import."""
     help: str = ""
     """What ``fip64ctl <kind> list --help`` says; "": there is no such list."""
     path: str = ""
@@ -99,20 +100,21 @@ class Listing:
     absent: Callable[[States, str], State | None] = lambda states, name: None
     """Returns the state of an object that is neither in the plan nor a problem; None: it is waited for."""
     common: Callable[[States, str, str], str] = lambda states, name, reason: ""
-    """Returns the reason of a pending object without what is its own, as others may have the like; "": there
-    is no such thing in it."""
+    """Returns the reason of a pending object in words that fit all objects that wait for the same; "": the
+    reason itself fits."""
     parts: Callable[[States, Any], Iterable[tuple[str, str]]] = lambda states, obj: ()
-    """Returns the keys, or their first two parts, of objects that are parts of `obj`: what cannot be
-    installed of them, or is not yet, is told of `obj`."""
+    """Returns the keys, or their first two parts, of objects that are parts of `obj`, which is not active
+    until they are installed."""
     waits: Callable[[States, Any], Iterable[str]] | None = None
-    """Returns the names of the interfaces that `obj` waits for; None: those that the kind tells."""
+    """Returns the names of the interfaces that `obj` waits for; None: those of Kind.waits."""
     check: Callable[[States, str], State | None] | None = None
-    """Returns what is the matter with an object although it is installed; None: nothing ever is."""
+    """Returns the state of an installed object that does not work; None: it works. None for the function: all
+    installed objects work."""
     shares_problems: bool = True
-    """Whether what stands on an object has the object's problem too, although the object is in the plan."""
+    """Whether objects that stand on an object of this kind share its problem while it is in the plan."""
     external: Callable[[States], Mapping[str, ExternalFault]] = lambda states: {}
-    """Returns what is wrong outside of this host, by id. It is told before all else that is as bad, as
-    nothing here can be the cause of it."""
+    """Returns what is wrong outside of this host, by id. Of all problems that are as bad it is shown first,
+    as nothing on this host can be its cause."""
     gauges: Callable[[States], Iterable[Gauge]] = lambda states: ()
     """Returns metrics of its own."""
 

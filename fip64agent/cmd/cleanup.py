@@ -21,6 +21,7 @@ def _prepare(conf: cfg.ConfigOpts) -> None:
 
 
 def run() -> int:
+    """Remove everything, or list it. Returns the exit status. Raises: Fip64Error."""
     conf = common.load_config(None, DESCRIPTION, _prepare)
     common.require_rights()
     from fip64agent.admin.client import is_listening
@@ -50,6 +51,7 @@ def run() -> int:
 
 
 def main() -> None:
+    """Entry point of fip64-cleanup."""
     common.exit_with("fip64-cleanup", run)
 
 
