@@ -56,6 +56,7 @@ class TranslatorSetup:
 
     @property
     def interfaces(self) -> dict[int, str]:
+        """Its interfaces by IP version."""
         return {6: f"pg{self.ip6_interface}", 4: f"pg{self.ip6_interface + 1}"}
 
 
@@ -70,9 +71,11 @@ class Sample:
     nodes: dict[str, float]
 
     def of(self, translator: str, version: int) -> float:
+        """Return the clocks of the translator's own nodes; `version`: the IP version that comes in."""
         return sum(self.nodes[name] for name in NODES[translator, version])
 
     def reassembly(self, version: int) -> float:
+        """Return the clocks of the reassembly of fragments, which nat64 and map-t need."""
         return self.nodes.get(REASSEMBLY[version], 0.0)
 
     def graph(self) -> float:
@@ -88,6 +91,8 @@ class Case:
 
 
 class Bench:
+    """A VPP with the translators that are compared."""
+
     def __init__(self, vpp: Vpp, api: Any) -> None:
         self.vpp = vpp
         self.api = api
@@ -95,6 +100,7 @@ class Bench:
         self._stream = 0
 
     def cli(self, command: str) -> str:
+        """Run a CLI command; return what it prints. Raises: WrongState when VPP refuses it."""
         done = self.api.cli_inband(cmd=command)
         if done.retval:
             raise WrongState(f"{command}: {done.reply.strip()}")
@@ -118,6 +124,7 @@ class Bench:
     # Setting up
 
     def set_up(self, translators: list[str]) -> None:
+        """Configure these translators, each on two packet generator interfaces."""
         for table, ip6 in ((_UPLINK, True), (_TENANT, False)):
             self.api.ip_table_add_del(is_add=True, table={"table_id": table, "is_ip6": ip6})
         for name in translators:
@@ -192,6 +199,7 @@ class Bench:
         return name
 
     def run_once(self, *streams: str) -> None:
+        """Send what is in the streams, once, and wait until all of it is sent."""
         for stream in streams:
             self.cli(f"packet-generator enable-stream {stream}")
         while any("Yes" in line for line in self.cli("show packet-generator").splitlines()):
@@ -257,6 +265,7 @@ def _present() -> list[str]:
 
 @contextlib.contextmanager
 def started(directory: Path, translators: list[str], **options: Any) -> Iterator[Bench]:
+    """Start a VPP with these translators in `directory`; it ends with the context."""
     plugins = (*lab_vpp.PLUGINS, "nat_plugin.so", *(PEERS[name] for name in translators if name in PEERS))
     vpp = Vpp(directory / "vpp", heap="6G", plugins=plugins, poll_sleep=0, statseg="256M", **options)
     with vpp, vpp.papi("bench") as api:

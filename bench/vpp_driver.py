@@ -92,6 +92,7 @@ class Driver:
 
     @property
     def changes(self) -> int:
+        """How many items were applied or pruned since the start."""
         return self.loop.applied + self.loop.pruned
 
 

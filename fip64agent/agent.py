@@ -79,14 +79,17 @@ class Agent:
 
     @property
     def inputs(self) -> Inputs | None:
+        """What the plan in force was made from; None before the first."""
         return self.planning.inputs
 
     @property
     def topology_error(self) -> TopologyError | None:
+        """Why the topology that the source has now is not the one in force; None: it is."""
         return self.planning.topology_error
 
     @property
     def topology_loaded_at(self) -> float | None:
+        """Seconds since the epoch; None before the first good topology."""
         return self.planning.topology_loaded_at
 
     # Start and stop

@@ -76,11 +76,13 @@ class Scenario:
 
     @property
     def guarded(self) -> tuple[IPv6Network, ...]:
+        """Prefixes whose addresses no VM may use as its own."""
         own = IPv6Network(self.uplink_link_local)
         return (*self.prefixes, *map(IPv6Network, self.upstream_addresses), own)
 
     @property
     def uplink_link_local(self) -> str:
+        """The link-local address of the uplink's MAC."""
         return link_local(self.uplink_mac)
 
 

@@ -92,14 +92,17 @@ def pool_address(path: Path64, what: str, address: str) -> str:
 
 
 def milliseconds(value: float | None) -> str:
+    """Return a time for people; None: "-"."""
     return "-" if value is None else f"{value:.2f} ms"
 
 
 def megabits(value: float) -> str:
+    """Return bits a second in Mbit/s, for people."""
     return f"{value / 1e6:.0f} Mbit/s"
 
 
 def show_ping(screen: Screen, lab: Lab, path: Path64) -> None:
+    """Ping a floating IP, and show times and what the VM got. Raises: DemoFailed."""
     with screen.step(f"ping {path.fip}") as step:
         path.ping = lab.client.ping(path.fip, count=PINGS)
         step.result = str(path.ping)
@@ -113,6 +116,7 @@ def show_ping(screen: Screen, lab: Lab, path: Path64) -> None:
 
 
 def show_http(screen: Screen, lab: Lab, path: Path64) -> None:
+    """Fetch a page from a floating IP, and show who answered whom. Raises: DemoFailed."""
     with screen.step(f"GET http://[{path.fip}]/") as step:
         reply = lab.client.http_get(path.fip)
         answer = reply["answer"]
@@ -125,6 +129,7 @@ def show_http(screen: Screen, lab: Lab, path: Path64) -> None:
 
 
 def show_transfer(screen: Screen, lab: Lab, path: Path64) -> None:
+    """Transfer data in both directions, and show the rates. Raises: DemoFailed."""
     with screen.step(f"TCP {TRANSFER >> 20} MiB there and back") as step:
         path.equal = "NO"
         there = lab.client.transfer(path.fip, TRANSFER, "put")
@@ -141,6 +146,7 @@ def show_transfer(screen: Screen, lab: Lab, path: Path64) -> None:
 
 
 def closing_table(client: Node, paths: list[Path64]) -> list[str]:
+    """Return the lines of a table with the results of all paths."""
     head = (f"{client.address6}  →", "VM", "lost", "rtt", "HTTP", "TCP there, back", "SHA-256")
     rows = [(path.fip, f"{path.vm.name} {path.vm.address4}",
              f"{len(path.ping.lost)}/{path.ping.sent}" if path.ping else "-",
@@ -153,11 +159,13 @@ def closing_table(client: Node, paths: list[Path64]) -> list[str]:
 
 
 def ovs_version() -> str:
+    """Return the version of Open vSwitch, "?" when it is unknown."""
     found = re.search(r"\d+(\.\d+)+", run("ovs-vswitchd", "--version").stdout)
     return found.group() if found else "?"
 
 
 def build(screen: Screen, lab: Lab) -> None:
+    """Build the lab, and show a picture of it."""
     with screen.step("build the lab") as step:
         lab.start()
         step.result = f"{len(lab.nodes) + (1 if lab.private else 0)} network namespaces"
@@ -175,11 +183,13 @@ def build(screen: Screen, lab: Lab) -> None:
 
 
 def installed(lab: Lab, paths: list[Path64]) -> bool:
+    """Whether the agent says that the floating IPs of all paths are active."""
     active = {fip["floating_ip_address"] for fip in lab.agent.get("/fips") if fip["state"] == "active"}
     return {path.fip for path in paths} <= active
 
 
 def start_and_bind(screen: Screen, lab: Lab, paths: list[Path64]) -> None:
+    """Start the agent, plug in uplink and VMs, and wait for answers. Raises: RuntimeError."""
     with screen.step("start fip64-agent") as step:
         lab.agent.start()
         step.result = f"ready, pid {lab.agent.pid}"
@@ -229,6 +239,7 @@ def agent_report(lab: Lab) -> list[str]:
 
 
 def show_failure(screen: Screen, lab: Lab, error: Exception) -> None:
+    """Show why the demo failed, with the agent's log."""
     screen.print()
     # What a longer message has beyond its first line is the agent's log, shown below.
     screen.print(f"The demo failed: {str(error).splitlines()[0].rstrip(':')}", "red", "bold")
@@ -264,6 +275,7 @@ def inspection_commands(identity: sweep.LabIdentity) -> list[str]:
 
 
 def show_inspection_commands(screen: Screen, identity: sweep.LabIdentity) -> None:
+    """Show how a lab that was kept can be examined and removed."""
     screen.block(inspection_commands(identity))
     name = identity.directory.name
     remove = "make demo-clean" if name == NAME else f"{sys.executable} -m lab.demo --name {name} --clean"
@@ -272,6 +284,7 @@ def show_inspection_commands(screen: Screen, identity: sweep.LabIdentity) -> Non
 
 
 def is_kept(directory: Path) -> bool:
+    """Whether the lab in `directory` was kept on purpose."""
     return (directory / "kept").exists()
 
 
@@ -288,6 +301,7 @@ def running_demo(directory: Path) -> sweep.LabIdentity | None:
 
 
 def show_running_demo(screen: Screen, identity: sweep.LabIdentity) -> None:
+    """Say that there is a demo already, and how to examine it."""
     if not is_kept(identity.directory):
         screen.print(f"Another make demo is running, pid {identity.pid}.", "yellow")
         return
@@ -296,6 +310,7 @@ def show_running_demo(screen: Screen, identity: sweep.LabIdentity) -> None:
 
 
 def clean(screen: Screen, directory: Path) -> int:
+    """Remove a demo that was kept. Returns the exit status."""
     try:
         identity = sweep.LabIdentity.load(directory)
     except (OSError, ValueError, TypeError):
@@ -320,6 +335,7 @@ def finish(screen: Screen, lab: Lab) -> bool:
 
 
 def demo(screen: Screen, lab: Lab, keep: bool) -> int:
+    """Run the demo, and remove its lab unless `keep` is set. Returns the exit status."""
     start = time.monotonic()
     status = 1
     try:

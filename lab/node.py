@@ -36,6 +36,7 @@ class Ping:
 
     @property
     def ok(self) -> bool:
+        """Whether each request was answered once."""
         return self.sent > 0 and not self.lost
 
     def __str__(self) -> str:
@@ -69,9 +70,11 @@ class Node:
         return f"<{self.name} in {self.netns}>"
 
     def run(self, *argv: str, **kwargs: Any) -> subprocess.CompletedProcess:
+        """Run a command here; see shell.run()."""
         return run(*argv, netns=self.netns, **kwargs)
 
     def ip(self, *lines: str) -> None:
+        """Run lines of ``ip -batch`` here. Raises: RuntimeError."""
         namespaces.ip(self.netns, *lines)
 
     # Traffic
@@ -102,6 +105,7 @@ class Node:
         return result
 
     def traffic(self, *argv: Any, timeout: float = 60) -> dict[str, Any]:
+        """Run a tool of lab.traffic here; return what it found. Raises: RuntimeError."""
         return self.finish(self.start_traffic(*argv), timeout)
 
     def ping(self, destination: str, count: int = 10, interval: float = 0.01, size: int = 56,
@@ -165,6 +169,7 @@ class Node:
             self.wait_serving()
 
     def wait_serving(self, seconds: float = 10) -> None:
+        """Wait until the servers listen. Raises: RuntimeError."""
         deadline = time.monotonic() + seconds
         while not self._output.read_text().endswith("}\n"):
             if self._server.poll() is not None or time.monotonic() > deadline:
@@ -226,5 +231,6 @@ class RunningPing:
         self._process = process
 
     def stop(self) -> Ping:
+        """End it; return what it found."""
         self._process.send_signal(signal.SIGTERM)
         return Ping(**Node.finish(self._process))

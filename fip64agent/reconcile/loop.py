@@ -121,6 +121,7 @@ class Loop:
 
     @property
     def failures(self) -> list[Failure]:
+        """Items that could not be installed or removed and are tried again."""
         return [failure for state in self._states for failure in state.failures.values()]
 
     @property

@@ -81,6 +81,7 @@ class Unit(Daemon):
         wait_for(lambda: self.pid != before, _PATIENCE, "the killed agent is gone")
 
     def wait_running(self, seconds: float = _PATIENCE) -> None:
+        """Wait until the unit is active. Raises: RuntimeError."""
         wait_for(lambda: self.running, seconds, f"{UNIT} is active")
 
     def log(self) -> str:
