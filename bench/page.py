@@ -94,7 +94,7 @@ VPP's packet generator sends UDP, frames of 64 bytes on the IPv4 side, through t
 through nat64 and map-t of the same VPP, on one core. Flows come in random order, so that the processor's
 caches help as little as with many users. Clocks are those that VPP counts for each packet in the nodes that
 translate; "whole graph" is all from the generator to the interface that sends. The reassembly feature that
-map-t and nat64 need, and the plugin does not, is told beside, not counted. The least of all rounds is
+map-t and nat64 need, and the plugin does not, is shown beside, not counted. The least of all rounds is
 shown."""),
     "path": ("Packets through the lab", """\
 An IPv6 client behind an upstream router, the bridge, and a VM: through the translator to a floating IP,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The daemon's vpp driver with a stopwatch, beside a bare loop over vpp_papi of the very same messages.
+"""The daemon's vpp driver measured beside a plain loop over vpp_papi that sends the same messages.
 
 Run in a network namespace of its own: python -m bench.vpp_driver DIRECTORY FIPS ROUNDS. The agent's loop with
 one room in it, the driver, gets plans as in the daemon; VPP is started by the driver, with the daemon's
@@ -33,7 +33,7 @@ from lab import netns as namespaces
 from lab import vpp as lab_vpp
 
 WINDOW = 512
-"""Messages under way, as the driver's client has it unless told otherwise."""
+"""Messages under way, as by default in the driver's client."""
 RECONCILES = 5
 _TIMEOUT = 60
 

@@ -201,7 +201,7 @@ def wait_for(condition: Callable[[], Any], seconds: float, what: str, interval: 
     """Return the first true value of `condition`. Raises: RuntimeError naming `what` after `seconds`.
 
     The limit is `seconds` times WAIT_FACTOR.
-    A RuntimeError, OSError or ValueError of the condition counts as "not yet"; the last one is told.
+    A RuntimeError, OSError or ValueError of the condition counts as "not yet"; the error names the last one.
     """
     seconds *= WAIT_FACTOR
     deadline = time.monotonic() + seconds

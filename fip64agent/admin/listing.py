@@ -58,7 +58,7 @@ class Details:
     find: Callable[[States, str], str | None]
     """Returns the id of the object that the argument names; None: there is none."""
     fields: Callable[[States, str], dict[str, Any]]
-    """Returns what is told of an object beside its row; empty when it is not in the plan."""
+    """Returns further fields of an object, shown behind its row; empty when it is not in the plan."""
 
 
 @_declaration

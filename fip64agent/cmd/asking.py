@@ -38,7 +38,7 @@ class Asking(Command):
 
 
 class Table(Asking, Lister):
-    """A list of objects. Where they have a state and a reason, each reason is told once, below the table."""
+    """A list of objects. Where they have a state and a reason, each reason is shown once, below the table."""
 
     columns: Sequence[str] = ()
     """All; JSON and YAML always have all."""

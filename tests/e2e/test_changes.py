@@ -95,7 +95,7 @@ def test_of_two_floating_ips_for_one_vm_the_one_with_the_lower_id_has_it(lab):
     later = next(address for address in (f"2001:db8:f::{number:x}" for number in range(0x100, 0x200))
                  if lab.topology.id("floatingips", address) > first)
     lab.topology.add_fip(later, "vm-a")
-    lab.wait_for(lambda: lab.agent.get("/status")["topology"]["errors"], 5, "the fault is told")
+    lab.wait_for(lambda: lab.agent.get("/status")["topology"]["errors"], 5, "the fault is reported")
     assert first in str(lab.agent.get("/status")["topology"]["errors"])
     assert lab.client.ping(FIP_A, count=5).ok
     lab.topology.remove_fip(later)

@@ -97,13 +97,13 @@ def test_ovsdb_server_restarted(lab):
 
 
 def test_translator_killed(lab):
-    victims = steps.translators(lab)
-    assert len(victims) == (2 if lab.translator == "tayga" else 1)
-    for pid in victims:
+    killed = steps.translators(lab)
+    assert len(killed) == (2 if lab.translator == "tayga" else 1)
+    for pid in killed:
         os.kill(pid, signal.SIGKILL)
     steps.within(steps.REPAIRED, lambda: lab.client.reaches(FIP_A) and lab.client.reaches(FIP_B),
                  "both FIPs answer again")
-    assert not victims.keys() & steps.translators(lab).keys()
+    assert not killed.keys() & steps.translators(lab).keys()
 
 
 def test_translator_killed_while_the_agent_is_away(lab):

@@ -148,8 +148,8 @@ def test_a_plugin_that_is_missing_or_broken_is_named(make_lab, short_tmp, conten
         said = " ".join(lab.ctl("status", check=False).stdout.split())  # reasons are wrapped
         return said if "fip64 plugin" in said else None
 
-    told = lab.wait_for(complaint, 15, "status names the plugin")
-    assert str(short_tmp) in told, told
+    reported = lab.wait_for(complaint, 15, "status names the plugin")
+    assert str(short_tmp) in reported, reported
     assert lab.agent.running
 
 

@@ -88,9 +88,9 @@ def test_a_plugin_of_another_build_is_named_and_the_right_one_heals(make_lab, sh
     plugin = short_tmp / vpp.PLUGIN
     plugin.write_bytes(alter(found.plugin.read_bytes()))
     lab = make_lab(agent=True, config={"vpp": {"plugin_path": str(short_tmp)}})
-    told = lab.wait_for(lambda: next((line for line in lab.ctl("status", check=False).stdout.splitlines()
+    reported = lab.wait_for(lambda: next((line for line in lab.ctl("status", check=False).stdout.splitlines()
                                       if words in line), None), 20, "status tells what is wrong")
-    print(f"\n{told.strip()}")
+    print(f"\n{reported.strip()}")
     assert lab.ctl("status", check=False).returncode == 1
     assert words in lab.agent.log()
     assert steps.fip(lab, FIP_A)["state"] != "active"

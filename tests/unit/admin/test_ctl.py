@@ -86,7 +86,7 @@ def test_status_of_a_room_that_cannot_work_now_before_the_loop_finds_out(running
     done = running.ctl("status")
     assert done.returncode == 1
     assert "  - switch cannot work now: ovs-vswitchd does not answer" in done.stdout
-    assert done.stdout.count("ovs-vswitchd does not answer") == 1, "told once"
+    assert done.stdout.count("ovs-vswitchd does not answer") == 1, "reported once"
     assert "      uplink waits for it: " in done.stdout and "      2 tenants wait for it: " in done.stdout
     assert "      2 floating IPs wait for it: 2001:db8:f::11, 2001:db8:f::10\n" in done.stdout
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Traces of a scripted agent: where they stop, and what is told then."""
+"""Traces of a scripted agent: where they stop, and what is reported then."""
 
 import dataclasses
 from ipaddress import IPv4Address, IPv6Address

@@ -118,8 +118,8 @@ def test_what_the_first_plan_waits_for_is_told_once(loop, rooms, caplog):
     rooms[1].down = "there is no bridge"
     loop.step()
     loop.step()
-    told = [record for record in caplog.records if "there is no bridge" in record.message]
-    assert len(told) == 1 and loop.blocked["switch"] == "there is no bridge"
+    reported = [record for record in caplog.records if "there is no bridge" in record.message]
+    assert len(reported) == 1 and loop.blocked["switch"] == "there is no bridge"
     rooms[1].down = None
     loop.step()
     assert "there is no bridge" not in loop.blocked.values() and rooms[1].reads == 0
