@@ -76,7 +76,7 @@ def test_ovs_vswitchd_restarted(lab, number):
 
 
 def test_ovsdb_server_restarted(lab):
-    before, births = steps.dump(lab), steps.flow_births(lab)
+    before, births = steps.dump(lab), steps.flow_install_times(lab)
     running = lab.client.start_ping(FIP_A, interval=0.01)
     lab.ovs.restart_ovsdb()
     # For the userspace datapath ovs-vswitchd's main thread forwards, and not before it has connected again:
@@ -88,7 +88,7 @@ def test_ovsdb_server_restarted(lab):
           f"{answer.rtt_max:.0f} ms")
     steps.wait_settled(lab)
     assert steps.dump(lab) == before
-    assert steps.made_anew(births, steps.flow_births(lab)) == []
+    assert steps.reinstalled_flows(births, steps.flow_install_times(lab)) == []
     # It is heard again: a binding that changes now is seen.
     lab.unbind("vm-b")
     steps.wait_state(lab, FIP_B, "pending", steps.REPAIRED)
