@@ -25,7 +25,7 @@ from fip64agent.reconcile.explain import (
     Explanation,
     Outcome,
     PacketStopped,
-    TracedPacket,
+    TracedPath,
 )
 
 KIND = Mapping64.kind
@@ -65,11 +65,11 @@ class PacketTrace:
         if self.client is None and self.uplink is not None and self.uplink.onlink:
             prefix = self.uplink.onlink[0]
             self.client = prefix[-2] if prefix.num_addresses > 2 else prefix[0]
-        self.packet: TracedPacket | None = None
+        self.packet: TracedPath | None = None
         """None when the floating IP is not in the plan of this host."""
         if self.mapping and self.uplink and self.tenant and self.client:
-            self.packet = TracedPacket(self.client, self.uplink, self.tenant, self.mapping,
-                                       min(self.mapping.pool[-2], self.tenant.pool_last))
+            self.packet = TracedPath(self.client, self.uplink, self.tenant, self.mapping,
+                                     min(self.mapping.pool[-2], self.tenant.pool_last))
 
     def run(self) -> list[Step]:
         """Make the checks in the order of the packet's way; those after one that stops it are not made."""

@@ -9,10 +9,10 @@ from ipaddress import IPv6Address
 from fip64agent import hub
 from fip64agent.links import lookup
 from fip64agent.links.model import Hop, Layout
-from fip64agent.reconcile.explain import NOTE, OK, Check, Explanation, Outcome, PacketStopped, TracedPacket
+from fip64agent.reconcile.explain import NOTE, OK, Check, Explanation, Outcome, PacketStopped, TracedPath
 
 
-def explain(layout: Layout, traced: TracedPacket) -> Explanation:
+def explain(layout: Layout, traced: TracedPath) -> Explanation:
     """Return the checks: of the hops that the driver's layout names, and of the next hop beyond them."""
     kernel = _Kernel(traced)
     before = (Check("advertise", "the kernel answers solicitations for its address", kernel.answers),)
@@ -26,7 +26,7 @@ def explain(layout: Layout, traced: TracedPacket) -> Explanation:
 
 
 class _Kernel:
-    def __init__(self, traced: TracedPacket) -> None:
+    def __init__(self, traced: TracedPath) -> None:
         self._traced = traced
         self._next_hop = traced.client
 

@@ -22,7 +22,7 @@ from fip64agent.links.model import ORDER, Layout, LinkItem, Route
 from fip64agent.links.monitor import Monitor
 from fip64agent.plan.desired import PlanObject
 from fip64agent.plan.inputs import Allocations
-from fip64agent.reconcile.explain import Explanation, TracedPacket
+from fip64agent.reconcile.explain import Explanation, TracedPath
 
 LOG = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class LinksRoom:
 
         return self._work(read)
 
-    def explain(self, traced: TracedPacket) -> Explanation:
+    def explain(self, traced: TracedPath) -> Explanation:
         """Return which way the kernel must send a packet, and its answer."""
         return explain(self._layout, traced)
 

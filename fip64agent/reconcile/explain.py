@@ -27,8 +27,8 @@ class PacketStopped(Exception):
 
 
 @dataclasses.dataclass(slots=True)
-class TracedPacket:
-    """A packet from a client to a floating IP, and the VM's answer."""
+class TracedPath:
+    """The path of a packet from a client to a floating IP, and of the VM's answer."""
 
     client: IPv6Address
     uplink: Uplink

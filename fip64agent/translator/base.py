@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 from fip64agent.links.model import Layout
 from fip64agent.plan.inputs import Allocations, Capabilities
-from fip64agent.reconcile.explain import Explanation, TracedPacket
+from fip64agent.reconcile.explain import Explanation, TracedPath
 from fip64agent.reconcile.room import Item, Room
 
 
@@ -132,11 +132,11 @@ class Translator(Room, Protocol):
         """Return what was translated; None when the driver cannot count. Raises: NotReady."""
         ...
 
-    def explain(self, traced: TracedPacket) -> Explanation:
+    def explain(self, traced: TracedPath) -> Explanation:
         """Return what must hold in the translator for a packet to get there, and its answer back."""
         ...
 
-    def watch(self, traced: TracedPacket, seconds: float) -> list[Sighting]:
+    def watch(self, traced: TracedPath, seconds: float) -> list[Sighting]:
         """Wait up to `seconds` for packets of that mapping, in both directions; return a few of them.
 
         Leaves nothing behind. Raises: NotReady when the translator cannot show packets, now or at all.

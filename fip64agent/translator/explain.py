@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from fip64agent.reconcile.explain import NOTE, OK, Check, Outcome, PacketStopped, TracedPacket
+from fip64agent.reconcile.explain import NOTE, OK, Check, Outcome, PacketStopped, TracedPath
 
 
-def installed(room, traced: TracedPacket) -> Check:
+def installed(room, traced: TracedPath) -> Check:
     """What `room` has, read back, is what it should have for this mapping and its tenant."""
     def look() -> Outcome:
         looked_at = f"translator of tenant {traced.tenant.router_id}, read back"
@@ -28,7 +28,7 @@ def installed(room, traced: TracedPacket) -> Check:
     return Check("translate", "the translator knows the mapping", look)
 
 
-def bound(room, traced: TracedPacket) -> Check:
+def bound(room, traced: TracedPath) -> Check:
     """Which pool address stands in for the client; the packet goes on with it."""
     def look() -> Outcome:
         looked_at = f"client bindings of tenant {traced.tenant.router_id}"

@@ -27,7 +27,7 @@ from fip64agent.links.model import (
     Veth,
 )
 from fip64agent.plan.desired import Host, Mapping64, PlanObject, Tenant, Uplink
-from fip64agent.reconcile.explain import TracedPacket
+from fip64agent.reconcile.explain import TracedPath
 from fip64agent.translator.tayga.names import (
     CORE,
     TUN,
@@ -121,7 +121,7 @@ class TaygaLayout:
         yield Rule(netns, 4, FIRST, MAIN, tenant.pool, TUN, owner=key)
         yield Rule(netns, 4, BY_SOURCE, NOWHERE, iif=TUN, owner=key)
 
-    def path(self, traced: TracedPacket) -> KernelPath:
+    def path(self, traced: TracedPath) -> KernelPath:
         """Return where the kernel routes a client's packet between the uplink and tayga, and its answer."""
         uplink, core_link = traced.uplink.peer, tenant_link(traced.tenant.vlan)
         return KernelPath(

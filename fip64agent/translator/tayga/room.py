@@ -17,7 +17,7 @@ from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import PlanObject, Tenant
 from fip64agent.plan.inputs import Allocations
 from fip64agent.process import BackOff, outcome, status
-from fip64agent.reconcile.explain import Explanation, TracedPacket
+from fip64agent.reconcile.explain import Explanation, TracedPath
 from fip64agent.translator.base import About, ClientBinding, Sighting
 from fip64agent.translator.explain import bound, installed
 from fip64agent.translator.tayga import config, process
@@ -311,10 +311,10 @@ class TaygaRoom:
     def traffic(self) -> None:
         """tayga does not count."""
 
-    def explain(self, traced: TracedPacket) -> Explanation:
+    def explain(self, traced: TracedPath) -> Explanation:
         return Explanation(there=(installed(self, traced), bound(self, traced)))
 
-    def watch(self, traced: TracedPacket, seconds: float) -> list[Sighting]:
+    def watch(self, traced: TracedPath, seconds: float) -> list[Sighting]:
         raise NotReady("tayga shows no packets; look at its TUN device: "
                        f"ip netns exec {self.netns(traced.tenant.router_id)} tcpdump -ni {TUN}")
 

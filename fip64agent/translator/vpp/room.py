@@ -24,7 +24,7 @@ from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import PlanObject
 from fip64agent.plan.inputs import Allocations
 from fip64agent.process import outcome
-from fip64agent.reconcile.explain import Explanation, TracedPacket
+from fip64agent.reconcile.explain import Explanation, TracedPath
 from fip64agent.translator.base import About, ClientBinding, Sighting, Traffic
 from fip64agent.translator.explain import installed
 from fip64agent.translator.vpp import layout, process, readback, tags, trace_packets, trace_tables
@@ -305,12 +305,12 @@ class VppRoom:
     def traffic(self) -> Traffic:
         return self._asked(self._traffic.traffic) if self._started else Traffic()
 
-    def explain(self, traced: TracedPacket) -> Explanation:
+    def explain(self, traced: TracedPath) -> Explanation:
         if (client := self.supervisor.client) is None:
             return Explanation(there=(installed(self, traced),))  # which says why
         return trace_tables.checks(self, client, self._state.interfaces, traced)
 
-    def watch(self, traced: TracedPacket, seconds: float) -> list[Sighting]:
+    def watch(self, traced: TracedPath, seconds: float) -> list[Sighting]:
         if not self._watching.acquire(blocking=False):
             raise NotReady("somebody else watches packets just now: try again when that has ended")
         try:

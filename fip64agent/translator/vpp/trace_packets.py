@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from fip64agent import hub
 from fip64agent.exceptions import NotReady
-from fip64agent.reconcile.explain import TracedPacket
+from fip64agent.reconcile.explain import TracedPath
 from fip64agent.translator.base import Sighting
 from fip64agent.translator.vpp.api.client import VppClient
 from fip64agent.translator.vpp.api.errors import VppError
@@ -31,7 +31,7 @@ _SHOWN_WHOLE = re.compile(r"fip64|drop|punt")
 """Nodes of which all lines are shown; of the others only the name."""
 
 
-def watch(client: VppClient, traced: TracedPacket, seconds: float) -> list[Sighting]:
+def watch(client: VppClient, traced: TracedPath, seconds: float) -> list[Sighting]:
     """Trace packets to the floating IP, and its VM's answers, for up to `seconds`. Raises: NotReady.
 
     VPP's filters leave all other packets out, however many there are.
@@ -47,7 +47,7 @@ def watch(client: VppClient, traced: TracedPacket, seconds: float) -> list[Sight
     return found
 
 
-def filters(traced: TracedPacket) -> tuple[str, ...]:
+def filters(traced: TracedPath) -> tuple[str, ...]:
     """What a packet must match, as `classify filter` takes it: untagged IPv6 there, tagged IPv4 back."""
     return (f"mask l3 ip6 dst match l3 ip6 dst {traced.mapping.floating_ip}",
             f"mask l2 tag1 l3 ip4 src match l2 tag1 {traced.tenant.vlan} "

@@ -6,7 +6,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from fip64agent.exceptions import NotReady
-from fip64agent.reconcile.explain import OK, Check, Explanation, Outcome, PacketStopped, TracedPacket
+from fip64agent.reconcile.explain import OK, Check, Explanation, Outcome, PacketStopped, TracedPath
 from fip64agent.translator import explain as common
 from fip64agent.translator.vpp import tags
 from fip64agent.translator.vpp.api.client import VppClient
@@ -20,7 +20,7 @@ _FIP64 = "fip64"
 """Name of the plugin's entries in VPP's tables."""
 
 
-def checks(room, client: VppClient, interfaces: dict[str, int], traced: TracedPacket) -> Explanation:
+def checks(room, client: VppClient, interfaces: dict[str, int], traced: TracedPath) -> Explanation:
     """Return the checks of both directions. interfaces: {tag: sw_if_index}."""
     tables = _Tables(client, interfaces, traced)
     return Explanation(
@@ -33,7 +33,7 @@ def checks(room, client: VppClient, interfaces: dict[str, int], traced: TracedPa
 
 
 class _Tables:
-    def __init__(self, client: VppClient, interfaces: dict[str, int], traced: TracedPacket) -> None:
+    def __init__(self, client: VppClient, interfaces: dict[str, int], traced: TracedPath) -> None:
         self._client = client
         self._interfaces = interfaces
         self._traced = traced

@@ -10,7 +10,7 @@ import pytest
 
 from fip64agent import hub
 from fip64agent.exceptions import NotReady
-from fip64agent.reconcile.explain import OK, PacketStopped, TracedPacket
+from fip64agent.reconcile.explain import OK, PacketStopped, TracedPath
 from fip64agent.translator.vpp.items import Mapping, Route, Tenant64
 from tests.fakes.kernel import until
 from tests.functional.translator.site import CLIENT, FIP_A, FIP_B, VM, Site
@@ -28,17 +28,17 @@ def site() -> Iterator[Site]:
         yield made
 
 
-def traced_packet(site: Site, fip: str = FIP_A, name: str = "blue", client: str = CLIENT) -> TracedPacket:
+def traced_packet(site: Site, fip: str = FIP_A, name: str = "blue", client: str = CLIENT) -> TracedPath:
     tenant = site.tenant(name, 7 if name == "blue" else 8, [fip])
-    return TracedPacket(IPv6Address(client), site.uplink, tenant, site.mapping(tenant, fip),
-                        IPv4Address("100.64.9.9"))
+    return TracedPath(IPv6Address(client), site.uplink, tenant, site.mapping(tenant, fip),
+                      IPv4Address("100.64.9.9"))
 
 
 def cli(site: Site, command: str) -> str:
     return site.room.supervisor.client.call("cli_inband", cmd=command).reply
 
 
-def explained(site: Site, packet: TracedPacket) -> dict[str, tuple]:
+def explained(site: Site, packet: TracedPath) -> dict[str, tuple]:
     """{step: outcome, or the reason why the packet stops}; the checks after that are asked, too."""
     checks, result = site.room.explain(packet), {}
     for check in (*checks.there, *checks.back):
