@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``python -m bench [NAMES] [--json DIR] [--quick]``: one table, and DIR/<name>.json for each benchmark.
 
-Exit status: 0 measured, whatever the figures, or skipped because there is no VPP; 1 something was not
+Exit status: 0 measured, whatever the results, or skipped because there is no VPP; 1 something was not
 installed as it should be, or broke.
 """
 
@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.figures import Figure, WrongState, table
+from bench.measurement import Measurement, WrongState, table
 from lab import vpp
 
 BENCHMARKS = {
@@ -53,7 +53,7 @@ def _vpp_version() -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on."""
+    """What the measurements depend on."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     processor = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
                      platform.machine())
@@ -64,26 +64,27 @@ def machine() -> dict[str, Any]:
             "load_before": os.getloadavg()[0]}
 
 
-def run(name: str, quick: bool, directory: Path) -> tuple[list[Figure], str | None]:
-    """Run one benchmark and write its JSON; returns its figures, and in words what was wrong."""
+def run(name: str, quick: bool, directory: Path) -> tuple[list[Measurement], str | None]:
+    """Run one benchmark and write its JSON; returns its measurements, and in words what was wrong."""
     where = machine()
-    figures: list[Figure] = []
+    measurements: list[Measurement] = []
     wrong = None
     begun = time.monotonic()
     try:
-        for figure in importlib.import_module(f"bench.{name}").measure(quick):
-            figures.append(figure)
-            print(f"  {name}: {' '.join(part for part in figure.row() if part)}", file=sys.stderr, flush=True)
+        for measurement in importlib.import_module(f"bench.{name}").measure(quick):
+            measurements.append(measurement)
+            print(f"  {name}: {' '.join(part for part in measurement.row() if part)}", file=sys.stderr,
+                  flush=True)
     except WrongState as error:
         wrong = str(error)
     except Exception as error:
         traceback.print_exc()
         wrong = f"{type(error).__name__}: {error}"
     result = {"benchmark": name, "quick": quick, "seconds": time.monotonic() - begun, "wrong": wrong,
-              "machine": where, "figures": [figure.plain() for figure in figures]}
+              "machine": where, "figures": [each.as_json() for each in measurements]}
     directory.mkdir(parents=True, exist_ok=True)
     (directory / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
-    return figures, wrong
+    return measurements, wrong
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -100,19 +101,19 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
     if os.geteuid() != 0:
         parser.error("root is needed: network namespaces and Open vSwitch are set up")
-    rows: list[Figure] = []
+    rows: list[Measurement] = []
     wrong: dict[str, str] = {}
     without_vpp = vpp.missing()
     skipped = {name: without_vpp for name in options.names or BENCHMARKS if without_vpp and name in NEED_VPP}
     for name in options.names or BENCHMARKS:
         if name in skipped:
             continue
-        figures, problem = run(name, options.quick, options.directory)
-        rows += figures
+        measurements, problem = run(name, options.quick, options.directory)
+        rows += measurements
         if problem:
             wrong[name] = problem
     print(table(rows))
-    missed = sum(figure.met is False for figure in rows)
+    missed = sum(row.met is False for row in rows)
     print(f"\n{len(rows)} figures, {missed} missed; JSON in {options.directory}")
     for name, reason in skipped.items():
         print(f"{name}: skipped, not measured: {reason}", file=sys.stderr)

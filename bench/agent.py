@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""fip64-agent with a stopwatch, run as a script: python agent.py TRACE STAND_INS ADDITIONS --config-file ...
+"""fip64-agent that writes down when it does what.
 
-It is the daemon as it is, in a process of its own. What happens when goes to the file TRACE, one
-JSON object a line, with CLOCK_MONOTONIC in seconds, which all processes of the machine share.
+Run as a script: python agent.py TRACE STAND_INS ADDITIONS --config-file ... It is the daemon as it is, in a
+process of its own. Each event goes to the file TRACE, one JSON object a line, with the time by
+CLOCK_MONOTONIC in seconds, which all processes of the machine share.
 
 STAND_INS: names of rooms, with commas between them, that only count what they are asked to do ("-": none).
 ADDITIONS: so many floating IPs are added, one after the other, once everything is installed; the plan
-is handed the new topology itself, as a source would hand it over that tells what changed.
+is given the new topology itself, as by a source that says what changed.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ class CountingRoom:
         return {}
 
 
-class Stopwatch:
-    """Notes when the agent gets a topology, has a plan, and has done a pass."""
+class EventLog:
+    """Writes down when the agent gets a topology, has a plan, and has done a pass."""
 
     def __init__(self, path: str, additions: int) -> None:
         self._file = open(path, "a", buffering=1)  # noqa: SIM115 (open as long as the process lives)
@@ -82,6 +83,7 @@ class Stopwatch:
         self.note("started", begun=BEGUN)
 
     def note(self, event: str, **values) -> None:
+        """Write an event down, with the time of now."""
         self._file.write(json.dumps({"event": event, "time": time.monotonic(), **values}) + "\n")
 
     def watch(self, cls, hub) -> None:
@@ -89,26 +91,27 @@ class Stopwatch:
         from fip64agent.reconcile.planning import Planning
 
         on_topology, plan, on_pass = Planning.take_topology, Planning._plan, cls._on_pass
-        stopwatch = self
+        event_log = self
 
-        def noted_topology(self, topology) -> None:
-            stopwatch.note("topology", fips=len(topology.floatingips),
+        def logged_topology(self, topology) -> None:
+            event_log.note("topology", fips=len(topology.floatingips),
                            child_peak=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
             on_topology(self, topology)
 
-        def noted_plan(self):
+        def logged_plan(self):
             begun = time.monotonic()
             desired = plan(self)
-            stopwatch.note("plan", seconds=time.monotonic() - begun)
+            event_log.note("plan", seconds=time.monotonic() - begun)
             return desired
 
-        def noted_pass(self) -> None:
+        def logged_pass(self) -> None:
             on_pass(self)
-            stopwatch.passed(self, hub)
+            event_log.passed(self, hub)
 
-        Planning.take_topology, Planning._plan, cls._on_pass = noted_topology, noted_plan, noted_pass
+        Planning.take_topology, Planning._plan, cls._on_pass = logged_topology, logged_plan, logged_pass
 
     def passed(self, agent, hub) -> None:
+        """Write a pass down. After the first one that installed everything, add the floating IPs."""
         loop = agent.loop
         settled = loop.settled and not loop.failures and not agent.planning.due
         if settled and not self._complete:
@@ -151,7 +154,7 @@ class Stopwatch:
 def main() -> None:
     path, stand_ins, additions = sys.argv[1:4]
     del sys.argv[1:4]
-    stopwatch = Stopwatch(path, int(additions))
+    event_log = EventLog(path, int(additions))
     from fip64agent import hub
     from fip64agent.cmd import agent as program
 
@@ -168,7 +171,7 @@ def main() -> None:
                     for name, room in rooms.items()}
 
         module.rooms_from = with_stand_ins
-        stopwatch.watch(module.Agent, hub)
+        event_log.watch(module.Agent, hub)
         run()
 
     program.run = wired

@@ -16,8 +16,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.figures import Figure, WrongState, median
 from bench.host import BRIDGE, OURS, BenchHost
+from bench.measurement import Measurement, WrongState, median
 from lab import netns as namespaces
 from lab.openvswitch import PrivateOvs
 
@@ -49,7 +49,7 @@ def _empty(host: BenchHost) -> Iterator[PrivateOvs]:
         yield ovs
 
 
-def measure(quick: bool) -> Iterator[Figure]:
+def measure(quick: bool) -> Iterator[Measurement]:
     for fips in (1000, 10_000):
         yield from _measure(fips, 2 if quick else 5)
 
@@ -63,7 +63,7 @@ def _start(host: BenchHost) -> tuple[float, float]:
     return done - begun, done - known
 
 
-def _measure(fips: int, rounds: int) -> Iterator[Figure]:
+def _measure(fips: int, rounds: int) -> Iterator[Measurement]:
     names = ("process", "known", "process, ports", "known, ports",
              "best", "best bundle", "same", "same bundle")
     values: dict[str, list[float]] = {name: [] for name in names}
@@ -89,10 +89,11 @@ def _measure(fips: int, rounds: int) -> Iterator[Figure]:
                         ("known", "topology known, our 102 ports to be made"),
                         ("process, ports", "process started, our ports on the bridge"),
                         ("process", "process started, our 102 ports to be made")):
-        yield Figure(f"{what}: {words}", median(values[name]), "s", 2 * peer, peer=beside,
-                     samples=values[name])
+        yield Measurement(f"{what}: {words}", median(values[name]), "s", 2 * peer, peer=beside,
+                          samples=values[name])
     for name, words in (("best", "add-flows, empty switch"),
                         ("best bundle", "--bundle add-flows, empty switch"),
                         ("same", "add-flows, same bridge"),
                         ("same bundle", "--bundle add-flows, same bridge")):
-        yield Figure(f"ovs-ofctl {words}, {flows:,} flows", median(values[name]), "s", samples=values[name])
+        yield Measurement(f"ovs-ofctl {words}, {flows:,} flows", median(values[name]), "s",
+                          samples=values[name])

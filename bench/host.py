@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import scale
-from bench.figures import WrongState
+from bench.measurement import WrongState
 from lab import netns as namespaces
 from lab import sweep, vpp
 from lab.daemon import Daemon
@@ -192,6 +192,7 @@ class BenchHost:
         return [line.strip() for line in dump.splitlines() if "actions=" in line]
 
     def flow_count(self) -> int:
+        """Return how many flows of the agent the bridge has."""
         reply = self.ovs.ofctl("dump-aggregate", BRIDGE, OURS).stdout
         return int(reply.rpartition("flow_count=")[2].split()[0])
 
@@ -202,6 +203,7 @@ class BenchHost:
             raise WrongState(f"{count} flows of the agent in the switch instead of {wanted}")
 
     def delete_flows(self) -> None:
+        """Delete all flows of the agent from the bridge."""
         self.ovs.ofctl("del-flows", BRIDGE, OURS)
 
     def delete_ports(self) -> None:

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 from bench import scale
 from bench.coldstart import STAND_INS
-from bench.figures import Figure, WrongState, percentile
 from bench.host import BRIDGE, BenchHost
+from bench.measurement import Measurement, WrongState, percentile
 
 FIPS = 10_000
 
 
-def measure(quick: bool) -> Iterator[Figure]:
+def measure(quick: bool) -> Iterator[Measurement]:
     count, written = (50, 3) if quick else (500, 30)
     for stand_ins, words in ((STAND_INS, "links and translator counted"),
                              ((), "all real, tayga restarted each time")):
@@ -24,11 +24,11 @@ def measure(quick: bool) -> Iterator[Figure]:
             known = known_to_installed(host, count)
             by_file = [1000 * seconds for seconds in written_to_installed(host, count, written)]
         for share, limit in ((0.5, 50), (0.99, 100)):
-            yield Figure(f"FIP added, topology known to installed, p{share * 100:g}, {words}",
-                         percentile(known, share), "ms", limit, samples=known)
+            yield Measurement(f"FIP added, topology known to installed, p{share * 100:g}, {words}",
+                              percentile(known, share), "ms", limit, samples=known)
         for share in (0.5, 0.99):
-            yield Figure(f"FIP added, file written to installed, p{share * 100:g}, {words}",
-                         percentile(by_file, share), "ms", samples=by_file)
+            yield Measurement(f"FIP added, file written to installed, p{share * 100:g}, {words}",
+                              percentile(by_file, share), "ms", samples=by_file)
 
 
 def known_to_installed(host: BenchHost, count: int) -> list[float]:

@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench.figures import Figure, WrongState, percentile
 from bench.host import cpu_seconds
+from bench.measurement import Measurement, WrongState, percentile
 from lab import answering, solicit
 from lab.daemon import wait_for
 from lab.host import Lab
@@ -31,7 +31,7 @@ FLOOD = 100_000
 """Packets a second."""
 
 
-def measure(quick: bool) -> Iterator[Figure]:
+def measure(quick: bool) -> Iterator[Measurement]:
     yield from _codec(500 if quick else 5000)
     before = os.environ.get("PYTHONPATH")
     with tempfile.TemporaryDirectory(prefix="f64b-") as directory:
@@ -67,7 +67,7 @@ def _wait_answered(lab: Lab, *names: str) -> None:
         wait_for(lambda name=name: _ask(lab[name], 0.5, 1, 100)["took"], 30, f"answers for {name}")
 
 
-def _rate(seconds: float) -> Iterator[Figure]:
+def _rate(seconds: float) -> Iterator[Measurement]:
     """One VM asks as much as is answered, then a little."""
     with Lab(agent=True, translator="tayga", config=NO_LIMIT) as lab:
         _wait_answered(lab, "vm-a")
@@ -75,25 +75,25 @@ def _rate(seconds: float) -> Iterator[Figure]:
         found = _ask(lab["vm-a"], seconds, WINDOW)
         used = cpu_seconds(lab.agent.pid) - used
         answers = len(found["took"])
-        yield Figure(f"packet-ins answered, {WINDOW} open at a time", answers / found["seconds"], "a second",
-                     5000, at_most=False)
-        yield Figure("the same for each second of the daemon's CPU time", answers / max(used, 0.01),
-                     "a second", 5000, at_most=False)
-        yield Figure("packet-ins without an answer then", found["lost"], "packets", 0)
+        yield Measurement(f"packet-ins answered, {WINDOW} open at a time", answers / found["seconds"],
+                          "a second", 5000, at_most=False)
+        yield Measurement("the same for each second of the daemon's CPU time", answers / max(used, 0.01),
+                          "a second", 5000, at_most=False)
+        yield Measurement("packet-ins without an answer then", found["lost"], "packets", 0)
         found = _ask(lab["vm-a"], seconds, 1, 200)
         yield from _latency("answer by packet-in, 200 a second", found)
 
 
-def _latency(words: str, found: dict, limit: float | None = None, peer: str = "") -> Iterator[Figure]:
+def _latency(words: str, found: dict, limit: float | None = None, peer: str = "") -> Iterator[Measurement]:
     milliseconds = [1000 * value for value in found["took"]]
     if not milliseconds:
         raise WrongState(f"{words}: no answer at all")
     for share in (0.5, 0.99):
-        yield Figure(f"{words}, p{share * 100:g}", percentile(milliseconds, share), "ms",
-                     limit if share > 0.5 else None, peer=peer, samples=milliseconds)
+        yield Measurement(f"{words}, p{share * 100:g}", percentile(milliseconds, share), "ms",
+                          limit if share > 0.5 else None, peer=peer, samples=milliseconds)
 
 
-def _flood(seconds: float) -> Iterator[Figure]:
+def _flood(seconds: float) -> Iterator[Measurement]:
     """One VM asks a little, while another floods; with the default limits."""
     with Lab(agent=True, translator="tayga") as lab:
         _wait_answered(lab, "vm-a", "vm-b")
@@ -103,18 +103,18 @@ def _flood(seconds: float) -> Iterator[Figure]:
         found = _ask(lab["vm-a"], seconds, 1, 100)
         sent = _finish(flood)
         beside = f"without the flood: {1000 * percentile(quiet['took'], 0.99):.2f} ms"
-        yield Figure("packets of the flood, sent by another VM", sent["sent"] / sent["seconds"], "a second",
-                     0.9 * FLOOD, at_most=False)
+        yield Measurement("packets of the flood, sent by another VM", sent["sent"] / sent["seconds"],
+                          "a second", 0.9 * FLOOD, at_most=False)
         yield from _latency("answer by packet-in, 100 a second, during the flood", found, 10, beside)
-        yield Figure("packet-ins without an answer during the flood", found["lost"], "packets", 0)
+        yield Measurement("packet-ins without an answer during the flood", found["lost"], "packets", 0)
 
 
-def _codec(count: int) -> Iterator[Figure]:
+def _codec(count: int) -> Iterator[Measurement]:
     """A solicitation read and an advertisement built, by our codec and by os-ken's packet library."""
     frame = solicit.solicitation(5)
     ours, theirs = _microseconds(_ours(frame), count), _microseconds(_os_kens(frame), count // 10)
-    yield Figure("Neighbor Solicitation read and Advertisement built", ours, "us", 20,
-                 peer=f"os-ken's packet library: {theirs:.0f} us")
+    yield Measurement("Neighbor Solicitation read and Advertisement built", ours, "us", 20,
+                      peer=f"os-ken's packet library: {theirs:.0f} us")
 
 
 def _microseconds(function: Callable[[], bytes], count: int) -> float:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.figures import HEAD, Figure
+from bench.measurement import HEAD, Measurement
 
 PAGE = Path(__file__).resolve().parent.parent / "doc/source/reference/measurements.rst"
 INTRODUCTION = """\
@@ -94,7 +94,7 @@ VPP's packet generator sends UDP, frames of 64 bytes on the IPv4 side, through t
 through nat64 and map-t of the same VPP, on one core. Flows come in random order, so that the processor's
 caches help as little as with many users. Clocks are those that VPP counts for each packet in the nodes that
 translate; "whole graph" is all from the generator to the interface that sends. The reassembly feature that
-map-t and nat64 need, and the plugin does not, is told beside, not counted. The least of all rounds is
+map-t and nat64 need, and the plugin does not, is shown beside, not counted. The least of all rounds is
 shown."""),
     "path": ("Packets through the lab", """\
 An IPv6 client behind an upstream router, the bridge, and a VM: through the translator to a floating IP,
@@ -121,9 +121,9 @@ def _run(result: dict[str, Any]) -> str:
             f"{machine['load_before']:.1f}.")
 
 
-def _table(figures: list[dict[str, Any]]) -> list[str]:
+def _table(measurements: list[dict[str, Any]]) -> list[str]:
     lines = [".. list-table::", "   :header-rows: 1", "   :widths: 46 14 12 8 20", ""]
-    rows = [Figure.from_plain(figure).row("≤", "≥", "**missed**") for figure in figures]
+    rows = [Measurement.from_json(values).row("≤", "≥", "**missed**") for values in measurements]
     for first, *others in [HEAD, *rows]:
         lines += [f"   * - {first}", *(f"     - {cell}".rstrip() for cell in others)]
     return lines

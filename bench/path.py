@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from bench.figures import Figure, WrongState, median, percentile
+from bench.measurement import Measurement, WrongState, median, percentile
 from lab import vpp
 from lab.daemon import wait_for
 from lab.host import FIP_A, Lab
@@ -17,7 +17,7 @@ from lab.node import REPOSITORY, Node
 from lab.shell import inside
 
 PLAIN = "2001:db8:200::5"
-"""A machine on the bridge, IPv6 all the way: client, upstream router, OVS, machine."""
+"""A machine on the bridge, IPv6 all the path: client, upstream router, OVS, machine."""
 
 
 def _start(node: Node, *argv: object) -> subprocess.Popen:
@@ -33,8 +33,8 @@ def _run(node: Node, *argv: object) -> dict:
     return json.loads(output)
 
 
-class Way:
-    """One of the ways that packets can take, and what was measured of it."""
+class MeasuredPath:
+    """From the client to one address, and what was measured of it."""
 
     def __init__(self, name: str, client: Node, address: str) -> None:
         self.name = name
@@ -45,7 +45,8 @@ class Way:
         self.rates: list[float] = []
         """Mbit/s."""
 
-    def turn(self, pings: int, seconds: float) -> None:
+    def measure(self, pings: int, seconds: float) -> None:
+        """Send so many pings, then TCP for so many seconds. Raises: WrongState when a ping has no answer."""
         result = _run(self._client, "ping", self._address, pings, 0.005)
         sent, answered = result["sent"], len(result["rtts"])
         if answered != sent:
@@ -75,9 +76,9 @@ def _serving(lab: Lab) -> Iterator[None]:
             server.communicate()
 
 
-def measure(quick: bool) -> Iterator[Figure]:
+def measure(quick: bool) -> Iterator[Measurement]:
     count, rounds, seconds = (200, 2, 1) if quick else (2000, 7, 3)
-    ways: dict[str, Way] = {}
+    paths: dict[str, MeasuredPath] = {}
     missing = vpp.missing()
     if missing:
         print(f"  path: nothing is sent through vpp: {missing}", file=sys.stderr)
@@ -87,24 +88,25 @@ def measure(quick: bool) -> Iterator[Figure]:
             lab = stack.enter_context(Lab(agent=True, translator=translator,
                                           config={"ovs": {"redirect": "external-networks"}}))
             stack.enter_context(_serving(lab))
-            ways[translator] = Way(translator, lab.client, FIP_A)
-            ways.setdefault("plain", Way("plain IPv6", lab.client, PLAIN))
+            paths[translator] = MeasuredPath(translator, lab.client, FIP_A)
+            paths.setdefault("plain", MeasuredPath("plain IPv6", lab.client, PLAIN))
         for _ in range(rounds):
-            for way in ways.values():
-                way.turn(count // rounds, seconds)
-    yield from _figures(ways)
+            for path in paths.values():
+                path.measure(count // rounds, seconds)
+    yield from _measurements(paths)
 
 
-def _figures(ways: dict[str, Way]) -> Iterator[Figure]:
-    tayga, plain = ways.pop("tayga"), ways.pop("plain")
+def _measurements(paths: dict[str, MeasuredPath]) -> Iterator[Measurement]:
+    tayga, plain = paths.pop("tayga"), paths.pop("plain")
     for share in (0.5, 0.99):
         beside = f"plain IPv6 over the same bridge: {percentile(plain.rtts, share):.2f} ms"
-        for way in (tayga, *ways.values()):
-            yield Figure(f"ping through {way.name}, p{share * 100:g}", percentile(way.rtts, share), "ms",
-                         peer=beside, samples=way.rtts)
+        for path in (tayga, *paths.values()):
+            yield Measurement(f"ping through {path.name}, p{share * 100:g}", percentile(path.rtts, share),
+                              "ms", peer=beside, samples=path.rtts)
             beside = (f"tayga: {percentile(tayga.rtts, share):.2f} ms; "
                       f"plain IPv6: {percentile(plain.rtts, share):.2f} ms")
     beside = f"plain IPv6 over the same bridge: {median(plain.rates):.0f} Mbit/s"
-    for way in (tayga, *ways.values()):
-        yield Figure(f"TCP through {way.name}", median(way.rates), "Mbit/s", peer=beside, samples=way.rates)
+    for path in (tayga, *paths.values()):
+        yield Measurement(f"TCP through {path.name}", median(path.rates), "Mbit/s", peer=beside,
+                          samples=path.rates)
         beside = f"tayga: {median(tayga.rates):.0f} Mbit/s; plain IPv6: {median(plain.rates):.0f} Mbit/s"

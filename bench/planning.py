@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from bench import scale
-from bench.figures import Figure, WrongState, percentile
+from bench.measurement import Measurement, WrongState, percentile
 from fip64agent.plan.inputs import Inputs, Interface, Settings
 from fip64agent.plan.planner import plan, replan
 from fip64agent.topology.file.loader import load
@@ -63,7 +63,7 @@ def changed(before: Inputs, change: Change) -> Inputs:
         before.topology, **{what: MappingProxyType(kind)}))
 
 
-def _replacing(what: str, items: Iterable[Any], **values: Callable[[Any], Any]) -> Iterator[Change]:
+def _modified(what: str, items: Iterable[Any], **values: Callable[[Any], Any]) -> Iterator[Change]:
     """Yield changes of one resource after the other: what `values` make of each, and back again."""
     for item in items:
         name = item.name if what == "interfaces" else item.id
@@ -71,7 +71,7 @@ def _replacing(what: str, items: Iterable[Any], **values: Callable[[Any], Any]) 
         yield what, name, item
 
 
-def _going(what: str, items: Iterable[Any]) -> Iterator[Change]:
+def _removed(what: str, items: Iterable[Any]) -> Iterator[Change]:
     """Yield changes: one resource after the other goes, and comes again."""
     for item in items:
         name = item.name if what == "interfaces" else item.id
@@ -91,24 +91,24 @@ def changes(start: Inputs) -> Iterator[tuple[str, Iterator[Change]]]:
     vm_ports = [port for port in ports if not port.is_router_port]
     vms = [row for row in start.interfaces.values() if row.iface_id in {port.id for port in vm_ports}]
     elsewhere = Route(IPv4Network("198.51.100.0/24"), IPv4Address("10.0.0.9"))
-    yield "floating IP", _going("floatingips", topology.floatingips.values())
-    yield "network", _replacing("networks", (network for network in topology.networks.values()
+    yield "floating IP", _removed("floatingips", topology.floatingips.values())
+    yield "network", _modified("networks", (network for network in topology.networks.values()
                                              if network.id in networks), mtu=lambda network: 1400)
-    yield "subnet", _replacing("subnets", (subnet for subnet in topology.subnets.values()
+    yield "subnet", _modified("subnets", (subnet for subnet in topology.subnets.values()
                                            if subnet.network_id in networks),
                                host_routes=lambda subnet: (elsewhere,))
-    yield "route of a router", _replacing("routers", (router for router in routers if router.id in tenants),
+    yield "route of a router", _modified("routers", (router for router in routers if router.id in tenants),
                                           routes=lambda router: (elsewhere,))
-    yield "router: another pool", _replacing(
+    yield "router: another pool", _modified(
         "routers", (router for router in routers if router.id in tenants),
         nat64_pool=lambda router: IPv4Network("192.0.2.0/24"))
-    yield "VM port", _replacing("ports", vm_ports, mac_address=lambda port: "fa:16:3e:ff:ff:fe")
-    yield "VM port goes", _going("ports", vm_ports)
-    yield "router port inside", _replacing("ports", inside, mac_address=lambda port: "fa:16:3e:ff:ff:fe")
-    yield "router port inside goes", _going("ports", inside)
-    yield "router port outside goes", _going("ports", gateways)
-    yield "VM's interface goes", _going("interfaces", vms)
-    yield "VM's interface", _replacing("interfaces", vms, ofport=lambda row: row.ofport + 10_000)
+    yield "VM port", _modified("ports", vm_ports, mac_address=lambda port: "fa:16:3e:ff:ff:fe")
+    yield "VM port goes", _removed("ports", vm_ports)
+    yield "router port inside", _modified("ports", inside, mac_address=lambda port: "fa:16:3e:ff:ff:fe")
+    yield "router port inside goes", _removed("ports", inside)
+    yield "router port outside goes", _removed("ports", gateways)
+    yield "VM's interface goes", _removed("interfaces", vms)
+    yield "VM's interface", _modified("interfaces", vms, ofport=lambda row: row.ofport + 10_000)
 
 
 def replanned(start: Inputs, some: Iterator[Change], most: int) -> list[float]:
@@ -143,7 +143,7 @@ def records() -> float:
     return engine / 2**20
 
 
-def measure(quick: bool) -> Iterator[Figure]:
+def measure(quick: bool) -> Iterator[Measurement]:
     start = inputs()
     full = []
     for _ in range(5 if quick else 50):
@@ -153,15 +153,15 @@ def measure(quick: bool) -> Iterator[Figure]:
     if len(desired.mappings) != FIPS or desired.problems:
         raise WrongState(f"{len(desired.mappings)} mappings and {len(desired.problems)} problems in the plan")
     for share in (0.5, 0.99):
-        yield Figure(f"plan(), 10,000 FIPs, p{share * 100:g}", percentile(full, share), "ms", 300,
-                     samples=full)
+        yield Measurement(f"plan(), 10,000 FIPs, p{share * 100:g}", percentile(full, share), "ms", 300,
+                          samples=full)
     added = list(itertools.islice(_additions(start), 100 if quick else 1000))
     for what, some in (("one more", iter(added)), *changes(start)):
         spent = replanned(start, some, 100 if quick else 1000)
         for share, limit in ((0.5, 5), (0.99, 15)):
-            yield Figure(f"replan() of {what}, p{share * 100:g}", percentile(spent, share), "ms", limit,
-                         samples=spent)
-    yield Figure("records of the plan's engine", records(), "MiB", 12)
+            yield Measurement(f"replan() of {what}, p{share * 100:g}", percentile(spent, share), "ms", limit,
+                              samples=spent)
+    yield Measurement("records of the plan's engine", records(), "MiB", 12)
 
 
 def _additions(start: Inputs) -> Iterator[Change]:

@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 
 from bench.coldstart import STAND_INS
-from bench.figures import Figure, WrongState
 from bench.host import BRIDGE, OURS, BenchHost, cpu_seconds, memory
+from bench.measurement import Measurement, WrongState
 from lab import netns as namespaces
 from lab import sweep
 from lab.shell import run
@@ -23,22 +23,22 @@ AUDIT = 90
 """Seconds between audits: the first 60 are measured without one."""
 
 
-def measure(quick: bool) -> Iterator[Figure]:
+def measure(quick: bool) -> Iterator[Measurement]:
     for stand_ins, words in ((STAND_INS, "links and translator counted"), ((), "all real")):
         with BenchHost(FIPS, stand_ins) as host:
             yield from _measure(host, words, quick)
 
 
-def _measure(host: BenchHost, words: str, quick: bool) -> Iterator[Figure]:
+def _measure(host: BenchHost, words: str, quick: bool) -> Iterator[Measurement]:
     host.agent.config["reconcile"] = {"audit_interval": AUDIT}
     begun = host.start()
     done = host.wait_complete()
     if not host.stand_ins:
-        yield Figure(f"first start, {words}, 10,000 FIPs", done["time"] - begun, "s")
+        yield Measurement(f"first start, {words}, 10,000 FIPs", done["time"] - begun, "s")
     time.sleep(5)
     now, peak = memory(host.agent.pid)
-    yield Figure(f"resident memory, {words}", now / MIB, "MiB", 200)
-    yield Figure(f"resident memory, peak, {words}", peak / MIB, "MiB", 200)
+    yield Measurement(f"resident memory, {words}", now / MIB, "MiB", 200)
+    yield Measurement(f"resident memory, peak, {words}", peak / MIB, "MiB", 200)
     yield _idle(host, f"idle CPU, {words}", 20 if quick else 60)
     if not quick:
         # One audit in it, in which all that is installed is read back and compared.
@@ -47,11 +47,11 @@ def _measure(host: BenchHost, words: str, quick: bool) -> Iterator[Figure]:
         yield from _restart(host)
 
 
-def _idle(host: BenchHost, name: str, seconds: int) -> Figure:
+def _idle(host: BenchHost, name: str, seconds: int) -> Measurement:
     before, start = cpu_seconds(host.agent.pid), time.monotonic()
     time.sleep(seconds)
     used = cpu_seconds(host.agent.pid) - before
-    return Figure(name, 100 * used / (time.monotonic() - start), "%", 1)
+    return Measurement(name, 100 * used / (time.monotonic() - start), "%", 1)
 
 
 def _installed(host: BenchHost) -> set[str]:
@@ -66,7 +66,7 @@ def _installed(host: BenchHost) -> set[str]:
     return found | {f"process {pid}" for pid in sweep.processes(host.directory) if pid != host.agent.pid}
 
 
-def _younger(host: BenchHost, seconds: float) -> int:
+def _count_young_flows(host: BenchHost, seconds: float) -> int:
     """Return the number of flows that were written within the last `seconds`."""
     dump = host.ovs.ofctl("dump-flows", BRIDGE, OURS).stdout
     ages = [float(age) for age in re.findall(r"duration=([0-9.]+)s", dump)]
@@ -75,20 +75,21 @@ def _younger(host: BenchHost, seconds: float) -> int:
     return sum(age < seconds for age in ages)
 
 
-def _restart(host: BenchHost) -> Iterator[Figure]:
+def _restart(host: BenchHost) -> Iterator[Measurement]:
     """End the daemon without warning and start it again: nothing may change."""
     before = _installed(host)
     killed = time.monotonic()
-    host.agent.kill9()
+    host.agent.kill()
     begun = host.start()
     done = host.wait_complete()
     known = next(line["time"] for line in host.trace() if line["event"] == "topology")
-    changes = len(before ^ _installed(host)) + _younger(host, time.monotonic() - killed)
+    changes = len(before ^ _installed(host)) + _count_young_flows(host, time.monotonic() - killed)
     if changes:
         raise WrongState(f"the restart made {changes} changes instead of none")
-    yield Figure("restart, all installed, until settled, from the process's start", done["time"] - begun, "s")
-    yield Figure("the same from the topology's arrival", done["time"] - known, "s")
-    yield Figure("changes that the restart made", changes, "changes", 0)
+    yield Measurement("restart, all installed, until settled, from the process's start", done["time"] - begun,
+                      "s")
+    yield Measurement("the same from the topology's arrival", done["time"] - known, "s")
+    yield Measurement("changes that the restart made", changes, "changes", 0)
     now, peak = memory(host.agent.pid)
-    yield Figure("resident memory after the restart", now / MIB, "MiB", 200)
-    yield Figure("resident memory after the restart, peak", peak / MIB, "MiB", 200)
+    yield Measurement("resident memory after the restart", now / MIB, "MiB", 200)
+    yield Measurement("resident memory after the restart, peak", peak / MIB, "MiB", 200)

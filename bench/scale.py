@@ -23,6 +23,7 @@ _SUBNET = IPv4Network("10.0.0.0/16")
 
 
 def uuid(kind: int, number: int) -> str:
+    """Return the id of the resource with that number; `kind` sets resources of different kinds apart."""
     return f"{number:08x}-{kind:04x}-4000-8000-{number:012x}"
 
 
@@ -31,10 +32,12 @@ def _mac(kind: int, number: int) -> str:
 
 
 def port_id(vm: int) -> str:
+    """Return the id of the VM port with that number."""
     return uuid(7, vm)
 
 
 def interface(vm: int) -> str:
+    """Return the name of the OVS interface of the VM port with that number."""
     return f"tap{vm:x}"
 
 

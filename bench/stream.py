@@ -36,6 +36,7 @@ def serve(bind: str) -> None:
 
 
 def send(address: str, seconds: float) -> dict[str, float]:
+    """Send over TCP for so many seconds; return what the receiver counted."""
     with socket.create_connection((address, PORT), 10) as sock:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.figures import Figure, WrongState, shown
-from bench.vpp_packets import Flows, count_frames, fixed_ip, floating_ip, turned_around
+from bench.measurement import Measurement, WrongState, shown
+from bench.vpp_packets import Flows, count_frames, fixed_ip, floating_ip, write_answers
 from lab import cpus
 from lab import vpp as lab_vpp
 from lab.vpp import Vpp
@@ -45,7 +45,7 @@ _UPLINK, _TENANT = 16, 11
 
 
 @dataclass
-class Side:
+class TranslatorSetup:
     """One of the three translators with its two interfaces."""
 
     name: str
@@ -56,10 +56,12 @@ class Side:
 
     @property
     def interfaces(self) -> dict[int, str]:
+        """Its interfaces by IP version."""
         return {6: f"pg{self.ip6_interface}", 4: f"pg{self.ip6_interface + 1}"}
 
 
-SIDES = {side.name: side for side in (Side(FIP64, 0, _UPLINK, _TENANT), Side(NAT64, 2), Side(MAPT, 4))}
+SETUPS = {setup.name: setup for setup in (TranslatorSetup(FIP64, 0, _UPLINK, _TENANT),
+                                           TranslatorSetup(NAT64, 2), TranslatorSetup(MAPT, 4))}
 
 
 @dataclass
@@ -69,9 +71,11 @@ class Sample:
     nodes: dict[str, float]
 
     def of(self, translator: str, version: int) -> float:
+        """Return the clocks of the translator's own nodes; `version`: the IP version that comes in."""
         return sum(self.nodes[name] for name in NODES[translator, version])
 
     def reassembly(self, version: int) -> float:
+        """Return the clocks of the reassembly of fragments, which nat64 and map-t need."""
         return self.nodes.get(REASSEMBLY[version], 0.0)
 
     def graph(self) -> float:
@@ -87,6 +91,8 @@ class Case:
 
 
 class Bench:
+    """A VPP with the translators that are compared."""
+
     def __init__(self, vpp: Vpp, api: Any) -> None:
         self.vpp = vpp
         self.api = api
@@ -94,6 +100,7 @@ class Bench:
         self._stream = 0
 
     def cli(self, command: str) -> str:
+        """Run a CLI command; return what it prints. Raises: WrongState when VPP refuses it."""
         done = self.api.cli_inband(cmd=command)
         if done.retval:
             raise WrongState(f"{command}: {done.reply.strip()}")
@@ -116,19 +123,20 @@ class Bench:
 
     # Setting up
 
-    def set_up(self, sides: list[str]) -> None:
+    def set_up(self, translators: list[str]) -> None:
+        """Configure these translators, each on two packet generator interfaces."""
         for table, ip6 in ((_UPLINK, True), (_TENANT, False)):
             self.api.ip_table_add_del(is_add=True, table={"table_id": table, "is_ip6": ip6})
-        for name in sides:
-            self._interfaces(SIDES[name])
-        if NAT64 in sides:
+        for name in translators:
+            self._interfaces(SETUPS[name])
+        if NAT64 in translators:
             self.cli("nat64 plugin enable bib-buckets 1048576 bib-memory 1073741824 "
                      "st-buckets 2097152 st-memory 2147483648")
             self.cli("nat64 add prefix 64:ff9b::/96")
             self.cli("nat64 add pool address 198.18.0.1 - 198.18.0.64")
             self.cli("set interface nat64 in pg2")
             self.cli("set interface nat64 out pg3")
-        if MAPT in sides:
+        if MAPT in translators:
             self.cli("map add domain ip4-pfx 192.0.2.7/32 ip6-pfx 2001:db8:7::/64 "
                      "ip6-src 64:ff9b:1::/96")
             self.cli("map interface pg4 map-t")
@@ -140,14 +148,14 @@ class Bench:
         if retval := self.api.fip64_tenant_add_del(is_add=True, tenant=tenant).retval:
             raise WrongState(f"the tenant: {retval}")
 
-    def _interfaces(self, side: Side) -> None:
-        names = side.interfaces
+    def _interfaces(self, setup: TranslatorSetup) -> None:
+        names = setup.interfaces
         for name in names.values():
             self.cli(f"create packet-generator interface {name}")
-        if side.ip6_table:
-            self.cli(f"set interface ip6 table {names[6]} {side.ip6_table}")
-            self.cli(f"set interface ip table {names[4]} {side.ip4_table}")
-        number = side.ip6_interface
+        if setup.ip6_table:
+            self.cli(f"set interface ip6 table {names[6]} {setup.ip6_table}")
+            self.cli(f"set interface ip table {names[4]} {setup.ip4_table}")
+        number = setup.ip6_interface
         for line in (
             f"set interface state {names[6]} up", f"set interface state {names[4]} up",
             f"set interface ip address {names[6]} fd00:{number}::2/64",
@@ -158,11 +166,11 @@ class Bench:
             self.cli(line)
         # Only the routes that its packets need: nat64 and map-t share the default tables.
         six, four = {FIP64: (["::/0"], ["0.0.0.0/0"]), NAT64: (["2001:db8:c::/48"], ["10.0.0.0/8"]),
-                     MAPT: (["2001:db8:7::/48"], ["172.16.0.0/12"])}[side.name]
+                     MAPT: (["2001:db8:7::/48"], ["172.16.0.0/12"])}[setup.name]
         for prefix in six:
-            self.cli(f"ip route add {prefix} table {side.ip6_table} via fd00:{number}::1 {names[6]}")
+            self.cli(f"ip route add {prefix} table {setup.ip6_table} via fd00:{number}::1 {names[6]}")
         for prefix in four:
-            self.cli(f"ip route add {prefix} table {side.ip4_table} via 169.254.{number}.1 {names[4]}")
+            self.cli(f"ip route add {prefix} table {setup.ip4_table} via 169.254.{number}.1 {names[4]}")
         for interface in self.api.sw_interface_dump():
             self.macs[interface.interface_name] = interface.l2_address.packed
 
@@ -191,6 +199,7 @@ class Bench:
         return name
 
     def run_once(self, *streams: str) -> None:
+        """Send what is in the streams, once, and wait until all of it is sent."""
         for stream in streams:
             self.cli(f"packet-generator enable-stream {stream}")
         while any("Yes" in line for line in self.cli("show packet-generator").splitlines()):
@@ -233,7 +242,7 @@ class Bench:
         return packets * len(streams) / (time.monotonic() - begun)
 
 
-def measure(quick: bool) -> Iterator[Figure]:
+def measure(quick: bool) -> Iterator[Measurement]:
     if reason := lab_vpp.missing():
         raise WrongState(f"nothing measured: {reason}")
     with tempfile.TemporaryDirectory(prefix="f64b-") as directory:
@@ -246,7 +255,7 @@ def measure(quick: bool) -> Iterator[Figure]:
 PEERS = {NAT64: "nat64_plugin.so", MAPT: "map_plugin.so"}
 
 
-def _sides() -> list[str]:
+def _present() -> list[str]:
     """The translators that this VPP has."""
     installed = lab_vpp.find()
     assert installed is not None
@@ -255,12 +264,13 @@ def _sides() -> list[str]:
 
 
 @contextlib.contextmanager
-def started(directory: Path, sides: list[str], **options: Any) -> Iterator[Bench]:
-    plugins = (*lab_vpp.PLUGINS, "nat_plugin.so", *(PEERS[name] for name in sides if name in PEERS))
+def started(directory: Path, translators: list[str], **options: Any) -> Iterator[Bench]:
+    """Start a VPP with these translators in `directory`; it ends with the context."""
+    plugins = (*lab_vpp.PLUGINS, "nat_plugin.so", *(PEERS[name] for name in translators if name in PEERS))
     vpp = Vpp(directory / "vpp", heap="6G", plugins=plugins, poll_sleep=0, statseg="256M", **options)
     with vpp, vpp.papi("bench") as api:
         bench = Bench(vpp, api)
-        bench.set_up(sides)
+        bench.set_up(translators)
         yield bench
 
 
@@ -270,11 +280,11 @@ def _case(bench: Bench, directory: Path, translators: list[str], flows: Flows, r
     streams: dict[tuple[str, int], str] = {}
     cases = {name: Case() for name in translators}
     for name in translators:
-        interfaces = SIDES[name].interfaces
+        interfaces = SETUPS[name].interfaces
         there, back, captured = (directory / f"{name}-{what}.pcap" for what in ("there", "back", "captured"))
         flows.write(there, name, bench.macs[interfaces[6]])
         bench.pass_through(there, interfaces[6], interfaces[4], captured)
-        turned_around(captured, back, bench.macs[interfaces[4]])
+        write_answers(captured, back, bench.macs[interfaces[4]])
         bench.pass_through(back, interfaces[4], interfaces[6], captured)
         for version, file in ((6, there), (4, back)):
             streams[name, version] = bench.add_stream(file, interfaces[version])
@@ -288,14 +298,14 @@ def _case(bench: Bench, directory: Path, translators: list[str], flows: Flows, r
     return cases
 
 
-def _one_core(directory: Path, quick: bool) -> Iterator[Figure]:
+def _one_core(directory: Path, quick: bool) -> Iterator[Measurement]:
     clients, floating = (QUICK_CLIENTS, QUICK_FLOATING) if quick else (CLIENTS, FLOATING)
     rounds = 3 if quick else 7
-    sides = _sides()
-    with started(directory, sides) as bench:
+    present = _present()
+    with started(directory, present) as bench:
         resident, heap = bench.add_mappings(max(floating))
-        yield Figure(f"memory of VPP per mapping ({max(floating):,} of them), resident", resident, "bytes",
-                     peer=f"of it heap: {heap:.0f}")
+        yield Measurement(f"memory of VPP per mapping ({max(floating):,} of them), resident", resident,
+                          "bytes", peer=f"of it heap: {heap:.0f}")
         yield _binding_memory(bench, directory, max(clients))
         if not quick:
             time.sleep(5)  # a pool that is well filled gets huge pages, some each second
@@ -305,21 +315,21 @@ def _one_core(directory: Path, quick: bool) -> Iterator[Figure]:
                 flows = Flows(n_clients, n_floating)
                 extremes = n_floating in (min(floating), max(floating))
                 wanted = {FIP64: True, NAT64: extremes, MAPT: n_clients == n_floating == 1}
-                translators = [name for name in sides if wanted[name]]
+                translators = [name for name in present if wanted[name]]
                 packets = FRAMES * max(400, 2 * len(flows) // FRAMES + 1)
                 cases = _case(bench, directory, translators, flows, rounds, packets)
-                yield from _figures(cases, n_clients, n_floating, best)
+                yield from _measurements(cases, n_clients, n_floating, best)
         for version, words in DIRECTIONS.items():
             for n_floating in (min(floating), max(floating)):
                 one, most = best[version, 1, n_floating], best[version, max(clients), n_floating]
-                yield Figure(f"{words}, {n_floating:,} floating IPs: {max(clients):,} clients against one",
-                             most / one, "times", wanted=3.0)
+                yield Measurement(f"{words}, {n_floating:,} floating IPs: {max(clients):,} clients against "
+                                  "one", most / one, "times", wanted=3.0)
             most = best[version, max(clients), max(floating)]
-            yield Figure(f"{words}: {max(clients):,} clients and {max(floating):,} floating IPs against "
-                         "one each", most / best[version, 1, 1], "times")
+            yield Measurement(f"{words}: {max(clients):,} clients and {max(floating):,} floating IPs against "
+                              "one each", most / best[version, 1, 1], "times")
 
 
-def _binding_memory(bench: Bench, directory: Path, clients: int) -> Figure:
+def _binding_memory(bench: Bench, directory: Path, clients: int) -> Measurement:
     """Memory that VPP takes while all clients send their first packet."""
     flows = Flows(clients, 1)
     file = directory / "first.pcap"
@@ -329,14 +339,14 @@ def _binding_memory(bench: Bench, directory: Path, clients: int) -> Figure:
     bench.run_once(stream)
     after = bench.resident(), bench.heap()
     bench.cli(f"packet-generator delete {stream}")
-    return Figure(f"memory of VPP per binding ({clients:,} of them), resident",
-                  (after[0] - before[0]) / clients, "bytes",
-                  peer=f"of it heap: {(after[1] - before[1]) / clients:.0f}")
+    return Measurement(f"memory of VPP per binding ({clients:,} of them), resident",
+                       (after[0] - before[0]) / clients, "bytes",
+                       peer=f"of it heap: {(after[1] - before[1]) / clients:.0f}")
 
 
-def _two_workers(directory: Path, quick: bool) -> Iterator[Figure]:
+def _two_workers(directory: Path, quick: bool) -> Iterator[Measurement]:
     """Packets a second of one worker and of two; the main thread sleeps."""
-    if reason := cpus.why_not():
+    if reason := cpus.missing():
         print(f"  two workers: not measured: {reason}", file=sys.stderr)
         return
     installed = lab_vpp.find()
@@ -351,7 +361,7 @@ def _two_workers(directory: Path, quick: bool) -> Iterator[Figure]:
         there, back, captured = (directory / f"{what}.pcap" for what in ("there", "back", "captured"))
         flows.write(there, FIP64, bench.macs["pg0"])
         bench.pass_through(there, "pg0", "pg1", captured)
-        turned_around(captured, back, bench.macs["pg1"])
+        write_answers(captured, back, bench.macs["pg1"])
         for version, file, source in ((6, there, "pg0"), (4, back, "pg1")):
             streams = [bench.add_stream(file, source, packets, f"worker {number}") for number in (0, 1)]
             rates: dict[int, list[float]] = {1: [], 2: []}
@@ -361,14 +371,14 @@ def _two_workers(directory: Path, quick: bool) -> Iterator[Figure]:
             for stream in streams:
                 bench.cli(f"packet-generator delete {stream}")
             one, two = max(rates[1]), max(rates[2])
-            yield Figure(f"{DIRECTIONS[version]}: two workers against one", two / one, "times", wanted=1.8,
-                         at_most=False, samples=rates[2],
-                         peer=f"whole graph: {one / 1e6:.2f} and {two / 1e6:.2f} million packets/s, "
-                              f"best of {rounds}")
+            yield Measurement(f"{DIRECTIONS[version]}: two workers against one", two / one, "times",
+                              wanted=1.8, at_most=False, samples=rates[2],
+                              peer=f"whole graph: {one / 1e6:.2f} and {two / 1e6:.2f} million packets/s, "
+                                   f"best of {rounds}")
 
 
-def _figures(cases: dict[str, Case], clients: int, floating: int,
-             best: dict[tuple[int, int, int], float]) -> Iterator[Figure]:
+def _measurements(cases: dict[str, Case], clients: int, floating: int,
+             best: dict[tuple[int, int, int], float]) -> Iterator[Measurement]:
     for version, words in DIRECTIONS.items():
         values, beside = {}, []
         for name, case in cases.items():
@@ -381,8 +391,8 @@ def _figures(cases: dict[str, Case], clients: int, floating: int,
         best[version, clients, floating] = values[FIP64]
         samples = cases[FIP64].samples[version]
         title = f"{words}, {clients:,} clients, {floating:,} floating IPs"
-        yield Figure(title, values[FIP64], "clocks/packet", wanted=values.get(MAPT),
-                     peer="; ".join(beside), samples=[sample.of(FIP64, version) for sample in samples])
-        yield Figure(f"{title}: whole graph", min(sample.graph() for sample in samples), "clocks/packet")
+        yield Measurement(title, values[FIP64], "clocks/packet", wanted=values.get(MAPT),
+                          peer="; ".join(beside), samples=[sample.of(FIP64, version) for sample in samples])
+        yield Measurement(f"{title}: whole graph", min(sample.graph() for sample in samples), "clocks/packet")
         if NAT64 in values:
-            yield Figure(f"{title}: against nat64", values[FIP64] / values[NAT64], "times", wanted=0.125)
+            yield Measurement(f"{title}: against nat64", values[FIP64] / values[NAT64], "times", wanted=0.125)

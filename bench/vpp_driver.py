@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The daemon's vpp driver with a stopwatch, beside a bare loop over vpp_papi of the very same messages.
+"""The daemon's vpp driver measured beside a plain loop over vpp_papi that sends the same messages.
 
 Run in a network namespace of its own: python -m bench.vpp_driver DIRECTORY FIPS ROUNDS. The agent's loop with
 one room in it, the driver, gets plans as in the daemon; VPP is started by the driver, with the daemon's
@@ -18,7 +18,7 @@ from typing import Any
 from vpp_papi import VPPApiClient
 
 from bench import scale
-from bench.figures import WrongState
+from bench.measurement import WrongState
 from bench.planning import inputs
 from bench.vpp_wire import Wire
 from fip64agent.plan.desired import Desired
@@ -33,9 +33,9 @@ from lab import netns as namespaces
 from lab import vpp as lab_vpp
 
 WINDOW = 512
-"""Messages under way, as the driver's client has it unless told otherwise."""
+"""Messages under way, as by default in the driver's client."""
 RECONCILES = 5
-_PATIENCE = 60
+_TIMEOUT = 60
 
 
 def make_veths(desired: Desired) -> None:
@@ -73,7 +73,7 @@ class Driver:
     def bring_to(self, desired: Desired) -> None:
         """Work until all is installed."""
         self.loop.submit(desired)
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _TIMEOUT
         while not self.loop.settled:
             self.loop.step()
             if self.loop.failures or time.monotonic() > deadline:
@@ -92,28 +92,29 @@ class Driver:
 
     @property
     def changes(self) -> int:
+        """How many items were applied or pruned since the start."""
         return self.loop.applied + self.loop.pruned
 
 
-class Tap:
-    """Notes the requests that the driver's client sends."""
+class RequestRecorder:
+    """Notes the requests that the driver's client sends, and the messages that they become."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.messages: list[bytes] = []
         self._pipeline, self._pack = client.VppClient.pipeline, client.VppClient.pack
 
-    def __enter__(self) -> Tap:
-        tap, pipeline, pack = self, self._pipeline, self._pack
+    def __enter__(self) -> RequestRecorder:
+        recorder, pipeline, pack = self, self._pipeline, self._pack
 
         def noted_pipeline(self, requests, **options):
-            tap.requests += requests
+            recorder.requests += requests
             return pipeline(self, requests, **options)
 
         def noted_pack(self, message, *args):
             packed = pack(self, message, *args)
             if message != "control_ping":  # a health probe
-                tap.messages.append(packed)
+                recorder.messages.append(packed)
             return packed
 
         client.VppClient.pipeline, client.VppClient.pack = noted_pipeline, noted_pack
@@ -125,10 +126,10 @@ class Tap:
 
 def _same(one: list[bytes], other: list[bytes]) -> bool:
     """Whether messages are the same but for the client's index and the context."""
-    def told(messages: list[bytes]) -> list[bytes]:
+    def without_numbers(messages: list[bytes]) -> list[bytes]:
         return [message[:2] + message[10:] for message in messages]
 
-    return told(one) == told(other)
+    return without_numbers(one) == without_numbers(other)
 
 
 def _check(driver: Driver, wanted: set[tuple]) -> None:
@@ -138,8 +139,8 @@ def _check(driver: Driver, wanted: set[tuple]) -> None:
         raise WrongState(f"VPP has {len(found)} mappings, {len(found & wanted)} of the {len(wanted)} wanted")
 
 
-class Turns:
-    """What both sides have done, in seconds of each turn."""
+class Rounds:
+    """The seconds that driver, plain loop and vpp_papi's client took, of each round."""
 
     def __init__(self, directory: Path, desired: Desired) -> None:
         self._directory = directory
@@ -150,10 +151,10 @@ class Turns:
                         for mapping in desired.mappings.values()}
         self.messages: list[bytes] = []
         self.requests: list[tuple[str, dict[str, Any]]] = []
-        self.driver: list[float] = []
-        self.bare: list[float] = []
-        self.papi: list[float] = []
-        self.reconcile: list[float] = []
+        self.driver_seconds: list[float] = []
+        self.loop_seconds: list[float] = []
+        self.papi_seconds: list[float] = []
+        self.reconcile_seconds: list[float] = []
 
     def _with_vpp(self, work: Callable[[Driver], None]) -> None:
         """`work` with a VPP that has tenants and uplink, and no mapping."""
@@ -163,45 +164,45 @@ class Turns:
             work(driver)
             _check(driver, self._wanted)
 
-    def noted(self) -> None:
-        """A turn that only finds out which messages are sent."""
+    def record_messages(self) -> None:
+        """Find out, with a VPP of its own, which messages are sent."""
         def work(driver: Driver) -> None:
             driver.loop.submit(self._desired)
-            with Tap() as tap:
+            with RequestRecorder() as recorder:
                 driver.one_pass("mappings")
-            self.messages, self.requests = tap.messages, tap.requests
+            self.messages, self.requests = recorder.messages, recorder.requests
 
         self._with_vpp(work)
 
-    def turn(self) -> None:
+    def measure(self) -> None:
+        """Measure one round, each time with a VPP of its own."""
         self._with_vpp(self._driver)
-        self._with_vpp(self._bare)
+        self._with_vpp(self._plain_loop)
         self._with_vpp(self._papi)
 
     def _driver(self, driver: Driver) -> None:
         driver.loop.submit(self._desired)
-        self.driver.append(driver.one_pass("mappings"))
+        self.driver_seconds.append(driver.one_pass("mappings"))
         before = driver.changes
         for _ in range(RECONCILES):
             driver.loop.invalidate("translator")
-            self.reconcile.append(driver.one_pass("reconcile"))
+            self.reconcile_seconds.append(driver.one_pass("reconcile"))
         if driver.changes != before:
             raise WrongState(f"reconciling changed {driver.changes - before} items of VPP that were right")
 
-    def _bare(self, driver: Driver) -> None:
+    def _plain_loop(self, driver: Driver) -> None:
         with Wire(driver.api_socket) as wire:
             begun = time.perf_counter()
             answers = wire.pipeline(self.requests, WINDOW)
-            self.bare.append(time.perf_counter() - begun)
+            self.loop_seconds.append(time.perf_counter() - begun)
             if any(answer.retval for answer in answers):
-                raise WrongState("VPP refused what the bare loop sent")
+                raise WrongState("VPP refused what the plain loop sent")
             if not _same(self.messages, [wire.pack(*request) for request in self.requests]):
-                raise WrongState("the bare loop does not send the messages that the driver sends")
-
+                raise WrongState("the plain loop does not send the messages that the driver sends")
 
     def _papi(self, driver: Driver) -> None:
         """The same with vpp_papi's own client: all is sent before the first answer is read."""
-        api = VPPApiClient(server_address=driver.api_socket, bootstrapapi=True, read_timeout=_PATIENCE)
+        api = VPPApiClient(server_address=driver.api_socket, bootstrapapi=True, read_timeout=_TIMEOUT)
         api.connect("bench")
         try:
             begun = time.perf_counter()
@@ -209,8 +210,8 @@ class Turns:
                 message = api.messages[name]
                 number = api.transport.get_msg_index(f"{name}_{message.crc[2:]}")
                 api._call_vpp_async(number, message, **fields)
-            answers = [api.read_blocking(timeout=_PATIENCE) for _ in self.requests]
-            self.papi.append(time.perf_counter() - begun)
+            answers = [api.read_blocking(timeout=_TIMEOUT) for _ in self.requests]
+            self.papi_seconds.append(time.perf_counter() - begun)
         finally:
             api.disconnect()
         if any(answer is None or answer.retval for answer in answers):
@@ -218,18 +219,18 @@ class Turns:
 
 
 def main() -> None:
-    directory, fips, rounds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    directory, fips, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     desired = plan(inputs(fips, Settings(capabilities=DRIVER.capabilities)))
     if len(desired.mappings) != fips or len(desired.tenants) != scale.TENANTS:
         raise WrongState(f"{len(desired.mappings)} mappings of {len(desired.tenants)} tenants in the plan")
     make_veths(desired)
-    turns = Turns(directory, desired)
-    turns.noted()
-    for _ in range(rounds):
-        turns.turn()
-    print(json.dumps({"driver": turns.driver, "bare": turns.bare, "papi": turns.papi,
-                      "reconcile": turns.reconcile, "messages": len(turns.messages),
-                      "octets": sum(map(len, turns.messages))}))
+    rounds = Rounds(directory, desired)
+    rounds.record_messages()
+    for _ in range(count):
+        rounds.measure()
+    print(json.dumps({"driver": rounds.driver_seconds, "loop": rounds.loop_seconds,
+                      "papi": rounds.papi_seconds, "reconcile": rounds.reconcile_seconds,
+                      "messages": len(rounds.messages)}))
 
 
 if __name__ == "__main__":

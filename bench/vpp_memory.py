@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from bench.figures import Figure, WrongState
+from bench.measurement import Measurement, WrongState
 from bench.vpp_clocks import FIP64, Bench, started
 from bench.vpp_packets import Flows, fixed_ip, floating_ip
 
@@ -22,45 +22,47 @@ _FIRST_TENANT = 1000
 _OTHERS = 2000
 
 
-class Scale:
-    """Weighs one VPP: (resident memory, heap) in bytes.
-
-    Resident is heap, bindings and all else of its own, and its counters, but neither packets nor files.
-    """
+class MemoryMeter:
+    """Reads how much memory one VPP has."""
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
 
-    def _counters(self) -> int:
+    def _counter_bytes(self) -> int:
         """Bytes that the stats segment has used of its pages."""
         text = Path(f"/proc/{self.bench.vpp.pid}/smaps").read_text()
         found = re.findall(r"/memfd:stat segment .*?^Rss: +(\d+) kB", text, re.DOTALL | re.MULTILINE)
         return sum(int(kib) * 1024 for kib in found)
 
-    def weigh(self) -> tuple[int, int]:
-        return self.bench.resident() + self._counters(), self.bench.heap()
+    def read(self) -> tuple[int, int]:
+        """Return (resident memory, main heap) in bytes.
+
+        Resident are heap, bindings and all else of its own, and its counters, but neither packets nor files.
+        """
+        return self.bench.resident() + self._counter_bytes(), self.bench.heap()
 
 
-def _figure(what: str, before: tuple[int, int], after: tuple[int, int], count: int) -> Figure:
+def _for_each(what: str, before: tuple[int, int], after: tuple[int, int], count: int) -> Measurement:
     resident, heap = ((b - a) / count for a, b in zip(before, after, strict=True))
-    return Figure(what, resident, "bytes", peer=f"of it on the main heap: {heap:,.0f}")
+    return Measurement(what, resident, "bytes", peer=f"of it on the main heap: {heap:,.0f}")
 
 
-def measure(quick: bool) -> Iterator[Figure]:
+def measure(quick: bool) -> Iterator[Measurement]:
     with tempfile.TemporaryDirectory(prefix="f64b-") as directory, started(Path(directory), [FIP64]) as bench:
-        scale = Scale(bench)
-        yield Figure("VPP with nothing in it, resident", bench.resident() / (1 << 20), "MiB",
-                     peer=f"main heap: {bench.heap() / (1 << 20):.1f} MiB")
-        before, count = scale.weigh(), 10_000 if quick else MAPPINGS
+        memory = MemoryMeter(bench)
+        yield Measurement("VPP with nothing in it, resident", bench.resident() / (1 << 20), "MiB",
+                          peer=f"main heap: {bench.heap() / (1 << 20):.1f} MiB")
+        before, count = memory.read(), 10_000 if quick else MAPPINGS
         bench.add_mappings(count)
-        yield _figure(f"per mapping, {count:,} of them", before, scale.weigh(), count)
-        before = scale.weigh()
+        yield _for_each(f"per mapping, {count:,} of them", before, memory.read(), count)
+        before = memory.read()
         for number in range(TENANTS):
             _add_tenant(bench, _OTHERS + number, POOLS[0][1])
-        yield _figure(f"per tenant without clients, {TENANTS} of them, {POOLS[0][0]}", before, scale.weigh(),
+        yield _for_each(f"per tenant without clients, {TENANTS} of them, {POOLS[0][0]}", before,
+                        memory.read(),
                       TENANTS)
         for number, (words, pool, clients) in enumerate(QUICK_POOLS if quick else POOLS):
-            yield _bindings(scale, Path(directory), _FIRST_TENANT + number, words, pool, clients)
+            yield _bindings(memory, Path(directory), _FIRST_TENANT + number, words, pool, clients)
 
 
 def _add_tenant(bench: Bench, table: int, pool: str) -> None:
@@ -73,9 +75,10 @@ def _add_tenant(bench: Bench, table: int, pool: str) -> None:
         raise WrongState(f"tenant {table}: {retval}")
 
 
-def _bindings(scale: Scale, directory: Path, table: int, words: str, pool: str, clients: int) -> Figure:
+def _bindings(memory: MemoryMeter, directory: Path, table: int, words: str, pool: str,
+              clients: int) -> Measurement:
     """Let each client send a packet to a floating IP of a new tenant."""
-    bench = scale.bench
+    bench = memory.bench
     _add_tenant(bench, table, pool)
     mapping = {"floating": floating_ip(0), "fixed": fixed_ip(0), "ip6_table_id": _UPLINK, "table_id": table}
     if retval := bench.api.fip64_mapping_add_del(is_add=True, count=1, mappings=[mapping]).retval:
@@ -85,12 +88,12 @@ def _bindings(scale: Scale, directory: Path, table: int, words: str, pool: str, 
     flows.write(file, FIP64, bench.macs["pg0"])
     stream = bench.add_stream(file, "pg0")
     file.unlink()
-    before = scale.weigh()
+    before = memory.read()
     bench.run_once(stream)
-    after = scale.weigh()
+    after = memory.read()
     bench.cli(f"packet-generator delete {stream}")
     found = next(detail.n_bindings for detail in bench.api.fip64_tenant_dump()
                  if detail.tenant.table_id == table)
     if found != len(flows):
         raise WrongState(f"{found} bindings of {len(flows)} clients")
-    return _figure(f"per client binding, {words}, {clients:,} of them", before, after, clients)
+    return _for_each(f"per client binding, {words}, {clients:,} of them", before, after, clients)

@@ -88,7 +88,7 @@ def count_frames(file: Path) -> int:
     return len(body) // size
 
 
-def turned_around(captured: Path, file: Path, mac: bytes) -> None:
+def write_answers(captured: Path, file: Path, mac: bytes) -> None:
     """Write the answers to UDP packets, to `mac`: addresses and ports exchanged; no checksum changes."""
     body, size = _records(captured)
     version = body[_IP] >> 4

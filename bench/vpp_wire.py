@@ -106,10 +106,12 @@ class Wire:
         return answers
 
     def pack(self, name: str, fields: Mapping[str, Any]) -> bytes:
+        """Return a request as octets, with the number of its message and a context of its own."""
         return self._messages[name].pack({"_vl_msg_id": self._numbers[name], "client_index": self._index,
                                           "context": next(self._contexts), **fields})
 
     def unpack(self, data: bytes, name: str = "") -> Any:
+        """Return the fields of a message; `name`: its name, "": as its number says."""
         return self._messages[name or self._names[data[0] << 8 | data[1]]].unpack(data)[0]
 
     def _send(self, messages: Sequence[bytes]) -> None:

@@ -30,7 +30,12 @@ LOG = logging.getLogger(__name__)
 
 def rooms_from(conf, on_change=lambda name: None, on_interfaces=lambda interfaces: None,
                translator: str | None = None) -> dict:
-    """Build the rooms by name, in the order in which things are made. `translator`: as choose() says."""
+    """Return the rooms by name, in the order in which things are made.
+
+    `conf`: an oslo_config.cfg.ConfigOpts with all our options. `on_change`: called with a room's name when it
+    should be read back. `on_interfaces`: called with the bridge's interfaces by name. `translator`: the name
+    of the driver; None: as choose() says. Raises: ConfigError.
+    """
     name, prefix = translator or choose(conf).name, netns_prefix(conf)
     return {
         "links": LinksRoom(prefix, driver(name).layout(prefix), on_change=lambda: on_change("links")),
@@ -44,7 +49,7 @@ class Agent:
     """The daemon: topology and bound ports in, installed state out."""
 
     def __init__(self, conf) -> None:
-        """Raises: ConfigError."""
+        """Take the configuration, an oslo_config.cfg.ConfigOpts. Raises: ConfigError."""
         self.conf = conf
         self.started_at = time.time()
         self.choice = choose(conf)
@@ -74,14 +79,17 @@ class Agent:
 
     @property
     def inputs(self) -> Inputs | None:
+        """What the plan in force was made from; None before the first."""
         return self.planning.inputs
 
     @property
     def topology_error(self) -> TopologyError | None:
+        """Why the topology that the source has now is not the one in force; None: it is."""
         return self.planning.topology_error
 
     @property
     def topology_loaded_at(self) -> float | None:
+        """Seconds since the epoch; None before the first good topology."""
         return self.planning.topology_loaded_at
 
     # Start and stop

@@ -46,4 +46,4 @@ class TopologyError(Fip64Error):
 
 
 class NotReady(Fip64Error):
-    """A room cannot work now (its component is down); what was due stays due."""
+    """A room cannot work now, as its component is down. The work is done when the room can."""

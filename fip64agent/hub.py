@@ -36,8 +36,8 @@ with warnings.catch_warnings():
 
 LOG = logging.getLogger(__name__)
 
-_PORTION = 500
-"""Rows that yielding() hands out before other greenthreads get a turn."""
+_ROWS_PER_TURN = 500
+"""After so many rows, yielding() lets other greenthreads run."""
 
 Semaphore = eventlet.semaphore.Semaphore
 Timeout = eventlet.Timeout
@@ -45,22 +45,25 @@ sleep = eventlet.sleep
 
 
 class Event:
-    """A flag greenthreads wait for; set() may be called again and again."""
+    """A flag that greenthreads can wait for."""
 
     def __init__(self) -> None:
         self._flag = False
         self._waiters: set[eventlet.event.Event] = set()
 
     def is_set(self) -> bool:
+        """Return whether the flag is set."""
         return self._flag
 
     def set(self) -> None:
+        """Set the flag and wake all who wait. May be called again."""
         self._flag = True
         waiters, self._waiters = self._waiters, set()
         for waiter in waiters:
             waiter.send(None)
 
     def clear(self) -> None:
+        """Take the flag back."""
         self._flag = False
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -83,7 +86,7 @@ def spawn(function: Callable, *args: Any, **kwargs: Any):
 def yielding(rows: Iterable) -> Iterator:
     """Yield the rows, and let other greenthreads work after every few hundred of them."""
     for number, row in enumerate(rows):
-        if number % _PORTION == _PORTION - 1:
+        if number % _ROWS_PER_TURN == _ROWS_PER_TURN - 1:
             sleep(0)
         yield row
 
@@ -112,6 +115,7 @@ class Worker:
         return offload(lambda: self._pool.submit(function, *args).result())
 
     def close(self) -> None:
+        """End the thread after what it does now; what waits for it is not done."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -129,7 +133,7 @@ class Notifier:
         self._thread = spawn(self._run)
 
     def notify(self) -> None:
-        """Safe from any thread and from signal handlers."""
+        """Have the callback called. May be called from any thread and from signal handlers."""
         with contextlib.suppress(BlockingIOError, OSError):
             self._writer.send(b"x")
 
@@ -138,10 +142,11 @@ class Notifier:
         while green.recv(4096):
             try:
                 self._callback()
-            except Exception:  # else no later notification would be heard
+            except Exception:  # without this, later notifications would have no effect
                 LOG.exception("what should follow a notification failed")
 
     def close(self) -> None:
+        """Stop listening: the callback is not called any more."""
         self._thread.kill()
         self._reader.close()
         self._writer.close()
@@ -149,7 +154,7 @@ class Notifier:
 
 def wait_readable(fileno: int, timeout: float | None = None) -> bool:
     """Wait until the file descriptor (a pidfd, inotify, a pipe) is readable; False on timeout."""
-    # A native thread may have closed what had this number before, unseen by who waits for it.
+    # A native thread may have closed another descriptor with this number, which eventlet has not noticed.
     eventlet.hubs.notify_opened(fileno)
     try:
         eventlet.hubs.trampoline(fileno, read=True, timeout=timeout)
@@ -161,8 +166,8 @@ def wait_readable(fileno: int, timeout: float | None = None) -> bool:
 def connect_unix(path: str):
     """Return a green stream socket connected to the unix socket `path`.
 
-    Raises: OSError; BlockingIOError when the listener's queue is full. It cannot be waited for: the
-    socket counts as writable meanwhile, and eventlet would try again without a pause.
+    Raises: OSError; BlockingIOError when the listener's queue is full. There is no way to wait for room in
+    that queue: the socket counts as writable meanwhile, and eventlet would try again without a pause.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -174,7 +179,10 @@ def connect_unix(path: str):
 
 
 def listen_unix(path: str, mode: int = 0o600):
-    """Return a green socket that listens on `path`, with `mode` from the first instant."""
+    """Return a green socket that listens on the unix socket `path`, which never has another mode.
+
+    Raises: OSError.
+    """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o777 & ~mode)
     try:
@@ -191,12 +199,13 @@ def listen_unix(path: str, mode: int = 0o600):
 def listen_tcp(host: str, port: int):
     """Return a green socket that listens on TCP. Raises: OSError."""
     family = native_socket.AF_INET6 if ":" in host else native_socket.AF_INET
-    return eventlet.listen((host, port), family=family, reuse_port=False)  # else two could share it
+    # With reuse_port, two agents could share the port.
+    return eventlet.listen((host, port), family=family, reuse_port=False)
 
 
 class _Protocol(eventlet.wsgi.HttpProtocol):
-    """Logs bad requests as others do, where the standard library wants the peer's IP address: a unix socket
-    has none, and its request failed with a traceback."""
+    """Logs without the peer's IP address, which the standard library wants and a unix socket does not have: a
+    bad request would end in a traceback."""
 
     def log_message(self, form: str, *args: Any) -> None:
         LOG.debug("HTTP: " + form, *args)
@@ -205,7 +214,8 @@ class _Protocol(eventlet.wsgi.HttpProtocol):
 class WsgiServer:
     """Serves a WSGI application on a listening green socket, between serve() and stop().
 
-    most: connections at a time; more of them wait. seconds: for which a connection may be silent.
+    most: connections that are served at a time; others wait. seconds: after so long without a word from the
+    client, its connection is closed.
     """
 
     def __init__(self, application: Callable, most: int, seconds: float = 30) -> None:

@@ -42,7 +42,7 @@ class Child:
 
     @property
     def exists(self) -> bool:
-        """Whether it is still there; one that ended and whose status nobody took (a zombie) is."""
+        """Whether it is still there. A process that ended, but whose status nobody took (a zombie), is."""
         try:
             return status(self.pid)[1] == self.started
         except OSError:
@@ -68,13 +68,13 @@ class Child:
         except ProcessLookupError:
             return
         try:
-            if self.exists:  # else it ended before, and the pidfd is of another process with its id
+            if self.exists:  # otherwise the pidfd is of another process with the same id
                 hub.wait_readable(pidfd)
         finally:
             os.close(pidfd)
 
     def stop(self, signals: Sequence[int] = (signal.SIGTERM, signal.SIGKILL), seconds: float = 3.0) -> None:
-        """End it with these signals, each with `seconds` to take effect. Gone already is success.
+        """End it with these signals, each of which has `seconds` to take effect. It may have ended already.
 
         Raises: TimeoutError when it survives them all.
         """
@@ -87,7 +87,7 @@ class Child:
                 state, started = status(self.pid)
                 if started != self.started:
                     return
-                if state in "Tt":  # it would take anything else only when it goes on
+                if state in "Tt":  # a stopped process acts on other signals only after SIGCONT
                     signals = (signal.SIGKILL,)
                 ended = select.poll()  # select() cannot wait for a descriptor above 1023
                 ended.register(pidfd, select.POLLIN)
@@ -112,15 +112,15 @@ class BackOff:
         self._since: float | None = None
         self._not_before = 0.0
         self.ends = 0
-        """In a row."""
+        """Ends in a row, without a steady run between them."""
 
     def runs(self, now: float) -> None:
-        """It runs, or still does."""
+        """Note that it runs."""
         if self._since is None:
             self._since = now
 
     def ended(self, now: float) -> None:
-        """It has ended, or could not be started."""
+        """Note that it has ended, or could not be started."""
         if self._since is not None and now - self._since > self._steady:
             self.ends = 0
         self._since = None
@@ -129,7 +129,7 @@ class BackOff:
         self._not_before = now + wait
 
     def forget(self) -> None:
-        """It is watched no more: how long it runs is not known when it ends."""
+        """Note that it is not watched any more, so that nobody knows how long it has run when it ends."""
         self._since = None
 
     def wait(self, now: float) -> float:
@@ -146,7 +146,7 @@ def find(recognized: Callable[[list[str]], _T | None]) -> Iterator[tuple[int, st
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
             continue
-        with contextlib.suppress(OSError, IndexError, ValueError):  # it ended while we looked
+        with contextlib.suppress(OSError, IndexError, ValueError):  # it ended meanwhile
             if (what := recognized(_read(f"{entry.path}/cmdline").split("\0"))) is None:
                 continue
             pid = int(entry.name)
@@ -175,8 +175,8 @@ def start(command: Sequence[str], output: IO[bytes]) -> subprocess.Popen:
                             start_new_session=True, cwd="/")
 
 
-def leave(child: subprocess.Popen) -> None:
-    """Let a child outlive us: its exit status is taken by outcome(), not by Popen."""
+def disown(child: subprocess.Popen) -> None:
+    """Have Popen forget a child, which may outlive the agent. outcome() takes its exit status."""
     child.returncode = 0
 
 
@@ -185,7 +185,7 @@ def outcome(pid: int) -> str:
     try:
         done, code = os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
-        return "ended"  # it was started by an earlier agent: init knows more
+        return "ended"  # it was started by an earlier agent, and init has its status
     if not done:
         return "ended"
     if os.WIFSIGNALED(code):

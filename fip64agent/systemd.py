@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What systemd wants to hear (sd_notify(3)); silent when it does not listen."""
+"""Messages to systemd (sd_notify(3)). Without systemd, nothing is sent."""
 
 from __future__ import annotations
 
@@ -22,19 +22,26 @@ class Systemd:
             self._notifier.socket.setblocking(False)
 
     def ready(self, status: str) -> None:
+        """Say that the start, or a reload, has ended. `status`: a line for ``systemctl status``."""
         self._notifier.notify(f"READY=1\nSTATUS={status}")
 
     def reloading(self) -> None:
+        """Say that a reload has begun; ready() ends it."""
         self._notifier.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
+        """Say that the agent is about to end."""
         self._notifier.notify("STOPPING=1")
 
     def status(self, text: str) -> None:
+        """Set the line that ``systemctl status`` shows."""
         self._notifier.notify(f"STATUS={text}")
 
     def keep_alive(self, alive: Callable[[], bool]) -> None:
-        """Feed the watchdog for ever, as long as `alive` says so."""
+        """Send the watchdog's message three times in its interval, each time that `alive` returns True.
+
+        Returns only when systemd has set no watchdog.
+        """
         interval = int(os.environ.get("WATCHDOG_USEC", 0)) / 1e6 / 3
         while interval:
             if alive():

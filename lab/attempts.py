@@ -76,11 +76,13 @@ class Scenario:
 
     @property
     def guarded(self) -> tuple[IPv6Network, ...]:
+        """Prefixes whose addresses no VM may use as its own."""
         own = IPv6Network(self.uplink_link_local)
         return (*self.prefixes, *map(IPv6Network, self.upstream_addresses), own)
 
     @property
     def uplink_link_local(self) -> str:
+        """The link-local address of the uplink's MAC."""
         return link_local(self.uplink_mac)
 
 
@@ -132,13 +134,13 @@ def scenario(lab: Lab, attacker: str, fips: dict[str, str]) -> Scenario:
 
 def _tags(scenario: Scenario, own_tag: int | None) -> dict[str, list[Packet]]:
     """How a frame may be tagged: as it should be, not at all, for others, more than once."""
-    victims = [tenant.downlink_vlan or tenant.vm.tag or 9 for tenant in scenario.others]
+    other_vids = [tenant.downlink_vlan or tenant.vm.tag or 9 for tenant in scenario.others]
     return {
         "untagged": [], "VID 0": [Dot1Q(vlan=0, prio=6)], "own VID": [Dot1Q(vlan=own_tag or 8)],
-        "the other's VID": [Dot1Q(vlan=victims[0])], "VID 4095": [Dot1Q(vlan=4095)],
-        "S-VID 0": [Dot1AD(vlan=0)], "0/other's": [Dot1Q(vlan=0), Dot1Q(vlan=victims[0])],
+        "the other's VID": [Dot1Q(vlan=other_vids[0])], "VID 4095": [Dot1Q(vlan=4095)],
+        "S-VID 0": [Dot1AD(vlan=0)], "0/other's": [Dot1Q(vlan=0), Dot1Q(vlan=other_vids[0])],
         "own/0": [Dot1Q(vlan=own_tag or 8), Dot1Q(vlan=0)], "0/0": [Dot1Q(vlan=0), Dot1Q(vlan=0)],
-        "S 0/other's": [Dot1AD(vlan=0), Dot1Q(vlan=victims[0])],
+        "S 0/other's": [Dot1AD(vlan=0), Dot1Q(vlan=other_vids[0])],
         "4095/4095": [Dot1Q(vlan=4095), Dot1Q(vlan=4095)],
     }
 

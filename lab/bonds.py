@@ -40,11 +40,11 @@ def active(lab: Lab) -> str:
                  if address == mac), "")
 
 
-def cut(lab: Lab, wire: str) -> None:
+def link_down(lab: Lab, wire: str) -> None:
     """Take the carrier from a wire."""
     run("ip", "-n", lab.upstream.netns, "link", "set", wire, "down")
 
 
-def mend(lab: Lab, wire: str) -> None:
-    """Give it back."""
+def link_up(lab: Lab, wire: str) -> None:
+    """Give a wire its carrier back."""
     namespaces.ip(lab.upstream.netns, f"link set {wire} up")

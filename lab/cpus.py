@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two workers on a machine with two processors.
 
-VPP wants one for its main thread too, although that mostly sleeps. Here it is shown three, in a mount
-namespace of its own, its threads are pinned nowhere, and told afterwards where to run.
+VPP wants a third one for its main thread, which mostly sleeps. So it runs in a mount namespace where it sees
+three, with a library that does not pin its threads; afterwards they are spread over those that there are.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _ONLINE = "/sys/devices/system/cpu/online"
 _NO_PINNING = "int pthread_setaffinity_np(void) { return 0; }\n"
 
 
-def why_not() -> str | None:
-    """Say why two workers cannot run here, or None."""
+def missing() -> str | None:
+    """Return why two workers cannot run here; None: they can."""
     if len(os.sched_getaffinity(0)) > 2:
         return None
     missing = [program for program in ("cc", "unshare") if not shutil.which(program)]

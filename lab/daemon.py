@@ -78,19 +78,23 @@ class Daemon:
 
     @property
     def socket(self) -> str:
+        """Path of its admin socket."""
         return self.config["admin"]["socket"]
 
     @property
     def pid(self) -> int:
+        """Its process id."""
         if self.process is None:
             raise RuntimeError("the agent was not started")
         return self.process.pid
 
     @property
     def running(self) -> bool:
+        """Whether the process is there and has not ended."""
         return self.process is not None and self.process.poll() is None
 
     def write_config(self) -> None:
+        """Write its configuration file anew from `config`."""
         lines = []
         for group, options in self.config.items():
             lines += [f"[{group}]", *(f"{key} = {value}" for key, value in options.items()), ""]
@@ -135,6 +139,7 @@ class Daemon:
             self._readiness = None
 
     def signal(self, number: int) -> None:
+        """Send it a signal."""
         os.kill(self.pid, number)
 
     def stop(self, seconds: float = 15) -> int | None:
@@ -146,22 +151,26 @@ class Daemon:
             try:
                 self.process.wait(seconds)
             except subprocess.TimeoutExpired:
-                self.kill9()
+                self.kill()
         self._close_readiness()
         return self.process.returncode
 
-    def kill9(self) -> None:
+    def kill(self) -> None:
+        """End it by SIGKILL."""
         self.process.kill()
         self.process.wait()
 
     def restart(self, wait: float = 30) -> None:
+        """Stop it and start it again; `wait`: as for start()."""
         self.stop()
         self.start(wait)
 
     def log(self) -> str:
+        """Return all that it has logged."""
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     def log_tail(self, lines: int = 60) -> str:
+        """Return the last lines of its log."""
         return "\n".join(self.log().splitlines()[-lines:])
 
     def ctl(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess:
@@ -169,6 +178,7 @@ class Daemon:
         return run(program("fip64ctl"), "--socket", self.socket, *argv, check=check)
 
     def ctl_json(self, *argv: str) -> Any:
+        """Run a command of fip64ctl; return its JSON output, decoded."""
         return json.loads(self.ctl(*argv, "-f", "json").stdout)
 
     def get(self, path: str, timeout: float = 10) -> Any:
@@ -191,7 +201,7 @@ def wait_for(condition: Callable[[], Any], seconds: float, what: str, interval: 
     """Return the first true value of `condition`. Raises: RuntimeError naming `what` after `seconds`.
 
     The limit is `seconds` times WAIT_FACTOR.
-    A RuntimeError, OSError or ValueError of the condition counts as "not yet"; the last one is told.
+    A RuntimeError, OSError or ValueError of the condition counts as "not yet"; the error names the last one.
     """
     seconds *= WAIT_FACTOR
     deadline = time.monotonic() + seconds

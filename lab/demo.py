@@ -50,7 +50,7 @@ class Path64:
     equal: str = "-"
 
 
-def drawing(ovs: str, translator: str) -> list[str]:
+def diagram(ovs: str, translator: str) -> list[str]:
     """Return the picture of the lab; the arguments are what to say about bridge and translator."""
     client = box(["IPv6 only", "2001:db8:c::100"], 26, "client")
     upstream = box(["IPv6 only", "2001:db8:100::1"], 26, "upstream router")
@@ -92,27 +92,31 @@ def pool_address(path: Path64, what: str, address: str) -> str:
 
 
 def milliseconds(value: float | None) -> str:
+    """Return a time for people; None: "-"."""
     return "-" if value is None else f"{value:.2f} ms"
 
 
 def megabits(value: float) -> str:
+    """Return bits a second in Mbit/s, for people."""
     return f"{value / 1e6:.0f} Mbit/s"
 
 
 def show_ping(screen: Screen, lab: Lab, path: Path64) -> None:
+    """Ping a floating IP, and show times and what the VM got. Raises: DemoFailed."""
     with screen.step(f"ping {path.fip}") as step:
         path.ping = lab.client.ping(path.fip, count=PINGS)
         step.result = str(path.ping)
         expect(path.ping.ok, f"{len(path.ping.lost)} of {PINGS} pings to {path.fip} got no answer")
         with contextlib.suppress(RuntimeError):
-            path.vm.wait_seen("ping")
-        seen = path.vm.seen("ping")
+            path.vm.wait_received("ping")
+        seen = path.vm.received("ping")
         expect(seen, f"pings to {path.fip} were answered, but {path.vm.name} saw none")
         step.notes.append(f"{path.vm.name} saw echo requests {pool_address(path, 'a ping', seen[-1]['peer'])}"
                           f" → {path.vm.address4}")
 
 
 def show_http(screen: Screen, lab: Lab, path: Path64) -> None:
+    """Fetch a page from a floating IP, and show who answered whom. Raises: DemoFailed."""
     with screen.step(f"GET http://[{path.fip}]/") as step:
         reply = lab.client.http_get(path.fip)
         answer = reply["answer"]
@@ -125,6 +129,7 @@ def show_http(screen: Screen, lab: Lab, path: Path64) -> None:
 
 
 def show_transfer(screen: Screen, lab: Lab, path: Path64) -> None:
+    """Transfer data in both directions, and show the rates. Raises: DemoFailed."""
     with screen.step(f"TCP {TRANSFER >> 20} MiB there and back") as step:
         path.equal = "NO"
         there = lab.client.transfer(path.fip, TRANSFER, "put")
@@ -141,6 +146,7 @@ def show_transfer(screen: Screen, lab: Lab, path: Path64) -> None:
 
 
 def closing_table(client: Node, paths: list[Path64]) -> list[str]:
+    """Return the lines of a table with the results of all paths."""
     head = (f"{client.address6}  →", "VM", "lost", "rtt", "HTTP", "TCP there, back", "SHA-256")
     rows = [(path.fip, f"{path.vm.name} {path.vm.address4}",
              f"{len(path.ping.lost)}/{path.ping.sent}" if path.ping else "-",
@@ -153,11 +159,13 @@ def closing_table(client: Node, paths: list[Path64]) -> list[str]:
 
 
 def ovs_version() -> str:
+    """Return the version of Open vSwitch, "?" when it is unknown."""
     found = re.search(r"\d+(\.\d+)+", run("ovs-vswitchd", "--version").stdout)
     return found.group() if found else "?"
 
 
 def build(screen: Screen, lab: Lab) -> None:
+    """Build the lab, and show a picture of it."""
     with screen.step("build the lab") as step:
         lab.start()
         step.result = f"{len(lab.nodes) + (1 if lab.private else 0)} network namespaces"
@@ -170,16 +178,18 @@ def build(screen: Screen, lab: Lab) -> None:
     screen.print()
     kind = "userspace" if lab.ovs.datapath_type == "netdev" else "kernel"
     translator = "tayga, one per tenant" if lab.translator == "tayga" else "VPP with the plugin fip64"
-    screen.block(drawing(f"Open vSwitch {ovs_version()}, {kind} datapath", translator), "cyan", indent=4)
+    screen.block(diagram(f"Open vSwitch {ovs_version()}, {kind} datapath", translator), "cyan", indent=4)
     screen.print()
 
 
 def installed(lab: Lab, paths: list[Path64]) -> bool:
+    """Whether the agent says that the floating IPs of all paths are active."""
     active = {fip["floating_ip_address"] for fip in lab.agent.get("/fips") if fip["state"] == "active"}
     return {path.fip for path in paths} <= active
 
 
 def start_and_bind(screen: Screen, lab: Lab, paths: list[Path64]) -> None:
+    """Start the agent, plug in uplink and VMs, and wait for answers. Raises: RuntimeError."""
     with screen.step("start fip64-agent") as step:
         lab.agent.start()
         step.result = f"ready, pid {lab.agent.pid}"
@@ -195,7 +205,7 @@ def start_and_bind(screen: Screen, lab: Lab, paths: list[Path64]) -> None:
         step.result = "both VMs answer"
 
 
-def play(screen: Screen, lab: Lab) -> None:
+def run_all_parts(screen: Screen, lab: Lab) -> None:
     """Raises: DemoFailed, RuntimeError when anything is not as it should be."""
     screen.heading("fip64agent: IPv6 clients reach VMs that have only IPv4")
     screen.print("Two tenants, each with a VM. Both VMs have the same address, 10.0.0.5.", "dim")
@@ -229,6 +239,7 @@ def agent_report(lab: Lab) -> list[str]:
 
 
 def show_failure(screen: Screen, lab: Lab, error: Exception) -> None:
+    """Show why the demo failed, with the agent's log."""
     screen.print()
     # What a longer message has beyond its first line is the agent's log, shown below.
     screen.print(f"The demo failed: {str(error).splitlines()[0].rstrip(':')}", "red", "bold")
@@ -242,8 +253,8 @@ def show_failure(screen: Screen, lab: Lab, error: Exception) -> None:
         screen.print("This used the machine's own Open vSwitch; make demo OVS=private uses one of its own.")
 
 
-def look_around(identity: sweep.LabIdentity) -> list[str]:
-    """Return the lines that tell how to play with a lab that was kept."""
+def inspection_commands(identity: sweep.LabIdentity) -> list[str]:
+    """Return the commands with which a lab that was kept can be examined, a line each."""
     directory = identity.directory
     path = min(program("fip64ctl"), os.path.relpath(program("fip64ctl")), key=len)
     ctl = f"{path} --socket {directory}/admin.sock"
@@ -263,8 +274,9 @@ def look_around(identity: sweep.LabIdentity) -> list[str]:
     ]
 
 
-def show_look_around(screen: Screen, identity: sweep.LabIdentity) -> None:
-    screen.block(look_around(identity))
+def show_inspection_commands(screen: Screen, identity: sweep.LabIdentity) -> None:
+    """Show how a lab that was kept can be examined and removed."""
+    screen.block(inspection_commands(identity))
     name = identity.directory.name
     remove = "make demo-clean" if name == NAME else f"{sys.executable} -m lab.demo --name {name} --clean"
     screen.print()
@@ -272,6 +284,7 @@ def show_look_around(screen: Screen, identity: sweep.LabIdentity) -> None:
 
 
 def is_kept(directory: Path) -> bool:
+    """Whether the lab in `directory` was kept on purpose."""
     return (directory / "kept").exists()
 
 
@@ -288,14 +301,16 @@ def running_demo(directory: Path) -> sweep.LabIdentity | None:
 
 
 def show_running_demo(screen: Screen, identity: sweep.LabIdentity) -> None:
+    """Say that there is a demo already, and how to examine it."""
     if not is_kept(identity.directory):
         screen.print(f"Another make demo is running, pid {identity.pid}.", "yellow")
         return
     screen.print("A demo that was kept is standing already. Look around in it:", "yellow")
-    show_look_around(screen, identity)
+    show_inspection_commands(screen, identity)
 
 
 def clean(screen: Screen, directory: Path) -> int:
+    """Remove a demo that was kept. Returns the exit status."""
     try:
         identity = sweep.LabIdentity.load(directory)
     except (OSError, ValueError, TypeError):
@@ -320,10 +335,11 @@ def finish(screen: Screen, lab: Lab) -> bool:
 
 
 def demo(screen: Screen, lab: Lab, keep: bool) -> int:
+    """Run the demo, and remove its lab unless `keep` is set. Returns the exit status."""
     start = time.monotonic()
     status = 1
     try:
-        play(screen, lab)
+        run_all_parts(screen, lab)
         status = 0
     except (DemoFailed, RuntimeError, OSError) as error:
         show_failure(screen, lab, error)
@@ -341,7 +357,7 @@ def demo(screen: Screen, lab: Lab, keep: bool) -> int:
     if keep:
         (lab.directory / "kept").touch()
         screen.heading("It is kept. Look around:")
-        show_look_around(screen, lab.identity)
+        show_inspection_commands(screen, lab.identity)
     return status
 
 

@@ -182,6 +182,7 @@ class Lab:
 
     @property
     def identity(self) -> sweep.LabIdentity:
+        """What is needed to find everything of this lab, by another process too."""
         return self._identity
 
     # Wires and machines
@@ -382,6 +383,7 @@ class Lab:
         return self.agent.ctl(*argv, check=check)
 
     def run_in_host(self, *argv: str, **kwargs: Any):
+        """Run a command in the host's namespace; see shell.run()."""
         return run(*argv, netns=self.host, **kwargs)
 
     def flows(self) -> str:

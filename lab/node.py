@@ -36,6 +36,7 @@ class Ping:
 
     @property
     def ok(self) -> bool:
+        """Whether each request was answered once."""
         return self.sent > 0 and not self.lost
 
     def __str__(self) -> str:
@@ -69,9 +70,11 @@ class Node:
         return f"<{self.name} in {self.netns}>"
 
     def run(self, *argv: str, **kwargs: Any) -> subprocess.CompletedProcess:
+        """Run a command here; see shell.run()."""
         return run(*argv, netns=self.netns, **kwargs)
 
     def ip(self, *lines: str) -> None:
+        """Run lines of ``ip -batch`` here. Raises: RuntimeError."""
         namespaces.ip(self.netns, *lines)
 
     # Traffic
@@ -102,6 +105,7 @@ class Node:
         return result
 
     def traffic(self, *argv: Any, timeout: float = 60) -> dict[str, Any]:
+        """Run a tool of lab.traffic here; return what it found. Raises: RuntimeError."""
         return self.finish(self.start_traffic(*argv), timeout)
 
     def ping(self, destination: str, count: int = 10, interval: float = 0.01, size: int = 56,
@@ -150,7 +154,7 @@ class Node:
 
     @property
     def _output(self) -> Path:
-        return self.directory / f"{self.name}.seen"
+        return self.directory / f"{self.name}.received"
 
     @property
     def _error_log(self) -> Path:
@@ -165,6 +169,7 @@ class Node:
             self.wait_serving()
 
     def wait_serving(self, seconds: float = 10) -> None:
+        """Wait until the servers listen. Raises: RuntimeError."""
         deadline = time.monotonic() + seconds
         while not self._output.read_text().endswith("}\n"):
             if self._server.poll() is not None or time.monotonic() > deadline:
@@ -180,28 +185,31 @@ class Node:
         self._server = None
         return self._error_log.read_text().strip()
 
-    def seen(self, what: str | None = None, peer: str | None = None) -> list[dict[str, Any]]:
-        """What the servers here saw: {"what": "http"|"tcp"|"udp"|"lines"|"ping", "peer": address, ...}."""
+    def received(self, what: str | None = None, peer: str | None = None) -> list[dict[str, Any]]:
+        """Return what came to the servers here, {"what": what, "peer": address, ...} each.
+
+        what: "http", "tcp", "udp", "lines" or "ping"; None: all. peer: only what came from that address.
+        """
         with contextlib.suppress(FileNotFoundError):
             complete = self._output.read_text().rpartition("\n")[0]
             return [entry for entry in map(json.loads, complete.splitlines())
                     if "what" in entry and what in (None, entry["what"]) and peer in (None, entry["peer"])]
         return []
 
-    def wait_seen(self, what: str, count: int = 1, seconds: float = 10) -> list[dict[str, Any]]:
-        """As seen(), once there are `count` at least: a server may tell after the client has its answer.
+    def wait_received(self, what: str, count: int = 1, seconds: float = 10) -> list[dict[str, Any]]:
+        """As received(), once there are `count` at least: a server may tell after the client has its answer.
 
         Raises: RuntimeError.
         """
         deadline = time.monotonic() + seconds
-        while len(found := self.seen(what)) < count:
+        while len(found := self.received(what)) < count:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{self.name} saw {len(found)} {what} within {seconds:g} s, not {count}")
             time.sleep(0.01)
         return found
 
-    def forget_seen(self) -> None:
-        """Start over: seen() is empty, and the servers run anew."""
+    def forget_received(self) -> None:
+        """Start over: received() is empty, and the servers run anew."""
         self.stop_serving()
         self.serve()
 
@@ -223,5 +231,6 @@ class RunningPing:
         self._process = process
 
     def stop(self) -> Ping:
+        """End it; return what it found."""
         self._process.send_signal(signal.SIGTERM)
         return Ping(**Node.finish(self._process))

@@ -43,11 +43,11 @@ class ObservedFrame:
 class Observer:
     """Sees marked frames at the client, on the uplink's wire, at VMs, and what OVS outputs to ports of ours.
 
-    Use it as a context manager; `seen` is complete afterwards. Tags that the kernel takes off are not there.
+    Use as a context manager; `frames` is complete afterwards. Tags that the kernel removes are missing.
     """
 
     def __init__(self, lab: Lab, scenario: Scenario) -> None:
-        self.seen: list[ObservedFrame] = []
+        self.frames: list[ObservedFrame] = []
         places = [("client", lab.client.netns, "eth0", False),
                   ("uplink", lab.upstream.netns, "uplink", False)]
         places += [(tenant.vm.name, tenant.vm.netns, "eth0", False) for tenant in scenario.others]
@@ -85,7 +85,7 @@ class Observer:
                         break
                     found = MARK.search(frame)
                     if found and (address[2] == _OUTGOING) == outgoing:
-                        self.seen.append(ObservedFrame(place, int(found[1]), frame))
+                        self.frames.append(ObservedFrame(place, int(found[1]), frame))
 
 
 def _packet_socket(device: str) -> socket.socket:
@@ -119,16 +119,16 @@ def neighbors(lab: Lab) -> dict[str, str]:
     return found
 
 
-# -- judging ---------------------------------------------------------------------------------------
+# -- what must not be -----------------------------------------------------------------------------
 
 
-def faults(scenario: Scenario, attempts: list[Attempt], seen: Iterable[ObservedFrame]) -> list[str]:
+def faults(scenario: Scenario, attempts: list[Attempt], frames: Iterable[ObservedFrame]) -> list[str]:
     """Return what must not have happened, a sentence for each; empty when all is well."""
     result = set()
     arrived = set()
-    for observed in seen:
+    for observed in frames:
         attempt = attempts[observed.number]
-        if _quotes(observed.frame):
+        if _is_icmp_error(observed.frame):
             continue  # somebody who got it answers with an error, in his own name
         if observed.place == "client":
             source = str(IPv6(observed.frame[14:]).src)
@@ -137,14 +137,15 @@ def faults(scenario: Scenario, attempts: list[Attempt], seen: Iterable[ObservedF
             else:
                 result.add(f"arrived at the client as {source}: {attempt.name}")
         elif attempt.legitimate or (_is_for_upstream(scenario, attempt.frame)
-                                    and not _same(attempt.frame, observed.frame)):
+                                    and not _is_same(attempt.frame, observed.frame)):
             continue  # what the upstream router has forwarded, or somebody's answer to that
         elif observed.place.startswith("ours"):
             result.add(f"went into the port of {observed.place}: {attempt.name}")
         elif observed.place == "uplink":
-            if _same(attempt.frame, observed.frame) and (claim := _claims(scenario, observed.frame)):
+            if _is_same(attempt.frame, observed.frame) and (
+                    claim := _claimed_identity(scenario, observed.frame)):
                 result.add(f"left by the uplink {claim}: {attempt.name}")
-        elif not _same(attempt.frame, observed.frame):
+        elif not _is_same(attempt.frame, observed.frame):
             result.add(f"arrived at {observed.place} otherwise than by the bridge: {attempt.name}")
     result |= {f"did not arrive at the client, so nothing is proved: {attempt.name}"
                for number, attempt in enumerate(attempts) if attempt.legitimate and number not in arrived}
@@ -156,7 +157,7 @@ def _is_for_upstream(scenario: Scenario, frame: bytes) -> bool:
     return frame[:6] == bytes.fromhex(scenario.upstream_mac.replace(":", "")) and UDP in Ether(frame)
 
 
-def _quotes(frame: bytes) -> bool:
+def _is_icmp_error(frame: bytes) -> bool:
     """Whether it is an ICMP error, which quotes what it is about."""
     packet = Ether(frame)
     if IP in packet:
@@ -164,12 +165,12 @@ def _quotes(frame: bytes) -> bool:
     return IPv6 in packet and packet[IPv6].nh == 58 and bytes(packet[IPv6].payload)[:1] < b"\x80"
 
 
-def _same(sent: bytes, received: bytes) -> bool:
+def _is_same(sent: bytes, received: bytes) -> bool:
     """Whether a frame is what was sent, but for tags."""
     return sent[:12] == received[:12] and received.endswith(sent[-40:])
 
 
-def _claims(scenario: Scenario, frame: bytes) -> str:
+def _claimed_identity(scenario: Scenario, frame: bytes) -> str:
     """Say in whose name a frame speaks, if it is not the sender's. Tags are looked behind, however many."""
     source = ":".join(f"{octet:02x}" for octet in frame[6:12])
     if source == scenario.uplink_mac:

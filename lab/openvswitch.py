@@ -32,6 +32,7 @@ class PrivateOvs:
 
     @property
     def datapath_type(self) -> str:
+        """Of its bridges: "netdev" is in userspace, "dummy" a simulation."""
         return "dummy" if self.dummy else "netdev"
 
     def __enter__(self) -> PrivateOvs:
@@ -42,6 +43,7 @@ class PrivateOvs:
         self.stop()
 
     def start(self) -> None:
+        """Start both daemons. Raises: RuntimeError."""
         self.directory.mkdir(parents=True, exist_ok=True)
         if not (self.directory / "conf.db").exists():
             run("ovsdb-tool", "create", str(self.directory / "conf.db"), str(SCHEMA))
@@ -58,6 +60,7 @@ class PrivateOvs:
                 env={**os.environ, "OVS_RUNDIR": str(self.directory), "OVS_DBDIR": str(self.directory)})
 
     def start_ovsdb(self) -> None:
+        """Start ovsdb-server, with an empty database the first time. Raises: RuntimeError."""
         with contextlib.suppress(FileNotFoundError):
             (self.directory / "db.sock").unlink()
         self._server = self._spawn("ovsdb-server", [
@@ -69,6 +72,7 @@ class PrivateOvs:
                    "ovsdb-server")
 
     def start_vswitchd(self) -> None:
+        """Start ovs-vswitchd. Raises: RuntimeError."""
         ctl = self.directory / "ovs-vswitchd.ctl"
         self._vswitchd = self._spawn("ovs-vswitchd", [
             "ovs-vswitchd", self.db, f"--unixctl={ctl}", "-vconsole:warn",
@@ -97,27 +101,34 @@ class PrivateOvs:
             process.wait()
 
     def stop_vswitchd(self, number: int = signal.SIGTERM) -> None:
+        """End ovs-vswitchd by a signal."""
         self._end(self._vswitchd, number)
 
     def stop_ovsdb(self, number: int = signal.SIGTERM) -> None:
+        """End ovsdb-server by a signal."""
         self._end(self._server, number)
 
     def stop(self) -> None:
+        """End both daemons."""
         self.stop_vswitchd()
         self.stop_ovsdb()
 
     def restart_vswitchd(self, number: int = signal.SIGTERM) -> None:
+        """End ovs-vswitchd by a signal and start it again."""
         self.stop_vswitchd(number)
         self.start_vswitchd()
 
     def restart_ovsdb(self, number: int = signal.SIGTERM) -> None:
+        """End ovsdb-server by a signal and start it again."""
         self.stop_ovsdb(number)
         self.start_ovsdb()
 
     def vsctl(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess:
+        """Run ovs-vsctl."""
         return run("ovs-vsctl", f"--db={self.db}", "--timeout=30", *argv, check=check)
 
     def appctl(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess:
+        """Run ovs-appctl for ovs-vswitchd."""
         return run("ovs-appctl", "-t", str(self.directory / "ovs-vswitchd.ctl"), *argv, check=check)
 
     def ofctl(self, command: str, bridge: str, *argv: str, check: bool = True,
@@ -127,6 +138,7 @@ class PrivateOvs:
                    *argv, check=check, input=input)
 
     def add_bridge(self, name: str, *settings: str) -> None:
+        """Add a bridge; settings: of ovs-vsctl, ``fail_mode=secure`` for instance."""
         self.vsctl("--may-exist", "add-br", name, "--", "set", "bridge", name,
                    f"datapath_type={self.datapath_type}", *settings)
 
@@ -158,9 +170,11 @@ class SystemOvs:
             self.vsctl("--if-exists", "del-br", self._bridges.pop(), check=False)
 
     def vsctl(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess:
+        """Run ovs-vsctl."""
         return run("ovs-vsctl", f"--db={self.db}", "--timeout=30", *argv, check=check)
 
     def appctl(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess:
+        """Run ovs-appctl for ovs-vswitchd."""
         try:
             pid = (self.directory / "ovs-vswitchd.pid").read_text().strip()
         except OSError:

@@ -56,19 +56,23 @@ class Screen:
         self._done = 0
 
     def paint(self, text: str, *styles: str) -> str:
+        """Return text in these styles; without them when the output is no terminal."""
         if not self._colour or not text:
             return text
         return f"\033[{';'.join(_COLOURS[style] for style in styles)}m{text}\033[0m"
 
     def print(self, text: str = "", *styles: str) -> None:
+        """Write a line."""
         self._stream.write(self.paint(text, *styles) + "\n")
         self._stream.flush()
 
     def heading(self, text: str) -> None:
+        """Write a heading."""
         self.print()
         self.print(text, "bold")
 
     def block(self, lines: Iterable[str], *styles: str, indent: int = 2) -> None:
+        """Write lines, indented."""
         for line in lines:
             self.print(" " * indent + line, *styles)
 

@@ -52,6 +52,7 @@ class LabIdentity:
     """That process's start time, in clock ticks since boot: pids are used again."""
 
     def save(self) -> None:
+        """Write it into the directory of the lab."""
         values = dataclasses.asdict(self) | {"directory": str(self.directory)}
         (self.directory / _STATE).write_text(json.dumps(values))
 
@@ -63,6 +64,7 @@ class LabIdentity:
 
     @property
     def builder_lives(self) -> bool:
+        """Whether the process that built the lab still runs."""
         return start_time(self.pid) == self.started
 
 

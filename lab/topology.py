@@ -46,6 +46,7 @@ class TopologyFile:
     # Writing
 
     def text(self) -> str:
+        """Return the data as YAML."""
         return yaml.dump(self.data, Dumper=_Dumper, sort_keys=False, default_flow_style=False)
 
     def write(self, text: str | None = None) -> None:
@@ -78,6 +79,7 @@ class TopologyFile:
         raise KeyError(f"no {name!r} in {kind}")
 
     def add(self, kind: str, name: str, **attributes: Any) -> dict[str, Any]:
+        """Add a resource; return it."""
         item = {"id": self.id(kind, name), "name": name, **attributes}
         self.data[kind].append(item)
         self._changed()
@@ -94,6 +96,7 @@ class TopologyFile:
         return item
 
     def remove(self, kind: str, name: str) -> dict[str, Any]:
+        """Remove a resource; return it. Raises: KeyError."""
         item = self.find(kind, name)
         self.data[kind].remove(item)
         self._changed()
@@ -102,15 +105,18 @@ class TopologyFile:
     # Resources
 
     def add_network(self, name: str, external: bool = False, **attributes: Any) -> dict[str, Any]:
+        """Add a network; return it."""
         return self.add("networks", name, **{"router:external": external}, **attributes)
 
     def add_subnet(self, name: str, network: str, cidr: str, gateway_ip: str | None = None,
                    **attributes: Any) -> dict[str, Any]:
+        """Add a subnet of the network with that name; return it."""
         gateway = {"gateway_ip": gateway_ip} if gateway_ip else {}
         return self.add("subnets", name, network_id=self.find("networks", network)["id"],
                         ip_version=ip_network(cidr).version, cidr=cidr, **gateway, **attributes)
 
     def add_router(self, name: str, nat64_pool: str | None = None, **attributes: Any) -> dict[str, Any]:
+        """Add a router; return it."""
         pool = {"nat64_pool": nat64_pool} if nat64_pool else {}
         return self.add("routers", name, **pool, **attributes)
 
@@ -128,6 +134,7 @@ class TopologyFile:
     def add_router_port(self, name: str, router: str, network: str,
                         addresses: Mapping[str, str] | None = None, gateway: bool = False,
                         **attributes: Any) -> dict[str, Any]:
+        """Add a port of the router with that name on a network; return it."""
         return self.add_port(name, network, addresses,
                              device_owner=ROUTER_GATEWAY if gateway else ROUTER_INTERFACE,
                              device_id=self.find("routers", router)["id"], **attributes)
@@ -161,4 +168,5 @@ class TopologyFile:
         self.update("floatingips", address, port_id=target, fixed_ip_address=None, router_id=None)
 
     def remove_fip(self, address: str) -> None:
+        """Remove a floating IP."""
         self.remove("floatingips", address)

@@ -183,11 +183,13 @@ plugins {{
 
     @property
     def pid(self) -> int:
+        """Its process id."""
         assert self.process is not None, "not started"
         return self.process.pid
 
     @property
     def running(self) -> bool:
+        """Whether the process has been started and has not ended."""
         return self.process is not None and self.process.poll() is None
 
     def output(self) -> str:

@@ -224,7 +224,7 @@ class AdminServer:
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISSOCK(os.lstat(self.path).st_mode):
                 raise ConfigError(f"[admin] socket: {self.path} exists and is not a socket")
-            pid = client.owner(self.path)
+            pid = client.listener(self.path)
             if pid is not None:
                 who = f" (process {pid})" if pid else ""
                 raise AlreadyRunning(f"another agent{who} answers on the admin socket {self.path}: stop it "

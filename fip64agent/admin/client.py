@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The operator's end of the admin socket: HTTP over a unix socket. Imports little: start-up counts."""
+"""The client of the admin socket: HTTP over a unix socket. Imports little, as each fip64ctl starts anew."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Unreachable(Exception):
 
 
 class Refused(Exception):
-    """The agent answered with an error."""
+    """The agent answered with an error. `status`: the HTTP status; 0: the agent was not asked."""
 
     def __init__(self, status: int, message: str) -> None:
         self.status = status
@@ -46,6 +46,7 @@ class UnixConnection(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
+        """Connect, and try again while the listener's queue is full. Raises: OSError, TimeoutError."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         deadline = time.monotonic() + self.timeout
@@ -82,10 +83,10 @@ def socket_from(config_file: str | None = None) -> str:
     return string.Template(path).safe_substitute({**defaults, "run_path": run_path})
 
 
-def owner(path: str) -> int | None:
+def listener(path: str) -> int | None:
     """Return the id of the process that listens on the unix socket `path`; None when nobody does.
 
-    0 when the process cannot be told. Raises: OSError other than "nobody is there".
+    0 when somebody listens whose id is unknown. Raises: OSError when it cannot be found out.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
@@ -94,27 +95,27 @@ def owner(path: str) -> int | None:
         except (FileNotFoundError, ConnectionRefusedError):
             return None
         except (TimeoutError, BlockingIOError):
-            return 0  # its backlog is full: somebody is there, and hangs
+            return 0  # its queue is full: a process listens, and hangs
         pid, _uid, _gid = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     if pid > 0:
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
-            return None  # its listening socket lives on in a child it forked; the child never accepts
+            return None  # a child that it forked still has the socket, but never accepts
         except PermissionError:
             pass
     return pid
 
 
-def answers(path: str) -> bool:
+def is_listening(path: str) -> bool:
     """Return whether an agent has its admin socket at `path`."""
     with contextlib.suppress(OSError):
-        return owner(path) is not None
+        return listener(path) is not None
     return False
 
 
 class Client:
-    """Asks the agent. Every call opens a connection of its own."""
+    """Asks the agent. Each call opens a connection of its own. `timeout`: seconds until an answer."""
 
     def __init__(self, path: str, timeout: float = TIMEOUT) -> None:
         self.path = path
@@ -125,7 +126,7 @@ class Client:
 
         Raises: Unreachable, Refused.
         """
-        # Octets of the command line that are no UTF-8 are sent as they are: nothing has such a name.
+        # Octets of the command line that are not UTF-8 are sent unchanged; no object has such a name.
         target = "/" + "/".join(quote(part, safe="", errors="surrogateescape") for part in parts)
         arguments = urlencode({name: value for name, value in query.items() if value is not None},
                               errors="surrogateescape")

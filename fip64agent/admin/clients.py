@@ -22,7 +22,10 @@ def find_router(states: States, what: str) -> str | None:
 
 
 def rows(agent, router_id: str | None = None, within: IPv6Network | None = None) -> list[dict[str, Any]]:
-    """Client bindings of one tenant, or of all on this host; only clients in a prefix. Raises: NotReady."""
+    """Return a row for each client binding: of one tenant, or of all on this host; in `within`, or anywhere.
+
+    Raises: NotReady when the translator cannot be asked.
+    """
     states, now = States(agent), time.time()
     found = []
     for name in sorted(states.desired.of(tenants.LISTING.kind)) if router_id is None else [router_id]:

@@ -12,7 +12,7 @@ from fip64agent.switch import features, pipeline
 
 
 def rows(agent) -> list[dict[str, Any]]:
-    """All flows of ours as they are installed now, in the order a packet meets them.
+    """Return a row for each of our flows as they are installed now, in the order in which packets meet them.
 
     Raises: NotReady when the switch cannot be asked.
     """
@@ -24,7 +24,7 @@ def rows(agent) -> list[dict[str, Any]]:
 
 
 def _owners(desired: Desired) -> dict[int, str]:
-    """CRC-32 of the owner, as the cookie has it -> the owner."""
+    """Return the owners of flows by the CRC-32 that the cookies have of them."""
     return {zlib.crc32(pipeline.owner_text(obj.key).encode()): " ".join(obj.key) for obj in desired.objects()}
 
 
@@ -44,7 +44,10 @@ def _row(flow: dict[str, Any], cookie: int, owners: dict[int, str]) -> dict[str,
 
 
 def select(found: list[dict[str, Any]], feature: str | None, table: str | None) -> list[dict[str, Any]]:
-    """Keep the flows of a feature and of a table (number or name). Raises: ValueError with what there is."""
+    """Return the rows of a feature (None: of all) and of a table (number or name; None: of all).
+
+    Raises: ValueError naming the features or tables that there are.
+    """
     if feature is not None:
         known = list(features.features())
         if feature not in known:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the objects of a kind are listed: by the agent, and by fip64ctl, which starts anew with each call.
+"""How the objects of a kind are listed, by the agent and by fip64ctl.
 
-So this module, and those in `listings/`, import little.
+This module and those in `listings/` import little, as fip64ctl starts a new process with each call.
 """
 
 from __future__ import annotations
@@ -22,16 +22,20 @@ STATE_COLUMNS = ("state", "reason", "cause")
 """What each row has behind its own fields."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+_declaration = functools.partial(dataclasses.dataclass, frozen=True, slots=True, eq=False, repr=False)
+"""Without the methods that nobody calls: dataclasses compiles each one anew with every call of fip64ctl."""
+
+
+@_declaration
 class ExternalFault:
-    """Something outside of this host that does harm to an object."""
+    """Something wrong outside of this host that affects an object."""
 
     reason: str
     while_active: str
-    """What is said of it while the object works all the same: a sentence with the reason in it."""
+    """A sentence with the reason in it, for the time in which the object works all the same."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@_declaration
 class Gauge:
     """A metric: numbers that may rise and fall."""
 
@@ -42,7 +46,7 @@ class Gauge:
     """By the values of the labels."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@_declaration
 class Details:
     """What ``fip64ctl <kind> show <one>`` is made of."""
 
@@ -54,10 +58,10 @@ class Details:
     find: Callable[[States, str], str | None]
     """Returns the id of the object that the argument names; None: there is none."""
     fields: Callable[[States, str], dict[str, Any]]
-    """Returns what is told of an object beside its row; empty when it is not in the plan."""
+    """Returns further fields of an object, shown behind its row; empty when it is not in the plan."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@_declaration
 class Listing:
     """How the objects of one kind are listed.
 
@@ -69,7 +73,8 @@ class Listing:
     """Name of the kind, as plan.kinds has it: ``fip64ctl <kind> list``."""
     title: str
     titles: str
-    """As Kind.title and Kind.titles, which fip64ctl has no time to look up."""
+    """Singular and plural of what an object is called: as Kind.title and Kind.titles, which fip64ctl does not
+    import."""
     help: str = ""
     """What ``fip64ctl <kind> list --help`` says; "": there is no such list."""
     path: str = ""
@@ -95,20 +100,21 @@ class Listing:
     absent: Callable[[States, str], State | None] = lambda states, name: None
     """Returns the state of an object that is neither in the plan nor a problem; None: it is waited for."""
     common: Callable[[States, str, str], str] = lambda states, name, reason: ""
-    """Returns the reason of a pending object without what is its own, as others may have the like; "": there
-    is no such thing in it."""
+    """Returns the reason of a pending object in words that fit all objects that wait for the same; "": the
+    reason itself fits."""
     parts: Callable[[States, Any], Iterable[tuple[str, str]]] = lambda states, obj: ()
-    """Returns the keys, or their first two parts, of objects that are parts of `obj`: what cannot be
-    installed of them, or is not yet, is told of `obj`."""
+    """Returns the keys, or their first two parts, of objects that are parts of `obj`, which is not active
+    until they are installed."""
     waits: Callable[[States, Any], Iterable[str]] | None = None
-    """Returns the names of the interfaces that `obj` waits for; None: those that the kind tells."""
+    """Returns the names of the interfaces that `obj` waits for; None: those of Kind.waits."""
     check: Callable[[States, str], State | None] | None = None
-    """Returns what is the matter with an object although it is installed; None: nothing ever is."""
+    """Returns the state of an installed object that does not work; None: it works. None for the function: all
+    installed objects work."""
     shares_problems: bool = True
-    """Whether what stands on an object has the object's problem too, although the object is in the plan."""
+    """Whether objects that stand on an object of this kind share its problem while it is in the plan."""
     external: Callable[[States], Mapping[str, ExternalFault]] = lambda states: {}
-    """Returns what is wrong outside of this host, by id. It is told before all else that is as bad, as
-    nothing here can be the cause of it."""
+    """Returns what is wrong outside of this host, by id. Of all problems that are as bad it is shown first,
+    as nothing on this host can be its cause."""
     gauges: Callable[[States], Iterable[Gauge]] = lambda states: ()
     """Returns metrics of its own."""
 

@@ -33,7 +33,7 @@ class AgentCollector(Collector):
         self._agent = agent
 
     def describe(self) -> Iterable[Metric]:
-        return ()  # else registering would scrape an agent that is still being built
+        return ()  # without it, registering would scrape an agent that is still being built
 
     def collect(self) -> Iterator[Metric]:
         yield from self._objects()
@@ -138,10 +138,10 @@ class AgentCollector(Collector):
             yield from self._traffic(traffic)
 
     def _traffic(self, traffic: Traffic) -> Iterator[Metric]:
-        yield from _counts("fip64_tenant", "of a tenant", ["tenant"],
+        yield from _packets_and_bytes("fip64_tenant", "of a tenant", ["tenant"],
                            {(name,): counts for name, counts in traffic.tenants.items()})
         if self._agent.conf.metrics.per_fip:
-            yield from _counts("fip64_fip", "of a floating IP", ["tenant", "fip"], traffic.fips)
+            yield from _packets_and_bytes("fip64_fip", "of a floating IP", ["tenant", "fip"], traffic.fips)
         errors = CounterMetricFamily("fip64_translator_errors", "Packets that were refused or otherwise "
                                      "special, by reason.", labels=["node", "reason"])
         for labels, value in traffic.errors.items():
@@ -149,9 +149,9 @@ class AgentCollector(Collector):
         yield errors
 
 
-def _counts(name: str, whose: str, labels: list[str],
+def _packets_and_bytes(name: str, whose: str, labels: list[str],
             counts: Mapping[tuple, Mapping[str, Count]]) -> Iterator[Metric]:
-    """Packets and bytes, by direction."""
+    """Yield the counters of packets and of bytes, each by direction."""
     packets = CounterMetricFamily(f"{name}_packets", f"Packets {whose} that were translated.",
                                   labels=[*labels, "direction"])
     octets = CounterMetricFamily(f"{name}_bytes", f"Bytes {whose} that were translated, as they came in.",
@@ -165,8 +165,8 @@ def _counts(name: str, whose: str, labels: list[str],
     yield octets
 
 
-class _Collected:
-    """What a registry gave: all that an encoder needs of one."""
+class _CollectedMetrics:
+    """The metrics of a registry, collected already. An encoder takes it for the registry."""
 
     def __init__(self, families: list[Metric]) -> None:
         self._families = families
@@ -183,7 +183,7 @@ class MetricsServer:
         self.url: str | None = None
         """Where metrics are served; None while they are not."""
         self.problem: str | None = None
-        """Why they are not, although they should be."""
+        """Why metrics are not served although they should be."""
         self._server = hub.WsgiServer(self._application, most=16)
         self.registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self.registry)
@@ -212,7 +212,7 @@ class MetricsServer:
             return [b"only /metrics is here\n"]
         try:
             encode, content_type = choose_encoder(environ.get("HTTP_ACCEPT", ""))
-            collected = _Collected(list(self.registry.collect()))
+            collected = _CollectedMetrics(list(self.registry.collect()))
             # Thousands of floating IPs take a while to write down: others work meanwhile.
             text = hub.offload(encode, collected)
             start_response("200 OK", [("Content-Type", content_type)])

@@ -40,8 +40,8 @@ class Rule:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Walk:
-    """The packet's way through the flows."""
+class FlowTrace:
+    """The flows that a packet matched, and where it was sent. As text: the flows in their order."""
 
     rules: tuple[Rule, ...]
     outputs: tuple[int, ...]
@@ -64,7 +64,7 @@ class Walk:
         return ", then ".join(map(str, self.rules)) + "".join(f"; {text}" for text in self.complaints)
 
 
-def read(text: str) -> Walk:
+def parse(text: str) -> FlowTrace:
     """Parse the output of ofproto/trace."""
     rules: list[Rule] = []
     outputs: list[int] = []
@@ -96,5 +96,5 @@ def read(text: str) -> Walk:
     else:
         outputs += bundled
     flow, final = lines.get("Flow", ""), lines.get("Final flow", "unchanged")
-    return Walk(tuple(rules), tuple(outputs), normal, unmatched, tuple(complaints),
+    return FlowTrace(tuple(rules), tuple(outputs), normal, unmatched, tuple(complaints),
                 flow, flow if final == "unchanged" else final)

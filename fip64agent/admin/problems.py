@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong, as sentences: each fault once, with the number of objects that suffer from it."""
+"""What is wrong, in sentences. Each fault is named once, with the number of objects that suffer from it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from fip64agent import hub
 from fip64agent.admin.answers import timestamp
 from fip64agent.admin.listing import ExternalFault, listed, listing_of
-from fip64agent.admin.state import DOWN, ROOM, STATES, States, describe
+from fip64agent.admin.state import DOWN, ROOM, STATES, States, describe_failure
 from fip64agent.plan.desired import ACTIVE, ERROR, PENDING
 from fip64agent.plan.kinds import kinds
 from fip64agent.reconcile.room_state import NOT_ASKED
@@ -26,7 +26,7 @@ _SHOWN = 5
 
 
 @dataclasses.dataclass(slots=True)
-class Fault:
+class SharedFault:
     """The objects of one kind that are at fault for one reason, and those that stand on them."""
 
     objects: list[str] = dataclasses.field(default_factory=list)
@@ -34,18 +34,18 @@ class Fault:
     """Ids by kind."""
     reasons: set[str] = dataclasses.field(default_factory=set)
     common: str = ""
-    """What is common to the reasons."""
+    """The reason in words that fit all of them, see State."""
 
     @property
     def reason(self) -> str:
-        """The one that all have, or what is common to theirs."""
+        """The reason that all objects have, or words that fit all of their reasons."""
         return next(iter(self.reasons)) if len(self.reasons) == 1 else self.common
 
 
 def count_and_explain(agent, states: States) -> tuple[dict[str, dict[str, int]], list[dict[str, Any]]]:
     """Return how many objects of each kind are in which state, and the problems, the worst first."""
     counts = {kind: dict.fromkeys(STATES, 0) for kind in listed()}
-    faults: dict[tuple[str, str, str], Fault] = defaultdict(Fault)
+    faults: dict[tuple[str, str, str], SharedFault] = defaultdict(SharedFault)
     """By kind of what is at fault, state, and what is common to the reasons."""
     for kind in listed():
         for name, state in hub.yielding(states.all(kind)):
@@ -62,7 +62,7 @@ def count_and_explain(agent, states: States) -> tuple[dict[str, dict[str, int]],
                 *_object_problems(states, faults)]
 
     def order(problem: dict[str, Any]) -> tuple[int, bool]:
-        # What is wrong outside is told first: nothing on this host can be the cause of it.
+        # What is wrong outside comes first: nothing on this host can be its cause.
         first = not external.get(problem["kind"], {}).keys().isdisjoint(problem["objects"])
         return (ERROR, WARNING, PENDING).index(problem["severity"]), not first
 
@@ -79,23 +79,23 @@ def _problem(severity: str, kind: str, text: str, reason: str, objects: Iterable
                           for each, ids in (sufferers or {}).items()}}
 
 
-def _suffering(states: States, fault: Fault, verb: tuple[str, str]) -> Iterable[str]:
+def _suffering(states: States, fault: SharedFault, verb: tuple[str, str]) -> Iterable[str]:
     """Say for each kind how many suffer from a fault, and name some. `verb`: of one and of many."""
     for kind, names in fault.sufferers.items():
-        yield f"{_number(kind, names)} {verb[len(names) != 1]}: {_some(states, kind, names)}"
+        yield f"{_counted(kind, names)} {verb[len(names) != 1]}: {_names(states, kind, names)}"
 
 
-def _number(kind: str, names: list[str]) -> str:
+def _counted(kind: str, names: list[str]) -> str:
     return kinds()[kind].title if len(names) == 1 else f"{len(names)} {kinds()[kind].titles}"
 
 
-def _some(states: States, kind: str, names: list[str]) -> str:
+def _names(states: States, kind: str, names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(listing_of(kind).label(states, name) for name in names[:_SHOWN]) + more
 
 
 def _agent_problems(agent, states: States,
-                    faults: Mapping[tuple[str, str, str], Fault]) -> Iterable[dict[str, Any]]:
+                    faults: Mapping[tuple[str, str, str], SharedFault]) -> Iterable[dict[str, Any]]:
     """What is wrong with the agent as a whole."""
     if error := agent.topology_error:
         loaded = timestamp(agent.topology_loaded_at)
@@ -119,7 +119,7 @@ def _agent_problems(agent, states: States,
                                 for name, key in zip(names[:_NAMED], kept, strict=False)])
     for room, reason in states.blocked.items():
         first = reason == NOT_ASKED
-        fault = faults.get((ROOM, PENDING, f"{room}: {reason}"), Fault())
+        fault = faults.get((ROOM, PENDING, f"{room}: {reason}"), SharedFault())
         yield _problem(PENDING if first else ERROR, ROOM,
                        f"{room} cannot work now: {reason}; nothing is changed there until it can"
                        if not first else f"{room} waits for the first pass", reason, [room],
@@ -135,7 +135,7 @@ def _agent_problems(agent, states: States,
                        "traffic is not touched by that", "no sign of life")
     for failure in states.failures:
         if failure.removing and states.desired.find(tuple(failure.item.owner)) is None:
-            yield _problem(ERROR, "leftover", f"left behind: {describe(failure)}", failure.reason)
+            yield _problem(ERROR, "leftover", f"left behind: {describe_failure(failure)}", failure.reason)
     if agent.metrics is not None and agent.metrics.problem:
         yield _problem(WARNING, "metrics", agent.metrics.problem, agent.metrics.problem)
 
@@ -150,7 +150,7 @@ def _external_problems(states: States,
 
 
 def _object_problems(states: States,
-                     faults: Mapping[tuple[str, str, str], Fault]) -> Iterable[dict[str, Any]]:
+                     faults: Mapping[tuple[str, str, str], SharedFault]) -> Iterable[dict[str, Any]]:
     """One problem for all objects of a kind that share state and reason, and for what suffers from them."""
     for (kind, state, _common), fault in faults.items():
         if kind == ROOM:
@@ -158,8 +158,8 @@ def _object_problems(states: States,
         names, reason = fault.objects, fault.reason
         verb = "in error" if state == ERROR else "pending"
         if names:
-            text = f"{_number(kind, names)} {verb}: {_some(states, kind, names)}: {reason}"
-        else:  # what all stand on is no object that somebody lists
+            text = f"{_counted(kind, names)} {verb}: {_names(states, kind, names)}: {reason}"
+        else:  # the object at fault is of a kind that is not listed
             text = f"{kinds()[kind].title} {verb}: {reason}"
         yield _problem(state, kind, text, reason, names,
                        suffering=_suffering(states, fault, ("suffers from it", "suffer from it")),

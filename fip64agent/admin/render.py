@@ -11,7 +11,7 @@ from fip64agent.admin.tables import folded, wrapped
 
 _HEADINGS = (("error", "Wrong:"), ("warning", "Look at:"), ("pending", "Pending:"))
 _SHOWN = 20
-"""Problems of one severity, and details of one problem, that are told."""
+"""The most problems of one severity, and details of one problem, that are shown."""
 _MARKS = {"ok": "ok", "note": "note", "stop": "STOP", "not reached": "-"}
 
 
@@ -31,7 +31,7 @@ def duration(seconds: float) -> str:
 
 
 def status(answer: dict[str, Any], width: int | None = None) -> str:
-    """What is wrong first, then counts, then the agent itself. `width`: see tables."""
+    """Return what is wrong, then counts, then the agent itself. `width`: see tables."""
     lines = [_summary(answer), "", *_problems(answer["problems"], reversed(answer["objects"])),
              *_counts(answer["objects"]), "", *_agent(answer)]
     return folded("\n".join(lines) + "\n", width)
@@ -133,8 +133,8 @@ def _translator(kind: str, details: dict[str, Any]) -> str:
 def reasons(rows: Sequence[dict[str, Any]], nouns: tuple[str, str], width: int | None) -> list[str]:
     """Return what is said below a list: how many there are, and each reason once.
 
-    The states in `rows` get the number of their reason. rows: with state, reason, alike and cause. nouns: of
-    one object and of many.
+    Adds the number of its reason to the state of each of `rows`, which have state, reason, alike and cause.
+    nouns: of one object and of many. width: see tables.
     """
     states: dict[str, int] = {}
     groups: dict[tuple[str, str, str | None], list[dict[str, Any]]] = {}
@@ -156,7 +156,7 @@ def reasons(rows: Sequence[dict[str, Any]], nouns: tuple[str, str], width: int |
 
 
 def diff(changes: list[dict[str, Any]], width: int | None = None) -> str:
-    """One line a change."""
+    """Return a line for each change, and their numbers. width: see tables."""
     if not changes:
         return "nothing to change\n"
     lines = [f"{change['room']:10} {change['action']:6} {change['what']}  [{change['object'] or 'no owner'}]"
@@ -168,7 +168,7 @@ def diff(changes: list[dict[str, Any]], width: int | None = None) -> str:
 
 
 def trace(answer: dict[str, Any], width: int | None = None) -> str:
-    """The steps, each with what was looked at, and the verdict last."""
+    """Return the steps of a trace, each with what was looked at, and the verdict. width: see tables."""
     steps = answer["steps"]
     lines = [f"From client {answer['client'] or '?'} to {answer['floating_ip_address']} "
              f"({answer['fixed_ip_address'] or 'no fixed IP'}) and back", ""]

@@ -11,7 +11,7 @@ from typing import Any
 
 import fip64agent
 from fip64agent import hub
-from fip64agent.admin.answers import plain, timestamp
+from fip64agent.admin.answers import json_value, timestamp
 from fip64agent.admin.listing import Listing
 from fip64agent.admin.problems import WARNING, count_and_explain
 from fip64agent.admin.state import State, States
@@ -24,7 +24,7 @@ _COMPONENTS = ("os-ken", "eventlet", "pyroute2", "ovsdbapp")
 
 
 def status(agent) -> dict[str, Any]:
-    """What is wrong, counts, versions, times."""
+    """Return what is wrong, counts, versions, times."""
     states = States(agent)
     counts, problems = count_and_explain(agent, states)
     worst = next((problem["severity"] for problem in problems if problem["severity"] != WARNING), ACTIVE)
@@ -66,7 +66,7 @@ def _translator(agent) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the agent and of what it is made of."""
+    """Return the versions of the agent and of the libraries that it depends on most, by name."""
     result = {"fip64agent": fip64agent.__version__, "python": platform.python_version()}
     for name in _COMPONENTS:
         try:
@@ -77,7 +77,7 @@ def versions() -> dict[str, str]:
 
 
 def metrics_url(agent) -> str | None:
-    """Where metrics are served; None when they are not."""
+    """Return where metrics are served; None when they are not."""
     return agent.metrics.url if agent.metrics is not None else None
 
 
@@ -112,18 +112,18 @@ def _cause(state: State, key: tuple[str, str]) -> str | None:
 
 
 def plan(agent) -> dict[str, Any]:
-    """The plan in force: what should be installed on this host, and why the rest is not."""
+    """Return the plan in force: what should be installed on this host, and why the rest is not."""
     desired = agent.loop.desired
     return {
-        "objects": [{"kind": obj.kind, "id": " ".join(obj.key[1:]), "attributes": plain(obj)}
+        "objects": [{"kind": obj.kind, "id": " ".join(obj.key[1:]), "attributes": json_value(obj)}
                     for obj in desired.objects()],
         "problems": [{"kind": kind, "id": name, "state": problem.state, "reason": problem.reason}
                      for (kind, name), problem in sorted(desired.problems.items())],
-        "allocations": plain(desired.allocations.numbers),
+        "allocations": json_value(desired.allocations.numbers),
     }
 
 
 def diff(agent) -> dict[str, Any]:
-    """What the next pass would change. Raises: NotReady when a room cannot be asked."""
+    """Return what the next pass would change. Raises: NotReady when a room cannot be asked."""
     return {"changes": [{"room": change.room, "action": change.action, "object": " ".join(change.owner),
                          "what": change.what} for change in agent.loop.preview()]}

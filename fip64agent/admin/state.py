@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The state of every object - active, pending, error or down - and the reason. Changes nothing.
 
-An object is as good as the worst of its own and what it stands on (plan.kinds): a floating IP stands on its
-tenant, its uplink and the host, an uplink on the host, and on one of its gateways at least. The reason says
-what is wrong with the one that is at fault, and `cause` which one that is: what many stand on is told once,
-with the number of those that suffer. What a kind's listing adds to this: see admin.listing.
+An object has the worst of its own state and the states of the objects that it stands on (plan.kinds): a
+floating IP stands on its tenant, its uplink and the host; an uplink stands on the host and on at least one of
+its gateways. The reason says what is wrong with the object that is at fault, and `cause` says which object
+that is: so a fault of an object that many others stand on is shown once. admin.listing says what the listing
+of a kind adds to this.
 """
 
 from __future__ import annotations
@@ -28,27 +29,29 @@ ROOM = "room"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class State:
+    """The state of one object."""
+
     state: str
     """One of STATES."""
     reason: str = ""
     cause: ObjectKey | None = dataclasses.field(default=None, compare=False)
     """What is at fault: an object's key, (ROOM, name) when a room cannot work; None: the object itself."""
     common: str = dataclasses.field(default="", compare=False)
-    """The reason without what is this object's own, when others may have the like; "": the reason."""
+    """The reason in words that fit all objects with the same fault; "": the reason itself."""
 
 
 _ACTIVE = State(ACTIVE)
 
 
-def describe(failure: Failure) -> str:
-    """Say in one sentence what failed."""
+def describe_failure(failure: Failure) -> str:
+    """Return one sentence that says what failed."""
     verb = "remove" if failure.removing else "install"
     tries = f" ({failure.tries} tries)" if failure.tries > 1 else ""
     return f"{failure.room} cannot {verb} {failure.item}: {failure.reason}{tries}"
 
 
 class States:
-    """Answers for one moment: take a new one for each question from outside."""
+    """The states of all objects at one moment. Each question of an operator needs a new one."""
 
     def __init__(self, agent) -> None:
         """Take the agent's state of this moment. agent: see admin/__init__.py."""
@@ -69,10 +72,11 @@ class States:
         self._failed: dict[ObjectKey, list[Failure]] = defaultdict(list)
         """By the first two parts of the keys of the objects that they belong to."""
         for failure in self.failures:
-            self._failed[_first_two(failure)].append(failure)
-        self._below: dict[ObjectKey, State] = {}
-        """States of what others stand on: each is made once."""
-        self._under: dict[str, dict[ObjectKey, list[PlanObject]]] = {}
+            self._failed[_owner_of(failure)].append(failure)
+        self._states_below: dict[ObjectKey, State] = {}
+        """States of objects that others stand on. Each is found once."""
+        self._parts: dict[str, dict[ObjectKey, list[PlanObject]]] = {}
+        """Objects of the plan by kind, then by the first two parts of their keys."""
 
     # -- single objects ---------------------------------------------------------------------
 
@@ -87,19 +91,19 @@ class States:
     def installed(self, kind: str, name: str) -> bool:
         """Return whether an object is in the plan, and all is done that this host has to do for it."""
         obj = self.object(kind, name)
-        return obj is not None and self._ours(obj, self._problem(kind, name)).state == ACTIVE
+        return obj is not None and self._state_here(obj, self._problem_state(kind, name)).state == ACTIVE
 
-    def under(self, key: ObjectKey) -> list[PlanObject]:
+    def parts_of(self, key: ObjectKey) -> list[PlanObject]:
         """Return the objects whose keys begin with these two parts."""
-        if (found := self._under.get(key[0])) is None:
-            found = self._under[key[0]] = defaultdict(list)
+        if (found := self._parts.get(key[0])) is None:
+            found = self._parts[key[0]] = defaultdict(list)
             for obj in self.desired.of(key[0]).values():
                 found[obj.key[:2]].append(obj)
         return found.get(key, [])
 
     def failures_of(self, *keys: ObjectKey) -> list[str]:
-        """Say what failed of objects whose keys begin with these two parts."""
-        return [describe(failure) for failure in self.failures if _first_two(failure) in keys]
+        """Return a sentence for each failure of objects whose keys begin with these two parts."""
+        return [describe_failure(failure) for failure in self.failures if _owner_of(failure) in keys]
 
     def interface_of(self, ofport: int | None) -> str | None:
         """Return the name of the OVS interface with that OpenFlow port number."""
@@ -109,7 +113,7 @@ class States:
     # -- all of a kind ----------------------------------------------------------------------
 
     def names(self, kind: str) -> list[str]:
-        """Return the ids of all objects of a kind, those that are nothing but a problem too; sorted."""
+        """Return the sorted ids of all objects of a kind, including those that are not in the plan."""
         resource = self._kinds[kind].resource
         known = getattr(self.topology, resource) if resource else self.desired.of(kind)
         return sorted({*known, *(name for what, name in self.desired.problems if what == kind),
@@ -125,120 +129,122 @@ class States:
 
     @staticmethod
     def error(reason: str, common: str = "") -> State:
-        """Somebody must act. common: see State."""
+        """Return the state of an object that somebody must act for. common: see State."""
         return State(ERROR, reason, common=common)
 
     @staticmethod
     def pending(reason: str, common: str = "") -> State:
-        """Something is expected to come. common: see State."""
+        """Return the state of an object that waits for something expected. common: see State."""
         return State(PENDING, reason, common=common)
 
     @staticmethod
     def down(reason: str) -> State:
-        """Nothing is missing."""
+        """Return the state of an object that is switched off on purpose."""
         return State(DOWN, reason)
 
     # -- what a state is made of ------------------------------------------------------------
 
     def _state(self, kind: str, name: str, obj: PlanObject | None) -> State:
-        return self._absent(kind, name) if obj is None else self._planned(obj, self._problem(kind, name))
+        if obj is None:
+            return self._absent_state(kind, name)
+        return self._planned_state(obj, self._problem_state(kind, name))
 
-    def _planned(self, obj: PlanObject, problem: State | None) -> State:
-        state = self._ours(obj, problem)
+    def _planned_state(self, obj: PlanObject, problem: State | None) -> State:
+        state = self._state_here(obj, problem)
         if state.state == ACTIVE and (check := self._listings[obj.kind].check) is not None:
             return check(self, " ".join(obj.key[1:])) or state
         return state
 
-    def _ours(self, obj: PlanObject, problem: State | None) -> State:
-        """Return what this host does for an object of the plan."""
+    def _state_here(self, obj: PlanObject, problem: State | None) -> State:
+        """Return how far this host has installed an object of the plan, and what that stands on."""
         kind, listing = self._kinds[obj.kind], self._listings[obj.kind]
-        found, parts = [problem, self._failure(obj.key[:2])], []
+        found, parts = [problem, self._failure_state(obj.key[:2])], []
         for key in listing.parts(self, obj):
-            found.append(self._failure(key))
-            parts += self.under(key)
+            found.append(self._failure_state(key))
+            parts += self.parts_of(key)
         for key in kind.stands_on(obj):
             if key[0] in self._listings:
-                found.append(self._below.get(key) or self._standing_on(key))
+                found.append(self._states_below.get(key) or self._state_below(key))
             else:
-                found.append(_because_of(key, self._failure(key[:2])))
+                found.append(_with_cause(key, self._failure_state(key[:2])))
                 parts.append(self.desired.find(key))
-        found.append(self._waiting(obj, parts))
+        found.append(self._waiting_state(obj, parts))
         return _worst(*found)
 
-    def _standing_on(self, key: ObjectKey) -> State:
-        """Return the state of an object as it is that of what stands on it."""
+    def _state_below(self, key: ObjectKey) -> State:
+        """Return the state of an object, for the objects that stand on it."""
         kind, name = key[0], " ".join(key[1:])
         if self._listings[kind].shares_problems or (obj := self.object(kind, name)) is None:
             state = self.state(kind, name)
         else:
-            state = self._planned(obj, None)
-        self._below[key] = state = _because_of(key, state)
+            state = self._planned_state(obj, None)
+        self._states_below[key] = state = _with_cause(key, state)
         return state
 
-    def _absent(self, kind: str, name: str) -> State:
-        """Return the state of what is not in the plan."""
-        resource, problem = self._kinds[kind].resource, self._problem(kind, name)
+    def _absent_state(self, kind: str, name: str) -> State:
+        """Return the state of an object that is not in the plan."""
+        resource, problem = self._kinds[kind].resource, self._problem_state(kind, name)
         if resource and (resource, name) in self.topology.faults:
-            return self._faulty((resource, name))
+            return self._fault_state((resource, name))
         if resource:
             return (problem or self._listings[kind].absent(self, name)
                     or State(PENDING, "not in the plan of this host yet"))
         return _worst(problem or State(PENDING, f"{kind} {name} is not in the plan"),
-                      self._failure((kind, name)))
+                      self._failure_state((kind, name)))
 
-    def _faulty(self, key: tuple[str, str]) -> State:
+    def _fault_state(self, key: tuple[str, str]) -> State:
         """Return the state of a resource that is not in force, as it, or what it needs, is faulty."""
         at_fault = self.topology.at_fault(key)
         common = "" if at_fault == key else (f"need {NOUNS[at_fault[0]]} {at_fault[1]}, which is faulty: "
                                              f"{self.topology.reason(at_fault)}")
         return State(ERROR, self.topology.reason(key), common=common)
 
-    def _problem(self, kind: str, name: str) -> State | None:
+    def _problem_state(self, kind: str, name: str) -> State | None:
         problem = self.desired.problems.get((kind, name))
         if problem is None:
             return None
         common = self._listings[kind].common(self, name, problem.reason) if problem.state == PENDING else ""
         return State(problem.state, problem.reason, common=common)
 
-    def _failure(self, key: ObjectKey) -> State | None:
+    def _failure_state(self, key: ObjectKey) -> State | None:
         failures = self._failed.get(key)
         if not failures:
             return None
         more = f" (and {len(failures) - 1} more failures)" if len(failures) > 1 else ""
         first = failures[0]
         verb = "remove" if first.removing else "install"
-        return State(ERROR, describe(first) + more,
+        return State(ERROR, describe_failure(first) + more,
                      common=f"{first.room} cannot {verb} what is theirs: {first.reason}")
 
-    def _waiting(self, obj: PlanObject, parts: Iterable[PlanObject | None]) -> State | None:
-        """Return what an object of the plan that did not fail still waits for, it or its parts."""
+    def _waiting_state(self, obj: PlanObject, parts: Iterable[PlanObject | None]) -> State | None:
+        """Return what an object of the plan, or one of its parts, still waits for; None: nothing."""
         waits = self._listings[obj.kind].waits
         for name in waits(self, obj) if waits else self._kinds[obj.kind].waits(obj):
             interface = self.interfaces.get(name)
             if interface and interface.error:
                 return State(ERROR, f"Open vSwitch cannot open interface {name}: {interface.error}")
-            return self._held_up() or State(PENDING, f"waits for Open vSwitch to open interface {name}")
-        if (state := self._held_up()) is not None:
+            return self._blocked_state() or State(PENDING, f"waits for Open vSwitch to open interface {name}")
+        if (state := self._blocked_state()) is not None:
             return state
         carried_out = self.agent.loop.carried_out
         if not carried_out(obj) or any(part is not None and not carried_out(part) for part in parts):
             return State(PENDING, "is being installed")
         return None
 
-    def _held_up(self) -> State | None:
-        """Return what all have to wait for while a room cannot work."""
+    def _blocked_state(self) -> State | None:
+        """Return the state that all objects have while a room cannot work; None: all rooms can."""
         for room, reason in self.blocked.items():
             return State(PENDING, f"{room}: {reason}", (ROOM, room))
         return None
 
 
-def _first_two(failure: Failure) -> ObjectKey:
-    """Return what the key of the object begins with that a failure belongs to."""
+def _owner_of(failure: Failure) -> ObjectKey:
+    """Return the first two parts of the key of the object that a failure belongs to."""
     return tuple(failure.item.owner)[:2]
 
 
-def _because_of(key: ObjectKey, state: State | None) -> State | None:
-    """Return the state with what is at fault, unless that was known before."""
+def _with_cause(key: ObjectKey, state: State | None) -> State | None:
+    """Return the state with `key` as its cause, unless it has one or needs none."""
     if state is None or state.state == ACTIVE or state.cause is not None:
         return state
     return dataclasses.replace(state, cause=key)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Columns and lines of text that fit a terminal. Used by fip64ctl: it imports little. And by lab, bench.
+"""Columns and lines of text that fit a terminal. Imports little, as fip64ctl uses it, and lab and bench.
 
-Columns are as wide as what is in them, and nothing in them is cut or wrapped. Those that do not fit beside
-the others follow on further lines of the same row. Text of any length has lines of its own. `width`:
-characters of the terminal; None: there is none, so lines may have any length.
+A column is as wide as its longest cell; no cell is cut or wrapped. Columns that do not fit beside the others
+follow on further lines of the same row. Columns of long text have lines of their own. `width`, everywhere:
+the terminal's, in characters; None: there is no terminal, and lines may have any length.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 
 NARROWEST = 60
-"""Characters that are used even if a terminal has fewer: then the terminal breaks the lines."""
+"""Fewer characters are never assumed: a narrower terminal breaks the lines itself."""
 _GAP, _INDENT = "  ", "    "
 _LABEL = re.compile(r" *(?:- |(?:\S+(?: \S+)? {2,})+|\(\d+\) )?")
 """What a line begins with that is followed by text: a list's mark, words in columns."""
@@ -28,12 +28,12 @@ def cells(text: str) -> int:
 
 
 def printable(text: str) -> str:
-    """Return `text` without characters that steer a terminal: names are what tenants chose."""
+    """Return `text` with control characters escaped: tenants choose names, and could control the terminal."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def wrapped(text: str, width: int | None) -> list[str]:
-    """Break `text` between words. A word that is longer than a line is broken behind a comma, or anywhere."""
+    """Return `text` as lines, broken between words; a word longer than a line behind a comma, or anywhere."""
     if width is None or cells(text) <= width:
         return [text]
     lines, line = [], ""
@@ -60,7 +60,7 @@ def _head(word: str, width: int) -> str:
 
 
 def folded(text: str, width: int | None) -> str:
-    """Break the lines of a text; what a line begins with hangs out to the left."""
+    """Return the text with long lines broken. Further lines are indented behind a list mark or a label."""
     if width is None:
         return text
     width = max(width, NARROWEST)

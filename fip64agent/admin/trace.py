@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Walks a packet from a client to a floating IP and back, and says where it would stop.
+"""Follows a packet from a client to a floating IP and back, and says where it would stop.
 
 Every step asks what really decides: Open vSwitch about its flows (ofproto/trace, with a packet as
 it would be on the wire), and the other rooms about what they install (reconcile.explain).
@@ -23,29 +23,33 @@ from fip64agent.reconcile.explain import (
     STOP,
     Check,
     Explanation,
-    Journey,
     Outcome,
-    Stops,
+    PacketStopped,
+    TracedPath,
 )
 
 KIND = Mapping64.kind
-"""Of the objects that packets are sent to."""
+"""The kind of the objects that packets are sent to."""
 CLIENT_MAC = "02:00:00:00:00:0c"
-"""Source of what comes in by the uplink: the client's or the upstream router's. Flows do not look at it."""
+"""Source MAC address of packets that come in by the uplink. No flow matches on it, so any will do."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Step:
+    """The result of one check, as the operator gets it."""
+
     name: str
     title: str
     result: str
-    """OK, NOTE (goes on, but look at it), STOP or NOT_REACHED."""
+    """OK, NOTE (the packet goes on, but somebody should look at this), STOP or NOT_REACHED."""
     looked_at: str = ""
+    """The component that was asked, and the question."""
     detail: str = ""
+    """What was found there."""
 
 
-class _Walk:
-    """One trace: its own checks are its methods."""
+class PacketTrace:
+    """One packet's trace. The checks that belong to no room are methods of this class."""
 
     def __init__(self, agent, fip_id: str, client: IPv6Address | None) -> None:
         self.agent = agent
@@ -61,12 +65,14 @@ class _Walk:
         if self.client is None and self.uplink is not None and self.uplink.onlink:
             prefix = self.uplink.onlink[0]
             self.client = prefix[-2] if prefix.num_addresses > 2 else prefix[0]
-        self.journey: Journey | None = None
+        self.packet: TracedPath | None = None
+        """None when the floating IP is not in the plan of this host."""
         if self.mapping and self.uplink and self.tenant and self.client:
-            self.journey = Journey(self.client, self.uplink, self.tenant, self.mapping,
-                                   min(self.mapping.pool[-2], self.tenant.pool_last))
+            self.packet = TracedPath(self.client, self.uplink, self.tenant, self.mapping,
+                                     min(self.mapping.pool[-2], self.tenant.pool_last))
 
     def run(self) -> list[Step]:
+        """Make the checks in the order of the packet's way; those after one that stops it are not made."""
         steps, stopped = [], False
         for check in self.checks():
             if stopped:
@@ -74,7 +80,7 @@ class _Walk:
                 continue
             try:
                 steps.append(Step(check.name, check.title, *check.look()))
-            except Stops as stop:
+            except PacketStopped as stop:
                 steps.append(Step(check.name, check.title, STOP, stop.looked_at, str(stop)))
                 stopped = True
             except (Fip64Error, OSError) as error:
@@ -83,7 +89,8 @@ class _Walk:
         return steps
 
     def checks(self) -> list[Check]:
-        links, translator = (self.agent.rooms[name].explain(self.journey) if self.journey else Explanation()
+        """Return all checks, in the order of the packet's way."""
+        links, translator = (self.agent.rooms[name].explain(self.packet) if self.packet else Explanation()
                              for name in ("links", "translator"))
         return [
             Check("fip", "the floating IP is known here", self._fip),
@@ -106,8 +113,8 @@ class _Walk:
     def _fip(self) -> Outcome:
         state = self.states.state(KIND, self.fip_id)
         where = f"floating IP {self.fip_id} in the plan"
-        if self.journey is None:
-            raise Stops(where, f"{state.state}: {state.reason}")
+        if self.packet is None:
+            raise PacketStopped(where, f"{state.state}: {state.reason}")
         text = f"{self.mapping.floating_ip} -> {self.mapping.fixed_ip} of router {self.mapping.router_id}"
         if state.state != ACTIVE:
             return NOTE, where, f"{text}; {state.state}: {state.reason}"
@@ -118,31 +125,37 @@ class _Walk:
         vm = self.states.interface_of(mapping.vm_ofport)
         where = f"OVS interfaces of port {mapping.port_id} and uplink {uplink.port_id}"
         if vm is None:
-            raise Stops(where, f"no interface has OpenFlow port {mapping.vm_ofport}: the VM was unplugged")
+            raise PacketStopped(where, f"no interface has OpenFlow port {mapping.vm_ofport}: the VM was "
+                                       "unplugged")
         for name, ofport in ((uplink.veth, uplink.veth_ofport), (uplink.nd_veth, uplink.nd_veth_ofport),
                              (tenant.interface, mapping.downlink_ofport)):
             if ofport is None:
                 error = getattr(self.states.interfaces.get(name), "error", None)
-                raise Stops(where, f"Open vSwitch has not opened {name}" + (f": {error}" if error else ""))
+                raise PacketStopped(where, f"Open vSwitch has not opened {name}"
+                                           + (f": {error}" if error else ""))
         return OK, where, (f"VM {vm} ({mapping.vm_ofport}), uplink {self._uplink_named()}, "
                            f"to the translator {uplink.veth} ({uplink.veth_ofport}) and "
                            f"{tenant.interface} ({mapping.downlink_ofport})")
 
     # -- flows ------------------------------------------------------------------------------
 
-    def _trace(self, in_port: int, packet: bytes, expected: int, what: str) -> tuple[str, ovstrace.Walk]:
-        """Send a packet through the flows; it must be output to port `expected`, by a flow that says so."""
+    def _ask_ovs(self, in_port: int, packet: bytes, expected: int,
+                 what: str) -> tuple[str, ovstrace.FlowTrace]:
+        """Ask Open vSwitch which flows the packet matches; one of them must output it to port `expected`.
+
+        Returns what was looked at, and the flows. Raises: PacketStopped when it goes elsewhere or nowhere.
+        """
         looked_at = f"ofproto/trace in_port={in_port}: {what}"
-        walk = ovstrace.read(self.agent.rooms["switch"].trace(in_port, packet))
-        if expected in walk.outputs:
-            return looked_at, walk
-        if walk.normal:
-            ended = f"no flow of ours matches, and it is switched as NORMAL; {walk}"
-        elif walk.outputs:
-            ended = f"it goes to {self._ports_named(walk.outputs)}; {walk}"
+        flows = ovstrace.parse(self.agent.rooms["switch"].trace(in_port, packet))
+        if expected in flows.outputs:
+            return looked_at, flows
+        if flows.normal:
+            ended = f"no flow of ours matches, and it is switched as NORMAL; {flows}"
+        elif flows.outputs:
+            ended = f"it goes to {self._ports_named(flows.outputs)}; {flows}"
         else:
-            ended = f"dropped: {walk}"
-        raise Stops(looked_at, f"does not reach {self._ports_named([expected])}: {ended}")
+            ended = f"dropped: {flows}"
+        raise PacketStopped(looked_at, f"does not reach {self._ports_named([expected])}: {ended}")
 
     def _ports_named(self, ofports) -> str:
         return ", ".join(f"{self.states.interface_of(port) or 'port'} ({port})" for port in ofports)
@@ -164,63 +177,63 @@ class _Walk:
                                     f"have a route to it via the uplink ({addresses})")
         source = self.client if any(self.client in prefix for prefix in uplink.onlink) \
             else IPv6Address("fe80::1")
-        looked_at, walk = self._trace(
+        looked_at, flows = self._ask_ovs(
             mapping.uplink_ofport, packets.neighbor_solicitation(source, CLIENT_MAC, mapping.floating_ip),
             uplink.nd_veth_ofport, f"Neighbor Solicitation for {mapping.floating_ip}")
-        return OK, looked_at, f"to {self._ports_named([uplink.nd_veth_ofport])}; {walk}"
+        return OK, looked_at, f"to {self._ports_named([uplink.nd_veth_ofport])}; {flows}"
 
     def _redirect(self) -> Outcome:
         mapping, uplink = self.mapping, self.uplink
         packet = packets.udp6(CLIENT_MAC, mapping.uplink_mac, self.client, mapping.floating_ip)
-        looked_at, walk = self._trace(uplink.active_ofport, packet, uplink.veth_ofport,
-                                      f"UDP {self.client} -> {mapping.floating_ip}")
-        return OK, looked_at, f"to {self._ports_named([uplink.veth_ofport])}; {walk}"
+        looked_at, flows = self._ask_ovs(uplink.active_ofport, packet, uplink.veth_ofport,
+                                         f"UDP {self.client} -> {mapping.floating_ip}")
+        return OK, looked_at, f"to {self._ports_named([uplink.veth_ofport])}; {flows}"
 
     def _deliver(self) -> Outcome:
-        mapping, pool_address = self.mapping, self.journey.pool_address
+        mapping, pool_address = self.mapping, self.packet.pool_address
         packet = packets.udp4(mapping.downlink_mac, mapping.vm_mac, pool_address, mapping.fixed_ip,
                               vlan_id=mapping.downlink_vlan)
-        looked_at, walk = self._trace(mapping.downlink_ofport, packet, mapping.vm_ofport,
-                                      f"UDP {pool_address} -> {mapping.fixed_ip}")
-        if f"dl_dst={mapping.vm_mac}" not in walk.final_flow:
-            raise Stops(looked_at, f"reaches the VM's port, but not with its MAC {mapping.vm_mac}")
-        return OK, looked_at, f"to {self._ports_named([mapping.vm_ofport])}; {walk}"
+        looked_at, flows = self._ask_ovs(mapping.downlink_ofport, packet, mapping.vm_ofport,
+                                         f"UDP {pool_address} -> {mapping.fixed_ip}")
+        if f"dl_dst={mapping.vm_mac}" not in flows.final_flow:
+            raise PacketStopped(looked_at, f"reaches the VM's port, but not with its MAC {mapping.vm_mac}")
+        return OK, looked_at, f"to {self._ports_named([mapping.vm_ofport])}; {flows}"
 
     def _arp(self) -> Outcome:
         mapping = self.mapping
-        gateways = self.states.under((Gateway.kind, mapping.port_id))
+        gateways = self.states.parts_of((Gateway.kind, mapping.port_id))
         if not self.agent.conf.ovs.answer_arp:
             return NOTE, "[ovs] answer_arp", "switched off: another system must answer the VM's ARP requests"
         if not gateways:
             return NOTE, "the plan", "no gateway address is known: another system must answer ARP"
         for gateway in gateways:
             packet = packets.arp_request(mapping.vm_mac, mapping.fixed_ip, gateway.address)
-            looked_at, walk = self._trace(mapping.vm_ofport, packet, mapping.vm_ofport,
-                                          f"ARP request for {gateway.address}")
-        return OK, looked_at, f"answered with {gateways[-1].mac}; {walk}"
+            looked_at, flows = self._ask_ovs(mapping.vm_ofport, packet, mapping.vm_ofport,
+                                             f"ARP request for {gateway.address}")
+        return OK, looked_at, f"answered with {gateways[-1].mac}; {flows}"
 
     def _answer(self) -> Outcome:
-        mapping, pool_address = self.mapping, self.journey.pool_address
+        mapping, pool_address = self.mapping, self.packet.pool_address
         packet = packets.udp4(mapping.vm_mac, mapping.gateway_mac, mapping.fixed_ip, pool_address,
                               packets.SERVER_PORT, packets.CLIENT_PORT)
-        looked_at, walk = self._trace(mapping.vm_ofport, packet, mapping.downlink_ofport,
-                                      f"UDP {mapping.fixed_ip} -> {pool_address}")
-        return OK, looked_at, f"to {self._ports_named([mapping.downlink_ofport])}; {walk}"
+        looked_at, flows = self._ask_ovs(mapping.vm_ofport, packet, mapping.downlink_ofport,
+                                         f"UDP {mapping.fixed_ip} -> {pool_address}")
+        return OK, looked_at, f"to {self._ports_named([mapping.downlink_ofport])}; {flows}"
 
     def _uplink(self) -> Outcome:
         mapping, uplink = self.mapping, self.uplink
         packet = packets.udp6(mapping.uplink_mac, CLIENT_MAC, mapping.floating_ip, self.client,
                               packets.SERVER_PORT, packets.CLIENT_PORT)
-        looked_at, walk = self._trace(uplink.veth_ofport, packet, uplink.active_ofport,
-                                      f"UDP {mapping.floating_ip} -> {self.client}")
-        return OK, looked_at, f"to {self._uplink_named()}; {walk}"
+        looked_at, flows = self._ask_ovs(uplink.veth_ofport, packet, uplink.active_ofport,
+                                         f"UDP {mapping.floating_ip} -> {self.client}")
+        return OK, looked_at, f"to {self._uplink_named()}; {flows}"
 
 
 def trace(agent, fip_id: str, client: str | None = None, live: float | None = None) -> dict[str, Any]:
-    """Walk a packet from `client` (an IPv6 address; by default one on the uplink's link) and back.
+    """Follow a packet from `client` (an IPv6 address; by default one on the uplink's link) and back.
 
-    `live`: seconds to wait for real packets as well. Raises: ValueError when `client` is no IPv6 unicast
-    address.
+    `live`: seconds to wait for real packets as well. Returns the answer of the admin API, ready for JSON.
+    Raises: ValueError when `client` is no IPv6 unicast address.
     """
     address = None
     if client is not None:
@@ -230,20 +243,20 @@ def trace(agent, fip_id: str, client: str | None = None, live: float | None = No
             raise ValueError(f"client {client!r} is not an IPv6 address") from None
         if address.is_multicast or address.is_unspecified or address.is_loopback:
             raise ValueError(f"client {client} is not an address that a client can have")
-    walk = _Walk(agent, fip_id, address)
-    steps = walk.run()
+    traced = PacketTrace(agent, fip_id, address)
+    steps = traced.run()
     handled = problem = None
-    if live is not None and walk.journey is not None:
+    if live is not None and traced.packet is not None:
         try:
             handled = [{"seconds": each.at, "lines": list(each.lines)}
-                       for each in agent.rooms["translator"].watch(walk.journey, live)]
+                       for each in agent.rooms["translator"].watch(traced.packet, live)]
         except NotReady as error:
             problem = str(error)
     return {
         "fip": fip_id,
-        "floating_ip_address": listing_of(KIND).label(walk.states, fip_id),
-        "fixed_ip_address": str(walk.mapping.fixed_ip) if walk.mapping else None,
-        "client": str(walk.client) if walk.client else None,
+        "floating_ip_address": listing_of(KIND).label(traced.states, fip_id),
+        "fixed_ip_address": str(traced.mapping.fixed_ip) if traced.mapping else None,
+        "client": str(traced.client) if traced.client else None,
         "reachable": all(step.result in (OK, NOTE) for step in steps),
         "stops_at": next((step.name for step in steps if step.result == STOP), None),
         "steps": [dataclasses.asdict(step) for step in steps],

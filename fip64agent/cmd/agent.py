@@ -17,12 +17,12 @@ configuration, 3 missing rights, 5 another agent is running. OVS and the bridge 
 _M_TRIM_THRESHOLD = -1  # malloc.h
 _KEPT_FREE = 128 * 1024
 """Bytes of free memory at the end of the heap that the process may keep: glibc's initial value."""
-_early_hangups: list[int] = []
-"""SIGHUPs until the agent listens to them."""
+_early_reloads: list[int] = []
+"""SIGHUPs that came before the agent could act on them."""
 
 
 def allow_many_files() -> None:
-    """Each tenant's namespace takes some file descriptors: the soft limit is too low for many."""
+    """Raise the soft limit of open files to the hard limit: each tenant's namespace takes some of them."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -30,8 +30,8 @@ def allow_many_files() -> None:
 def return_memory() -> None:
     """Have glibc return free memory to the system.
 
-    By default it raises the thresholds for that whenever a large piece is freed, and then keeps what planning
-    has needed for a moment. Setting one of them fixes them all (mallopt(3)). Other C libraries have no
+    By default it raises its thresholds whenever a large piece is freed, and then keeps the memory that
+    planning needs for a moment. Setting one threshold fixes them all (mallopt(3)). Other C libraries have no
     mallopt().
     """
     with contextlib.suppress(AttributeError):
@@ -39,28 +39,31 @@ def return_memory() -> None:
 
 
 def run() -> None:
+    """Run the daemon until SIGTERM or SIGINT. Raises: Fip64Error when it cannot start."""
     from fip64agent import hub
     from fip64agent.cmd import common
 
     return_memory()
     conf = common.load_config(None, DESCRIPTION)
     common.require_rights()
-    from fip64agent.agent import Agent  # only now: --help and errors above should be quick
+    from fip64agent.agent import Agent  # imported only here, so that --help and the errors above are quick
 
     agent = Agent(conf)
     for number, action in ((signal.SIGTERM, agent.stop), (signal.SIGINT, agent.stop),
                            (signal.SIGHUP, agent.reload)):
         notifier = hub.Notifier(action)
         signal.signal(number, lambda _number, _frame, notifier=notifier: notifier.notify())
-    if _early_hangups:
+    if _early_reloads:
         notifier.notify()
     allow_many_files()
     agent.run()
 
 
 def main() -> None:
-    signal.signal(signal.SIGHUP, lambda number, _frame: _early_hangups.append(number))  # else it ends a start
-    from fip64agent.cmd import common  # takes a while
+    """Entry point of fip64-agent."""
+    # By default SIGHUP would end the process.
+    signal.signal(signal.SIGHUP, lambda number, _frame: _early_reloads.append(number))
+    from fip64agent.cmd import common  # imported after the line above, as it takes a while
 
     common.exit_with("fip64-agent", run)
 

@@ -25,6 +25,7 @@ class Asking(Command):
     exit_status = EXIT_OK
 
     def ask(self, *parts: str, **query: Any) -> Any:
+        """Return the answer to GET /parts?query. Raises: Unreachable, Refused."""
         return Client(self.app.socket()).get(*parts, **query)
 
     def run(self, parsed_args) -> int:
@@ -37,7 +38,7 @@ class Asking(Command):
 
 
 class Table(Asking, Lister):
-    """A list of objects. Where they have a state and a reason, each reason is told once, below the table."""
+    """A list of objects. Where they have a state and a reason, each reason is shown once, below the table."""
 
     columns: Sequence[str] = ()
     """All; JSON and YAML always have all."""
@@ -58,6 +59,7 @@ class Table(Asking, Lister):
         return parser
 
     def rows(self, parsed_args) -> list[dict[str, Any]]:
+        """Return the agent's rows. Raises: Unreachable, Refused."""
         raise NotImplementedError
 
     def take_action(self, parsed_args):
@@ -87,6 +89,7 @@ class Text(Asking):
     """In place of a table, an answer is shown as text."""
 
     def text(self, answer: Any, width: int | None) -> str:
+        """Return the answer as text; width: see admin.tables."""
         raise NotImplementedError
 
     def produce_output(self, parsed_args, column_names, data) -> int:
@@ -97,7 +100,10 @@ class Text(Asking):
 
 
 class Record(Asking, ShowOne):
+    """One object, a line for each field."""
+
     def shown(self, answer: dict[str, Any]):
+        """Keep the answer and return it as cliff wants it."""
         self.answer = answer
         return tuple(answer), [cell(value) for value in answer.values()]
 

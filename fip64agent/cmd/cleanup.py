@@ -21,13 +21,14 @@ def _prepare(conf: cfg.ConfigOpts) -> None:
 
 
 def run() -> int:
+    """Remove everything, or list it. Returns the exit status. Raises: Fip64Error."""
     conf = common.load_config(None, DESCRIPTION, _prepare)
     common.require_rights()
-    from fip64agent.admin.client import answers
+    from fip64agent.admin.client import is_listening
     from fip64agent.agent import rooms_from
     from fip64agent.reconcile.removal import remains, remove_all
 
-    if answers(conf.admin.socket):
+    if is_listening(conf.admin.socket):
         raise AlreadyRunning(f"an agent answers on {conf.admin.socket}: stop it first, or it puts all back")
     rooms = rooms_from(conf)
     try:
@@ -50,6 +51,7 @@ def run() -> int:
 
 
 def main() -> None:
+    """Entry point of fip64-cleanup."""
     common.exit_with("fip64-cleanup", run)
 
 

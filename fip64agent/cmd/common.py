@@ -26,6 +26,7 @@ _CAPABILITIES = {12: "CAP_NET_ADMIN", 13: "CAP_NET_RAW", 21: "CAP_SYS_ADMIN"}
 def load_config(argv: list[str] | None, description: str, prepare=lambda conf: None) -> cfg.ConfigOpts:
     """Parse the command line and the configuration files, and warn of names in them that are unknown.
 
+    `argv`: None: the program's own arguments. `description`: for --help. `prepare`: registers more options.
     Raises: ConfigError naming the file, the option and the reason.
     """
     conf = cfg.ConfigOpts()
@@ -49,7 +50,7 @@ def load_config(argv: list[str] | None, description: str, prepare=lambda conf: N
 
 
 def require_rights() -> None:
-    """Raises: PermissionDenied naming the capabilities that are missing."""
+    """Check the capabilities of this process. Raises: PermissionDenied naming those that are missing."""
     effective = 0
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("CapEff:"):
@@ -60,7 +61,10 @@ def require_rights() -> None:
 
 
 def exit_with(program: str, function: Callable[[], int | None]) -> None:
-    """Run a program's main part; an error we know ends it with one clear line and its exit status."""
+    """Run `function`, then end the process with the status that it returns (None: 0).
+
+    A Fip64Error ends it with one line on stderr and the error's exit status.
+    """
     try:
         sys.exit(function() or 0)
     except Fip64Error as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""fip64ctl: look at a running fip64-agent. Reads only; imports little, as every call starts anew."""
+"""fip64ctl: shows what a running fip64-agent does. It imports little, as each call starts a new process."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ COMMANDS: dict[str, type[Command]] = {
 
 
 class Commands(CommandManager):
-    """Looks for what other packages add when it is asked for: that takes a while."""
+    """All commands. Those of other packages are found only when they are needed, as that takes a while."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,12 +87,14 @@ class Commands(CommandManager):
 
 
 class Ctl(App):
+    """The program."""
+
     NAME = "fip64ctl"
 
     def __init__(self) -> None:
         manager = Commands()
         super().__init__(DESCRIPTION, fip64agent.__version__, manager,
-                         deferred_help=True)  # else "fip64ctl trace --help" shows what "fip64ctl --help" does
+                         deferred_help=True)  # without it, "fip64ctl trace --help" shows the help of fip64ctl
         for name, command in COMMANDS.items():  # after cliff's own: "complete" is ours
             manager.add_command(name, command)
 
@@ -117,7 +119,7 @@ class Ctl(App):
                              f"{getattr(error, 'strerror', None) or error}") from error
 
     def interact(self) -> None:
-        """No command: cliff would start a shell."""
+        """Show the help when no command is given, where cliff would start a shell."""
         self.stdout = self.stderr
         self.run_subcommand(["help"])
 
@@ -127,6 +129,7 @@ class Ctl(App):
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run fip64ctl; return its exit status. `argv`: None: the program's own arguments."""
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.reconfigure(errors="backslashreplace")  # a name that this locale cannot show
     return Ctl().run(sys.argv[1:] if argv is None else argv)
@@ -135,4 +138,4 @@ def main(argv: list[str] | None = None) -> int:
 if __name__ == "__main__":
     from fip64agent.cmd import ctl
 
-    sys.exit(ctl.main())  # not ours: cliff would take the commands for those of another package
+    sys.exit(ctl.main())  # not main() of __main__: cliff would take the commands for those of another package

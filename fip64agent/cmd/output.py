@@ -45,19 +45,23 @@ def cell(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    """What a person reads of a cell."""
+    """Return a cell as text for people."""
     if isinstance(value, FormattableColumn):
         value = value.human_readable()
     return str(value)
 
 
 class Plain:
-    """In place of cliff's tables: no boxes, no columns that wrap."""
+    """A cliff formatter for tables without boxes and without columns that wrap.
+
+    below: columns of long text, see admin.tables. after: lines behind the table.
+    """
 
     def __init__(self, below: Sequence[str] = (), after: Iterable[str] = ()) -> None:
         self._below, self._after = below, after
 
     def emit_list(self, column_names, data, stdout, parsed_args) -> None:
+        """Write a table."""
         rows = [[_text(value) for value in row] for row in data]
         width = asked_width(stdout, parsed_args)
         shown = rows or parsed_args.print_empty
@@ -65,6 +69,7 @@ class Plain:
         stdout.writelines(f"{line}\n" for line in [*lines, *self._after])
 
     def emit_one(self, column_names, data, stdout, parsed_args) -> None:
+        """Write one object, a line for each field."""
         shown = [(name, _text(value)) for name, value in zip(column_names, data, strict=True)]
         if not parsed_args.print_empty:
             shown = [(name, value) for name, value in shown if value]

@@ -24,7 +24,7 @@ def register_opts(conf) -> None:
 
 
 def list_opts():
-    """Entry point ``oslo.config.opts``."""
+    """Return (group, options) for each group. Entry point ``oslo.config.opts``."""
     return [("DEFAULT" if module.GROUP is None else module.GROUP, module.OPTS)
             for module in modules_with("OPTS")]
 
@@ -32,8 +32,8 @@ def list_opts():
 def settings_from(conf, fixed: Settings | None = None) -> Settings:
     """Return what plan() needs of the configuration.
 
-    fixed: with what the translator's driver brings, which no option changes (translator.fixed_settings());
-    None: that is not known yet. Raises: ConfigError naming the option.
+    fixed: the settings that the translator's driver decides (translator.fixed_settings()); None: the driver
+    is not known yet. Raises: ConfigError naming the option.
     """
     fixed = fixed if fixed is not None else Settings()
     try:
@@ -48,14 +48,14 @@ def settings_from(conf, fixed: Settings | None = None) -> Settings:
     return dataclasses.replace(
         fixed, redirect=conf.ovs.redirect, answer_arp=conf.ovs.answer_arp, nat64_pool=pool,
         vlan_range=vlans,
-        pool_slice=_slice(conf.fip64.nat64_pool_slice, fixed.capabilities.pools_are_prefixes),
+        pool_slice=_pool_slice(conf.fip64.nat64_pool_slice, fixed.capabilities.pools_are_prefixes),
         client_idle_timeout=conf.fip64.client_idle_timeout,
         clients_per_prefix=conf.fip64.clients_per_prefix, lowest_ipv6_mtu=conf.fip64.lowest_ipv6_mtu,
         zero_traffic_class=conf.fip64.traffic_class == "zero",
         drop_udp_zero_checksum=conf.fip64.udp_zero_checksum == "drop")
 
 
-def _slice(text: str, is_prefix: bool) -> tuple[int, int]:
+def _pool_slice(text: str, is_prefix: bool) -> tuple[int, int]:
     number, count = map(int, text.split("/"))
     where = f"[fip64] nat64_pool_slice = {text}"
     if not 1 <= number <= count:

@@ -10,7 +10,7 @@ from types import ModuleType
 
 
 def modules_with(attribute: str) -> list[ModuleType]:
-    """Return the modules of this package that have an attribute of that name, by their own names."""
+    """Return the modules of this package that have an attribute of that name, sorted by their own names."""
     names = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
     modules = [importlib.import_module(f"{__package__}.{name}") for name in names]
     return [module for module in modules if hasattr(module, attribute)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configuration files as the agent takes them: every value is looked at, then and there."""
+"""Reads configuration files. Unlike oslo.config alone, it checks every value when the files are read."""
 
 from __future__ import annotations
 
@@ -47,6 +47,6 @@ def reload(conf: cfg.ConfigOpts, fixed: Settings) -> Settings:
 
 
 def _wrong_value(group, option: cfg.Opt, error: cfg.ConfigFileValueError) -> str:
-    """oslo.config's words, with the option's group, and the file's name instead of a repr()."""
+    """Return oslo.config's message with the option's group, and with the file's name instead of a repr()."""
     text = re.sub(r"LocationInfo\(.*?detail=(['\"])(.*?)\1\)", r"\2", str(error))
     return f"[{group if group == 'DEFAULT' else group.name}] {option.name}: {text}"

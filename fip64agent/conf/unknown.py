@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names in configuration files that are of no option or group: oslo.config ignores them without a word."""
+"""Finds names in configuration files that no option or group has. oslo.config ignores them silently."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _DEFAULT = "DEFAULT"
 
 def unknown_names(conf: cfg.ConfigOpts) -> list[str]:
     """Return a sentence for each unknown group and option of the files that `conf` was read from."""
-    known = _known(conf)
-    return [sentence for path in _files(conf) for sentence in _of_file(path, known)]
+    known = _known_names(conf)
+    return [sentence for path in _files(conf) for sentence in _unknown_in(path, known)]
 
 
-def _known(conf: cfg.ConfigOpts) -> dict[str, set[str]]:
+def _known_names(conf: cfg.ConfigOpts) -> dict[str, set[str]]:
     """Return the names that options may have in a file, the deprecated ones too, by group."""
     from fip64agent.conf import list_opts
 
@@ -39,18 +39,18 @@ def _known(conf: cfg.ConfigOpts) -> dict[str, set[str]]:
 
 
 def _files(conf: cfg.ConfigOpts) -> list[str]:
-    """Return the paths in the order in which they were read."""
+    """Return the paths of the files of `conf`, in the order in which they were read."""
     return [*conf.config_file,
             *(path for directory in conf.config_dirs
               for path in sorted(glob.glob(os.path.join(directory, "*.conf"))))]
 
 
-def _of_file(path: str, known: dict[str, set[str]]) -> Iterator[str]:
+def _unknown_in(path: str, known: dict[str, set[str]]) -> Iterator[str]:
     sections: dict[str, dict] = {}
     try:
         cfg.ConfigParser(path, sections).parse()
     except (OSError, UnicodeDecodeError, iniparser.ParseError):
-        return  # changed since it was read; what is wrong with it is told when it is read again
+        return  # it has changed since it was read; the next reload says what is wrong with it
     for section, options in sections.items():
         group = section if section == _DEFAULT else section.lower()  # as oslo.config has it
         if group not in known:

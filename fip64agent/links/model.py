@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from typing import Protocol
 
 from fip64agent.plan.desired import ObjectKey, PlanObject
-from fip64agent.reconcile.explain import Journey
+from fip64agent.reconcile.explain import TracedPath
 
 INNER_MTU = 1500
 """Bytes: of links between namespaces of ours, and of TUN devices."""
@@ -214,6 +214,6 @@ class Layout(Protocol):
         """
         ...
 
-    def path(self, journey: Journey) -> KernelPath:
+    def path(self, traced: TracedPath) -> KernelPath:
         """Return the hops at which the kernel must forward a packet through those links."""
         ...

@@ -22,7 +22,7 @@ from fip64agent.links.model import ORDER, Layout, LinkItem, Route
 from fip64agent.links.monitor import Monitor
 from fip64agent.plan.desired import PlanObject
 from fip64agent.plan.inputs import Allocations
-from fip64agent.reconcile.explain import Explanation, Journey
+from fip64agent.reconcile.explain import Explanation, TracedPath
 
 LOG = logging.getLogger(__name__)
 
@@ -77,9 +77,9 @@ class LinksRoom:
 
         return self._work(read)
 
-    def explain(self, journey: Journey) -> Explanation:
+    def explain(self, traced: TracedPath) -> Explanation:
         """Return the checks of how the kernel forwards a packet, and its answer."""
-        return explain(self._layout, journey)
+        return explain(self._layout, traced)
 
     def actual(self) -> dict[Hashable, LinkItem]:
         return self._work(readback.read, self._prefix, self._handles)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a room tells what becomes of a packet in what it installs; `fip64ctl trace` puts it together.
+"""How a room explains what becomes of a packet in what it installs; for `fip64ctl trace`.
 
-Only a room knows what it installs, so only it can say what must hold there. A check is asked when the
+Only a room knows what it installs, so only the room can say what must hold there. A check is made when the
 packet gets that far, and not before.
 """
 
@@ -15,10 +15,10 @@ from fip64agent.plan.desired import Mapping64, Tenant, Uplink
 
 OK, NOTE, STOP, NOT_REACHED = "ok", "note", "stop", "not reached"
 Outcome = tuple[str, str, str]
-"""(OK, or NOTE: the packet goes on, but look at it; what was looked at; what was found)."""
+"""(OK or NOTE; what was looked at; what was found). With NOTE the packet goes on; somebody should look."""
 
 
-class Stops(Exception):
+class PacketStopped(Exception):
     """The packet ends here; the message says why."""
 
     def __init__(self, looked_at: str, detail: str) -> None:
@@ -27,15 +27,15 @@ class Stops(Exception):
 
 
 @dataclasses.dataclass(slots=True)
-class Journey:
-    """A packet from a client to a floating IP, and the VM's answer."""
+class TracedPath:
+    """The path of a packet from a client to a floating IP, and of the VM's answer."""
 
     client: IPv6Address
     uplink: Uplink
     tenant: Tenant
     mapping: Mapping64
     pool_address: IPv4Address
-    """Stands in for the client; its binding's address as soon as a check found one."""
+    """The IPv4 address that stands in for the client. A check that finds the client's binding sets it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,12 +45,13 @@ class Check:
     name: str
     title: str
     look: Callable[[], Outcome]
-    """Green. Raises: Stops; or Fip64Error or OSError when it cannot be looked at."""
+    """Makes the check, in a greenthread. Raises: PacketStopped; Fip64Error or OSError when the component
+    cannot be asked."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Explanation:
-    """A room's checks of a journey, in the order of the packet's way."""
+    """A room's checks of a packet, in the order of the packet's way."""
 
     before: tuple[Check, ...] = ()
     """Before the client can send the packet: its next hop, on the uplink's link, must find the address."""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keeps what is installed as the plan in force says.
 
-Triggers only mark work as due: submit() a newer plan, invalidate() a room whose installed
-state may have changed, or time passes (audit, a retry). A pass then compares and applies in a
-safe order: what traffic needs is made from the links outwards, and flows come last; what is not
-wanted any more goes in the reverse order, flows first.
+Triggers only mark work as due. There are three: submit() with a newer plan, invalidate() of a room whose
+installed state may have changed, and time (an audit, a retry). A pass then compares what is installed with
+the plan, and changes it in a safe order: it makes links first and flows last, and removes what is not wanted
+any more in the reverse order.
 """
 
 from __future__ import annotations
@@ -25,16 +25,17 @@ from fip64agent.reconcile.room_state import Failure, RoomState
 
 LOG = logging.getLogger(__name__)
 
-HEARTBEAT_INTERVAL = 5.0
+ALIVE_INTERVAL = 5.0
 """Seconds between two signs of life while there is nothing to do, for the watchdog."""
 HANG_TIMEOUT = 60
 """A pass that gives no sign of life for so many seconds hangs; systemd's watchdog then acts."""
 SECONDS_PER_ITEM = 0.02
-"""So many more for each item that a room works on: 100 tenants' links take 7 s on a busy machine."""
+"""Seconds that are added to HANG_TIMEOUT for each item that a room works on: the links of 100 tenants take
+7 s on a busy machine."""
 REPAIRS_IN_A_ROW = 20
-"""So many passes in a row may repair the same rooms at once; then the next one waits."""
+"""After so many passes in a row that had something to repair, the next one waits."""
 YIELD_EVERY = 500
-"""Objects expanded before other greenthreads get a turn."""
+"""After so many objects, other greenthreads may run."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,11 +50,15 @@ class Change:
 
 
 class Loop:
-    """Keeps the rooms as the newest plan says. `rooms` is in the order in which things are made."""
+    """Keeps what is installed in the rooms as the newest plan says."""
 
     def __init__(self, rooms: Sequence[Room], audit_interval: float = 300, backoff_min: float = 1,
                  backoff_max: float = 60, clock: Callable[[], float] = time.monotonic,
                  on_pass: Callable[[], None] = lambda: None) -> None:
+        """Take the rooms in the order in which things are made.
+
+        All times are seconds of `clock`. `on_pass` is called after each pass.
+        """
         self._states = [RoomState(room, clock) for room in rooms]
         self._audit_interval = audit_interval
         self._backoff = (backoff_min, backoff_max)
@@ -63,7 +68,7 @@ class Loop:
         self._done: Desired = NOTHING
         self._due = hub.Event()
         self._audit_at = clock() + audit_interval
-        self._suspects: set[str] = set()
+        self._invalidated: set[str] = set()
         self._repairs = 0
         self.passes = 0
         self.last_pass_seconds = 0.0
@@ -92,8 +97,8 @@ class Loop:
         self._due.set()
 
     def invalidate(self, name: str) -> None:
-        """The room's installed state may have changed behind our back: read it back."""
-        self._suspects.add(name)
+        """Read a room back in the next pass: others may have changed what is installed there."""
+        self._invalidated.add(name)
         self._due.set()
 
     def invalidate_all(self) -> None:
@@ -111,11 +116,12 @@ class Loop:
     @property
     def settled(self) -> bool:
         """The plan in force has been carried out as far as it can be."""
-        return (self._desired is not None and self._done is self._desired and not self._suspects
-                and all(state.known is not None for state in self._states))
+        return (self._desired is not None and self._done is self._desired and not self._invalidated
+                and all(state.installed is not None for state in self._states))
 
     @property
     def failures(self) -> list[Failure]:
+        """Items that could not be installed or removed and are tried again."""
         return [failure for state in self._states for failure in state.failures.values()]
 
     @property
@@ -129,12 +135,12 @@ class Loop:
 
     def counts(self) -> dict[str, int]:
         """Installed items by room."""
-        return {state.name: len(state.known or ()) for state in self._states}
+        return {state.name: len(state.installed or ()) for state in self._states}
 
     def preview(self) -> list[Change]:
         """Read everything back now and return what the next pass would do. Empty when all is right.
 
-        What it finds is then repaired: a room may have taken this look for ours.
+        What it finds is repaired afterwards, as this reading may have used up a room's note of the change.
         Raises: NotReady when a room cannot be asked.
         """
         result = []
@@ -152,14 +158,14 @@ class Loop:
     # -- the work ---------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Work for ever. Nothing a room raises ends it."""
+        """Work for ever. No exception of a room ends it."""
         failed = 0
         while True:
             triggered = self._due.wait(self._seconds_to_next())
             self._due.clear()
             self.last_alive = self._clock()
             try:
-                if triggered or self._time_has_come():
+                if triggered or self._is_pass_due():
                     self.step()
                 failed = 0
             except Exception:
@@ -168,37 +174,38 @@ class Loop:
                 failed += 1
                 LOG.exception("a pass failed; everything is read back and tried again in %g s", wait)
                 for state in self._states:
-                    state.known = None
+                    state.installed = None
                 self._pause(wait)
                 self._due.set()
 
     def _pause(self, seconds: float) -> None:
-        """Do nothing for so long, but give signs of life."""
+        """Do nothing for so many seconds, but give signs of life."""
         end = self._clock() + seconds
         while (left := end - self._clock()) > 0:
-            hub.sleep(min(left, HEARTBEAT_INTERVAL))
+            hub.sleep(min(left, ALIVE_INTERVAL))
             self.last_alive = self._clock()
 
     def _seconds_to_next(self) -> float:
         now = self._clock()
-        times = [self._audit_at, now + HEARTBEAT_INTERVAL]
+        times = [self._audit_at, now + ALIVE_INTERVAL]
         if self._desired is not None:
             times += [time for state in self._states for time in state.next_time()]
         return max(0.0, min(times) - now)
 
-    def _time_has_come(self) -> bool:
-        """Whether a pass has something to do, although nothing has triggered it."""
+    def _is_pass_due(self) -> bool:
+        """Whether a pass has something to do because of the time: an audit or a retry."""
         return self._clock() >= self._audit_at or (self._desired is not None and any(
             state.due() for state in self._states))
 
     def step(self) -> None:
-        """One pass: bring all rooms to the plan in force."""
+        """Make one pass: bring all rooms to the plan in force. Before the first plan nothing is changed."""
         desired = self._desired
-        if desired is None:  # no complete topology yet: nothing is known to be stale
+        if desired is None:  # without a topology, nothing that is installed can be called stale
             for state in self._states:
-                state.ask()
+                state.note_ready()
             return
-        # Items come by the thousand, none in a cycle: to look for cycles among them costs a tenth of a pass.
+        # A pass makes thousands of items, none of them in a reference cycle. The garbage collector would take
+        # a tenth of its time to find that out.
         collecting = gc.isenabled()
         gc.disable()
         try:
@@ -212,35 +219,35 @@ class Loop:
         audit = begun >= self._audit_at
         if audit:
             self._audit_at = begun + self._audit_interval
-        suspects, self._suspects = self._suspects, set()
+        invalidated, self._invalidated = self._invalidated, set()
         changes = desired.changes(self._done)
-        work = [(state, self._difference(state, desired, changes, audit or state.name in suspects))
+        work = [(state, self._difference(state, desired, changes, audit or state.name in invalidated))
                 for state in self._states]
         work = [(state, difference) for state, difference in work if difference]
-        repairs = any(state.name in suspects for state, _ in work)
+        repairs = any(state.name in invalidated for state, _ in work)
         before = self.applied + self.pruned
         for state, difference in work:
             self._apply(state, difference)
         for state, difference in reversed(work):
             self._prune(state, difference)
         if repairs and self.applied + self.pruned > before:
-            self._look_again(work)
+            self._read_back_again(work)
         else:
             self._repairs = 0
         for state in self._states:
-            state.worked()
+            state.note_pass()
         self._done = desired
         self.passes += 1
         self.last_pass_seconds = self._clock() - begun
         self.last_alive = self._clock()
         self._on_pass()
 
-    def _look_again(self, work: Sequence[tuple[RoomState, diff.Difference]]) -> None:
+    def _read_back_again(self, work: Sequence[tuple[RoomState, diff.Difference]]) -> None:
         """Have everything read back after `work`, which was a repair.
 
-        What was lost in one room may have taken something of another with it, and more may have been
-        lost while we worked. When there is something to repair each time, for REPAIRS_IN_A_ROW passes,
-        somebody else undoes what we do: the next look then waits.
+        What was lost in one room may have taken something in another room with it, and more may have been
+        lost during the repair. After REPAIRS_IN_A_ROW passes with something to repair, another program must
+        be undoing the work: the next pass then waits.
         """
         self._repairs += 1
         if self._repairs % REPAIRS_IN_A_ROW:
@@ -262,51 +269,51 @@ class Loop:
             yield from state.room.expand(obj)
 
     def _difference(self, state: RoomState, desired: Desired, changes,
-                    suspect: bool) -> diff.Difference | None:
-        suspect = suspect or self._wanted_again(state, changes)
-        if state.known is None or suspect:
-            if state.known is None and self._clock() < state.retry_at and not suspect:
+                    invalidated: bool) -> diff.Difference | None:
+        invalidated = invalidated or self._needs_what_was_not_removed(state, changes)
+        if state.installed is None or invalidated:
+            if state.installed is None and self._clock() < state.retry_at and not invalidated:
                 return None
             actual = self._read_back(state)
             if actual is None:
                 return None
-            if actual == state.known and not changes:  # an audit that found all as it was left
+            if actual == state.installed and not changes:  # an audit that found no change
                 return self._retries(state, desired, diff.Difference())
-            state.known = actual
+            state.installed = actual
             for key in [key for key in state.failures if state.failures[key].removing and key not in actual]:
                 del state.failures[key]
             work = diff.whole(self._wanted(state, desired), actual)
             self._forget_unwanted(state, work)
             return work
-        return self._retries(state, desired, diff.partial(changes, state.room.expand, state.known))
+        return self._retries(state, desired, diff.partial(changes, state.room.expand, state.installed))
 
     @staticmethod
-    def _wanted_again(state: RoomState, changes) -> bool:
-        """Whether a changed object needs what could not be removed: what is left of that has to be seen."""
+    def _needs_what_was_not_removed(state: RoomState, changes) -> bool:
+        """Whether a changed object needs an item that could not be removed, which takes reading back."""
         removing = {key for key, failure in state.failures.items() if failure.removing}
         return bool(removing) and any(item.key in removing for _, new in changes if new is not None
                                       for item in state.room.expand(new))
 
     def _read_back(self, state: RoomState) -> dict[Hashable, Item] | None:
-        if not state.look():
+        if not state.is_ready():
             return None
         try:
             actual = state.room.actual()
         except NotReady as error:
-            state.refused(str(error))
+            state.note_refusal(str(error))
             return None
         self.last_alive = self._clock()
-        state.read_back(actual)
+        state.note_read_back(actual)
         return actual
 
     def _forget_unwanted(self, state: RoomState, work: diff.Difference) -> None:
-        """Drop failures that the full comparison does not see any more."""
+        """Drop the failures of items that the full comparison leaves as they are."""
         due = {item.key for _, item in work.apply} | {item.key for item in work.prune}
         for key in [key for key in state.failures if key not in due]:
             del state.failures[key]
 
     def _retries(self, state: RoomState, desired: Desired, work: diff.Difference) -> diff.Difference:
-        """Add what failed before and is due again; drop what nobody wants any more."""
+        """Add the items that failed before and are due again; drop failures of items that no object needs."""
         now = self._clock()
         included = {item.key for _, item in work.apply} | {item.key for item in work.prune}
         for key, failure in list(state.failures.items()):
@@ -320,15 +327,15 @@ class Loop:
             item = next((i for i in state.room.expand(owner) if i.key == key), None) if owner else None
             if item is None:
                 del state.failures[key]
-                if key not in state.known:  # it may be there by half: only a read-back tells
+                if key not in state.installed:  # it may be there in part: only reading back shows that
                     self.invalidate(state.name)
             elif failure.due <= now:
-                work.apply.append((state.known.get(key), item))
+                work.apply.append((state.installed.get(key), item))
         return work
 
     @contextlib.contextmanager
-    def _allowing_for(self, items: int) -> Iterator[None]:
-        """Allow for so many items: while a room works on them, the loop cannot give a sign of life."""
+    def _allow_time_for(self, items: int) -> Iterator[None]:
+        """Expect no sign of life for longer, while a room works on so many items."""
         self.last_alive, self._allowance = self._clock(), items * SECONDS_PER_ITEM
         try:
             yield
@@ -339,35 +346,35 @@ class Loop:
         if not work.apply:
             return
         try:
-            with self._allowing_for(len(work.apply)):
+            with self._allow_time_for(len(work.apply)):
                 failed = state.room.apply(work.apply)
         except NotReady as error:
-            state.refused(str(error))
+            state.note_refusal(str(error))
             return
         for _was, item in work.apply:
             key = item.key
             if reason := failed.get(key):
                 self._failed(state, item, reason, removing=False)
             else:
-                state.known[key] = item
+                state.installed[key] = item
                 state.failures.pop(key, None)
                 self.applied += 1
 
     def _prune(self, state: RoomState, work: diff.Difference) -> None:
-        if not work.prune or state.known is None:
+        if not work.prune or state.installed is None:
             return
         try:
-            with self._allowing_for(len(work.prune)):
+            with self._allow_time_for(len(work.prune)):
                 failed = state.room.prune(work.prune)
         except NotReady as error:
-            state.refused(str(error))
+            state.note_refusal(str(error))
             return
         for item in work.prune:
             key = item.key
             if reason := failed.get(key):
                 self._failed(state, item, reason, removing=True)
             else:
-                state.known.pop(key, None)
+                state.installed.pop(key, None)
                 state.failures.pop(key, None)
                 self.pruned += 1
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From "the topology, an interface or a setting has changed" to a plan that the loop carries out."""
+"""Makes a plan when the topology, an interface or a setting has changed, and gives it to the loop."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
 
 
 class Planning:
-    """Keeps what plans are made from, and plans as soon as something of it has changed."""
+    """Keeps what plans are made from, and makes a new plan when something of it has changed."""
 
     def __init__(self, loop: Loop, rooms: Iterable[Room], settings: Settings,
                  on_plan: Callable[[Desired, Desired], None] = lambda before, after: None) -> None:
@@ -78,10 +78,10 @@ class Planning:
             if self._topology is None or self._interfaces is None:
                 continue
             try:
-                self._plan_once()  # its variables go with it: a plan that is not in force any more is large
+                self._plan_once()  # a function, so that no variable here keeps the plan before alive
                 retry = None
             except Exception:
-                # What a plan needs may be hard to read just now, the numbers in force at the start above all.
+                # The numbers in force, which the first plan needs, may be impossible to read just now.
                 retry = min(2 * retry, LONGEST_RETRY) if retry else FIRST_RETRY
                 LOG.exception("no plan could be made of this topology; the last plan stays in force; it is "
                               "tried again in %g s", retry)
@@ -95,7 +95,7 @@ class Planning:
 
     def _plan(self) -> Desired:
         before, previous = self.inputs, self._loop.desired
-        allocations = in_force(self._rooms) if before is None else previous.allocations
+        allocations = allocations_in_force(self._rooms) if before is None else previous.allocations
         inputs = Inputs(self._topology, self._interfaces, self._settings, allocations)
         desired = plan(inputs) if before is None else replan(previous, before, inputs)
         self.inputs = dataclasses.replace(inputs, allocations=desired.allocations)
@@ -107,8 +107,8 @@ class Planning:
                 for uplink in self._loop.desired.uplinks.values()]
 
 
-def in_force(rooms: Iterable[Room]) -> Allocations:
-    """Return the numbers that objects have, as the rooms read them back."""
+def allocations_in_force(rooms: Iterable[Room]) -> Allocations:
+    """Return the numbers that objects have now, as the rooms read them back. Raises: what the rooms raise."""
     found = Allocations()
     for room in rooms:
         if (read := getattr(room, "allocations", None)) is not None:

@@ -13,7 +13,7 @@ LOG = logging.getLogger(__name__)
 
 
 def remains(room: Room) -> Mapping[Hashable, Item]:
-    """Return what has to be removed. What goes with another thing need not be listed.
+    """Return what has to be removed. An item that is removed together with another one may be left out.
 
     Raises: NotReady.
     """

@@ -27,6 +27,8 @@ class Item(Protocol):
 
 
 class Room(Protocol):
+    """What the loop calls. All of it runs in greenthreads."""
+
     name: str
 
     def start(self) -> None:

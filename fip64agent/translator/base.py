@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 from fip64agent.links.model import Layout
 from fip64agent.plan.inputs import Allocations, Capabilities
-from fip64agent.reconcile.explain import Explanation, Journey
+from fip64agent.reconcile.explain import Explanation, TracedPath
 from fip64agent.reconcile.room import Item, Room
 
 
@@ -70,7 +70,8 @@ class Traffic:
     """What was translated. Counts only grow, except when the translator restarts."""
 
     fips: Mapping[tuple[str, IPv6Address], Mapping[str, Count]] = dataclasses.field(default_factory=dict)
-    """{(tenant's router id, floating address): {TO_VM or TO_CLIENT: count}}"""
+    """{(tenant's router id, floating address): {direction: count}}: "6to4" towards the VM, "4to6" towards the
+    client."""
     tenants: Mapping[str, Mapping[str, Count]] = dataclasses.field(default_factory=dict)
     """{router id: the same}"""
     errors: Mapping[tuple[str, str], int] = dataclasses.field(default_factory=dict)
@@ -140,12 +141,12 @@ class Translator(Room, Protocol):
         """Return what was translated; None when the driver cannot count. Raises: NotReady."""
         ...
 
-    def explain(self, journey: Journey) -> Explanation:
+    def explain(self, traced: TracedPath) -> Explanation:
         """Return the checks of what must hold in the translator for a packet and its answer."""
         ...
 
-    def watch(self, journey: Journey, seconds: float) -> list[TracedPacket]:
-        """Wait up to `seconds` for packets of the journey's mapping, in both directions; return a few.
+    def watch(self, traced: TracedPath, seconds: float) -> list[TracedPacket]:
+        """Wait up to `seconds` for packets of that mapping, in both directions; return a few.
 
         Nothing is traced any more afterwards. Raises: NotReady when the translator cannot show packets, now
         or at all.

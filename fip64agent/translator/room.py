@@ -14,7 +14,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import PlanObject
 from fip64agent.plan.inputs import Allocations
-from fip64agent.reconcile.explain import Explanation, Journey
+from fip64agent.reconcile.explain import Explanation, TracedPath
 from fip64agent.reconcile.room import Item
 from fip64agent.translator.base import About, ClientBinding, TracedPacket, Traffic, Translator
 
@@ -113,8 +113,8 @@ class TranslatorRoom:
     def traffic(self) -> Traffic | None:
         return self._active.traffic()
 
-    def explain(self, journey: Journey) -> Explanation:
-        return self._active.explain(journey)
+    def explain(self, traced: TracedPath) -> Explanation:
+        return self._active.explain(traced)
 
-    def watch(self, journey: Journey, seconds: float) -> list[TracedPacket]:
-        return self._active.watch(journey, seconds)
+    def watch(self, traced: TracedPath, seconds: float) -> list[TracedPacket]:
+        return self._active.watch(traced, seconds)

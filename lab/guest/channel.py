@@ -83,6 +83,7 @@ class Channel:
         return answer if isinstance(answer, dict) else {}
 
     def close(self) -> None:
+        """Close the socket."""
         self._sock.close()
 
 

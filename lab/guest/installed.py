@@ -74,13 +74,14 @@ class Unit(Daemon):
     def signal(self, number: int) -> None:
         run("systemctl", "kill", "--kill-whom=main", f"--signal={number}", UNIT)
 
-    def kill9(self) -> None:
+    def kill(self) -> None:
         """Kill it; systemd starts it again."""
         before = self.pid
         self.signal(signal.SIGKILL)
         wait_for(lambda: self.pid != before, _PATIENCE, "the killed agent is gone")
 
     def wait_running(self, seconds: float = _PATIENCE) -> None:
+        """Wait until the unit is active. Raises: RuntimeError."""
         wait_for(lambda: self.running, seconds, f"{UNIT} is active")
 
     def log(self) -> str:
@@ -178,11 +179,11 @@ class InstalledLab(Lab):
         """Make it the active one."""
         self.ovs.appctl("bond/set-active-slave", _BOND, member)
 
-    def cut_bond_member(self, member: str) -> None:
+    def bond_member_down(self, member: str) -> None:
         """Take the carrier from it."""
         self.upstream.ip(f"link set {member.removeprefix(self._host_prefix)} down")
 
-    def mend_bond_member(self, member: str) -> None:
+    def bond_member_up(self, member: str) -> None:
         """Give its carrier back."""
         self.upstream.ip(f"link set {member.removeprefix(self._host_prefix)} up")
 

@@ -72,7 +72,7 @@ def owned_flows(lab: Lab) -> list[str]:
     return sorted(line.strip() for line in lab.flows().splitlines() if "cookie=0xf164" in line)
 
 
-def flow_births(lab: Lab) -> dict[str, tuple[float, float]]:
+def flow_install_times(lab: Lab) -> dict[str, tuple[float, float]]:
     """When each of the agent's flows was installed: the earliest and the latest time, in s."""
     asked = time.monotonic()
     shown = lab.ovs.ofctl("dump-flows", lab.bridge).stdout
@@ -87,8 +87,8 @@ def flow_births(lab: Lab) -> dict[str, tuple[float, float]]:
     return found
 
 
-def made_anew(before: dict, after: dict) -> list[str]:
-    """The flows that were installed between two flow_births(): owned_flows() shows the same then."""
+def reinstalled_flows(before: dict, after: dict) -> list[str]:
+    """The flows that were installed between two flow_install_times(): owned_flows() shows the same then."""
     return [name for name, (earliest, _) in after.items()
             if name not in before or earliest > before[name][1] + 0.01]
 

@@ -83,7 +83,7 @@ def test_a_faulty_resource_is_named_and_all_others_work(lab, name):
     more, word = FAULTY[name]
     running = lab.client.start_ping(FIP_A)
     lab.topology.write(with_more(lab, more))
-    found = lab.wait_for(lambda: errors(lab), 5, "the fault is told")
+    found = lab.wait_for(lambda: errors(lab), 5, "the fault is reported")
     assert any(word in str(problem) for problem in found), found
     assert all(str(lab.topology.path) in str(problem) for problem in found), found
     status = lab.ctl("status", check=False)
@@ -99,7 +99,7 @@ def test_all_errors_at_once(lab):
     lab.topology.write(with_more(lab, {
         "networks": [{"id": "a", "mtu": "wide"}, {"id": "a", "colour": "red"}],
         "subnets": [{"id": "s", "network_id": "zzz", "cidr": "10.0.0.0/99"}]}))
-    found = lab.wait_for(lambda: errors(lab), 5, "the faults are told")
+    found = lab.wait_for(lambda: errors(lab), 5, "the faults are reported")
     assert len(found) >= 3, found
     lab.topology.write()
     lab.wait_for(lambda: not errors(lab), 5, "good again")
@@ -141,13 +141,14 @@ def test_pool_that_overlaps_the_tenants_subnet(lab):
 
 @pytest.mark.parametrize("line", ["garbage", "[metrics]\nper_fip = perhaps"])
 def test_sighup_with_a_configuration_that_cannot_be_used(lab, line):
-    """It is told in one line, and the old one stays in force."""
-    good, told = lab.agent.config_file.read_text(), lab.agent.log().count("is not reloaded")
+    """It is reported in one line, and the old one stays in force."""
+    good, reported = lab.agent.config_file.read_text(), lab.agent.log().count("is not reloaded")
     traces = lab.agent.log().count("Traceback")
     lab.agent.config_file.write_text(f"{good}\n{line}\n")
     lab.agent.signal(signal.SIGHUP)
     try:
-        lab.wait_for(lambda: lab.agent.log().count("is not reloaded, the old one stays") > told, 5, "told")
+        lab.wait_for(lambda: lab.agent.log().count("is not reloaded, the old one stays") > reported, 5,
+                     "reported")
         assert str(lab.agent.config_file) in lab.agent.log().split("is not reloaded")[-1].splitlines()[0]
         assert lab.agent.log().count("Traceback") == traces
         assert lab.ctl("status").returncode == 0
@@ -162,7 +163,7 @@ def test_a_misspelled_option_is_told_at_a_reload(lab):
     try:
         sentence = (f"{lab.agent.config_file}: there is no option [metrics] per_fips, it is ignored; "
                     "did you mean per_fip?")
-        lab.wait_for(lambda: sentence in lab.agent.log(), 5, "it is told")
+        lab.wait_for(lambda: sentence in lab.agent.log(), 5, "it is reported")
     finally:
         lab.agent.config_file.write_text(good)
 
@@ -256,7 +257,7 @@ def test_socket_taken(lab):
 
 
 def test_not_root(lab):
-    """Rights are capabilities: a root that has none is told the same as anybody else."""
+    """Rights are capabilities: a root that has none is given the same answer as anybody else."""
     ended = start(lab, "--config-file", str(lab.agent.config_file), capabilities=False)
     assert ended.returncode == 3, ended.stderr
     assert "root" in ended.stderr and "CAP_NET_ADMIN" in ended.stderr and "Traceback" not in ended.stderr

@@ -39,7 +39,7 @@ def other(lab, wire):
 def fail_over(lab):
     """Cut the active wire; returns the one that is active then."""
     was = bonds.active(lab)
-    bonds.cut(lab, was)
+    bonds.link_down(lab, was)
     lab.wait_for(lambda: bonds.active(lab) == other(lab, was), 10, "the bond fails over")
     return other(lab, was)
 
@@ -54,31 +54,31 @@ def test_floating_ips_work_by_any_member(lab):
         assert trace["reachable"], trace
         way_out = next(step["detail"] for step in trace["steps"] if step["name"] == "uplink")
         assert f"bond {bonds.BOND}: {lab.host_interface(now)} " in way_out
-        bonds.mend(lab, other(lab, now))
+        bonds.link_up(lab, other(lab, now))
         lab.wait_for(lambda: lab.ovs.appctl("bond/show", bonds.BOND).stdout.count(": enabled") == 2, 10,
                      "both members are up")
     lab.wait_reachable(FIP_A, FIP_B, seconds=SECOND)
 
 
 def test_a_failover_with_the_agent_dead(lab):
-    lab.agent.kill9()
+    lab.agent.kill()
     flows = steps.owned_flows(lab)
     for _ in range(2):
-        bonds.mend(lab, other(lab, fail_over(lab)))
+        bonds.link_up(lab, other(lab, fail_over(lab)))
         lab.wait_reachable(FIP_A, FIP_B, seconds=SECOND)
     assert steps.owned_flows(lab) == flows
 
 
 def test_no_member_is_up(lab):
     for wire in lab.wires:
-        bonds.cut(lab, wire)
+        bonds.link_down(lab, wire)
     lab.wait_for(lambda: "active member\n" not in lab.ovs.appctl("bond/show", bonds.BOND).stdout, 10,
                  "no member is up")
     trace = json.loads(lab.ctl("trace", FIP_A, "-f", "json", check=False).stdout)
     assert trace["stops_at"] == "uplink"
     assert "no member of the bond is up" in str(trace["steps"])
     for wire in lab.wires:
-        bonds.mend(lab, wire)
+        bonds.link_up(lab, wire)
     lab.wait_reachable(FIP_A, FIP_B, seconds=SECOND)
 
 

@@ -45,16 +45,16 @@ def test_added_moved_removed(lab):
     lab.topology.remove_fip(FIP_A)
     lab.topology.move_fip(NEW, "vm-a")
     lab.wait_for(lambda: http_vm(lab, NEW) == "vm-a", 5, "the FIP leads to the other VM")
-    lab["vm-a2"].forget_seen()
+    lab["vm-a2"].forget_received()
     assert lab.client.ping(NEW, count=20).ok
-    assert not lab["vm-a2"].seen("ping")
+    assert not lab["vm-a2"].received("ping")
     steps.wait_settled(lab)
 
     lab.topology.remove_fip(NEW)
     steps.within(steps.EFFECTIVE, lambda: steps.fip(lab, NEW) == {}, "the FIP is forgotten")
     steps.wait_settled(lab)
     assert lab.client.ping(NEW, count=5, wait=0.5).received == 0
-    lab["vm-a"].forget_seen()
+    lab["vm-a"].forget_received()
     assert not any(NEW.split("::")[1] in flow.split("ipv6_dst=")[-1][:20] for flow in steps.owned_flows(lab)
                    if "ipv6_dst=" in flow)
     lab.topology.add_fip(FIP_A, "vm-a")
@@ -95,7 +95,7 @@ def test_of_two_floating_ips_for_one_vm_the_one_with_the_lower_id_has_it(lab):
     later = next(address for address in (f"2001:db8:f::{number:x}" for number in range(0x100, 0x200))
                  if lab.topology.id("floatingips", address) > first)
     lab.topology.add_fip(later, "vm-a")
-    lab.wait_for(lambda: lab.agent.get("/status")["topology"]["errors"], 5, "the fault is told")
+    lab.wait_for(lambda: lab.agent.get("/status")["topology"]["errors"], 5, "the fault is reported")
     assert first in str(lab.agent.get("/status")["topology"]["errors"])
     assert lab.client.ping(FIP_A, count=5).ok
     lab.topology.remove_fip(later)

@@ -35,7 +35,7 @@ def test_agent_killed_under_ping_loses_nothing_and_its_restart_changes_nothing(l
     before = steps.dump(lab)
     pings = [lab.client.start_ping(address, interval=0.01) for address in (FIP_A, FIP_B)]
     time.sleep(0.3)
-    lab.agent.kill9()
+    lab.agent.kill()
     time.sleep(1)
     assert steps.dump(lab) == before
     lab.agent.start()
@@ -58,7 +58,7 @@ def test_agent_stopped_leaves_traffic_alone(lab):
 
 
 def test_a_change_made_while_the_agent_was_away_is_carried_out_at_its_start(lab):
-    lab.agent.kill9()
+    lab.agent.kill()
     lab.topology.remove_fip(FIP_B)
     assert lab.client.ping(FIP_B, count=3).ok
     lab.agent.start()
@@ -76,7 +76,7 @@ def test_ovs_vswitchd_restarted(lab, number):
 
 
 def test_ovsdb_server_restarted(lab):
-    before, births = steps.dump(lab), steps.flow_births(lab)
+    before, births = steps.dump(lab), steps.flow_install_times(lab)
     running = lab.client.start_ping(FIP_A, interval=0.01)
     lab.ovs.restart_ovsdb()
     # For the userspace datapath ovs-vswitchd's main thread forwards, and not before it has connected again:
@@ -88,7 +88,7 @@ def test_ovsdb_server_restarted(lab):
           f"{answer.rtt_max:.0f} ms")
     steps.wait_settled(lab)
     assert steps.dump(lab) == before
-    assert steps.made_anew(births, steps.flow_births(lab)) == []
+    assert steps.reinstalled_flows(births, steps.flow_install_times(lab)) == []
     # It is heard again: a binding that changes now is seen.
     lab.unbind("vm-b")
     steps.wait_state(lab, FIP_B, "pending", steps.REPAIRED)
@@ -97,17 +97,17 @@ def test_ovsdb_server_restarted(lab):
 
 
 def test_translator_killed(lab):
-    victims = steps.translators(lab)
-    assert len(victims) == (2 if lab.translator == "tayga" else 1)
-    for pid in victims:
+    killed = steps.translators(lab)
+    assert len(killed) == (2 if lab.translator == "tayga" else 1)
+    for pid in killed:
         os.kill(pid, signal.SIGKILL)
     steps.within(steps.REPAIRED, lambda: lab.client.reaches(FIP_A) and lab.client.reaches(FIP_B),
                  "both FIPs answer again")
-    assert not victims.keys() & steps.translators(lab).keys()
+    assert not killed.keys() & steps.translators(lab).keys()
 
 
 def test_translator_killed_while_the_agent_is_away(lab):
-    lab.agent.kill9()
+    lab.agent.kill()
     for pid in steps.translators(lab):
         os.kill(pid, signal.SIGKILL)
     assert not lab.client.reaches(FIP_A)
@@ -208,7 +208,7 @@ def test_killed_at_20_random_points_of_a_bulk_change_converges_to_the_plan(lab):
                     lab.topology.add_fip(address, vm_port, fixed_ip_address=fixed)
                 present ^= {address}
         time.sleep(choose.uniform(0, 0.8))
-        lab.agent.kill9()
+        lab.agent.kill()
         lab.agent.start()
     steps.wait_settled(lab)
     # Active once the gateway has answered the agent that was started last.

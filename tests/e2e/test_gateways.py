@@ -12,7 +12,7 @@ from tests.e2e import steps
 GATEWAY = "2001:db8:100::1"
 SILENT = f"gateway {GATEWAY} of uplink {{}} does not answer Neighbor Solicitations"
 NOTICED = 30.0
-"""Seconds within which a dead gateway is told, on any machine; some 10 are usual."""
+"""Seconds within which a dead gateway is reported, on any machine; some 10 are usual."""
 FOUND = 120.0
 """Seconds within which a new MAC is found, on any machine."""
 
@@ -43,7 +43,7 @@ def test_a_gateway_that_goes_away_is_the_first_thing_told_and_comes_back(lab, fa
     lab.wait_for(lambda: uplink(lab)["state"] == "active", 10, "the uplink is active")
     fault(lab, "del")
     took = steps.within(NOTICED, lambda: uplink(lab)["state"] == "error", "the uplink is in error")
-    print(f"told after {took:.1f} s")
+    print(f"reported after {took:.1f} s")
     assert uplink(lab)["reason"].startswith(silent(lab))
     assert uplink(lab)["gateways"] == {GATEWAY: "dead"}
     first, *others = lab.agent.get("/status")["problems"]
@@ -86,7 +86,7 @@ def test_a_gateway_that_changes_its_mac_without_a_word_is_found_again(lab, agent
     assert lab.client.ping(FIP_A, count=20).ok
     lab.upstream.run("sysctl", "-qw", "net.ipv6.conf.uplink.ndisc_notify=0")
     if agent == "dead":
-        lab.agent.kill9()
+        lab.agent.kill()
     lab.upstream.ip("link set dev uplink address 02:11:22:33:44:55")
     begun = time.monotonic()
     assert lab.client.reaches(FIP_A, FOUND), "the gateway was not found again"
@@ -105,7 +105,7 @@ def test_one_of_two_gateways_is_looked_at_and_both_are_an_error(lab):
     lab.wait_for(lambda: uplink(lab)["gateways"] == {GATEWAY: "alive", other: "alive"}, 20,
                  "two gateways answer")
     lab.upstream.ip(f"addr del {other}/64 dev uplink")
-    lab.wait_for(lambda: lab.agent.get("/status")["problems"], NOTICED, "a problem is told")
+    lab.wait_for(lambda: lab.agent.get("/status")["problems"], NOTICED, "a problem is reported")
     (problem,) = lab.agent.get("/status")["problems"]
     assert problem["severity"] == "warning"
     assert problem["text"].startswith(f"gateway {other} of uplink")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""traceroute through the translator, both ways: hop limits and TTLs end on every hop, and it is told."""
+"""traceroute through the translator, both ways: hop limits and TTLs end on every hop, and it is reported."""
 
 import json
 import sys

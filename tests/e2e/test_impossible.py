@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What cannot be had is told, and costs nothing else: the tenant's floating IPs work on."""
+"""What cannot be had is reported, and costs nothing else: the tenant's floating IPs work on."""
 
 from lab.host import FIP_A, FIP_B
 from tests.e2e import steps
@@ -26,12 +26,12 @@ def test_impossible_fixed_ips_bindings_and_pools_cost_only_themselves(lab):
     lab.wait_reachable(FIP_A, FIP_B)
     for address in (FIP_A, FIP_B):
         steps.wait_state(lab, address, "active")
-    told = lab.ctl("status", check=False)
-    assert told.returncode == 1
+    reported = lab.ctl("status", check=False)
+    assert reported.returncode == 1
     for words in (f"client {FIP_A} is left out: it is a floating address of this router",
                   f"client {uplink} is left out: it is the address of uplink",
                   "overlaps host route 100.64.0.0/10"):
-        assert words in " ".join(told.stdout.split()), told.stdout
+        assert words in " ".join(reported.stdout.split()), reported.stdout
     with lab.topology.batch() as topology:
         for address in (ODD, BROADCAST):
             topology.remove_fip(address)

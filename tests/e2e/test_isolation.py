@@ -72,9 +72,9 @@ def foreign(site):
 def try_all(lab, scenario, made):
     known = observation.neighbors(lab)
     assert known, "there is something that could be poisoned"
-    with observation.Observer(lab, scenario) as watch:
+    with observation.Observer(lab, scenario) as observer:
         attempts.send(scenario.attacker.vm, made)
-    assert observation.faults(scenario, made, watch.seen) == []
+    assert observation.faults(scenario, made, observer.frames) == []
     after = observation.neighbors(lab)
     assert {key: after[key] for key in after if known.get(key, after[key]) != after[key]} == {}
     assert scenario.attacker.vm.mac not in after.values()
@@ -120,9 +120,9 @@ def test_a_vm_cannot_send_as_another_tenants_floating_ip(site, ports, victim):
         # With the same fixed address as its own it is its own, when it is untagged: from its own floating IP.
         made = forged(scenario, victim, tags)
         if victim.vm.address4 == scenario.attacker.vm.address4 and not any(tag.vlan for tag in tags):
-            with observation.Observer(site, scenario) as watch:
+            with observation.Observer(site, scenario) as observer:
                 attempts.send(scenario.attacker.vm, made)
-            arrived = [str(IPv6(seen.frame[14:]).src) for seen in watch.seen if seen.place == "client"]
+            arrived = [str(IPv6(each.frame[14:]).src) for each in observer.frames if each.place == "client"]
             assert set(arrived) <= {FIP_A}
         else:
             try_all(site, scenario, made)

@@ -205,7 +205,7 @@ def test_a_router_of_the_first_version_is_answered_in_its_own(wire):
 
 
 def test_it_goes_on_with_the_agent_dead(module_lab, wire):
-    module_lab.agent.kill9()
+    module_lab.agent.kill()
     try:
         assert wire.ask(solicitation()) and wire.ask(solicitation(source="::", option=False))
         mac = module_lab.uplinks["uplink"]["mac"]

@@ -104,12 +104,12 @@ def test_a_binding_that_cannot_be_is_refused_by_name_and_all_goes_on(lab, wanted
     lab.topology.update("routers", "router-a", nat64_bindings=[
         {"ipv6_address": client, "pool_address": address} for client, address in wanted])
 
-    def told():
+    def reported():
         found = lab.agent.get("/status")["topology"]["errors"]
         status = lab.ctl("status", check=False)
         return [str(error) for error in found] or ([status.stdout] if status.returncode == 1 else [])
 
-    found = lab.wait_for(told, 5, "it is refused")
+    found = lab.wait_for(reported, 5, "it is refused")
     assert any(word in text for text in found), found
     assert lab.client.ping(FIP_A, count=5).ok
     assert {row["state"] for row in lab.agent.get("/fips")} == {"active"}

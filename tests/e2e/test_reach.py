@@ -47,13 +47,13 @@ def test_tcp_transfer_arrives_whole(lab, way):
 def test_32_kb_of_udp_in_fragments_both_ways(lab):
     result = lab.client.udp(FIP_B, size=32768, count=5)
     assert result["equal"] == 5, result
-    assert {entry["size"] for entry in lab["vm-b"].seen("udp")} == {32768}
+    assert {entry["size"] for entry in lab["vm-b"].received("udp")} == {32768}
 
 
 def test_two_concurrent_tcp_clients_of_100_lines(lab):
     results = lab.client.lines(FIP_A, names=("one", "two"), count=100)
     assert [result["equal"] for result in results] == [100, 100]
-    seen = {entry["port"]: entry["lines"] for entry in lab["vm-a"].wait_seen("lines", 2)}
+    seen = {entry["port"]: entry["lines"] for entry in lab["vm-a"].wait_received("lines", 2)}
     for name, result in zip(("one", "two"), results, strict=True):
         assert seen[result["port"]] == [f"{name} {number}" for number in range(100)]
 

@@ -27,7 +27,7 @@ def test_behind_a_switch_that_snoops(make_lab, redirect):
     lab.wait_reachable(FIP, seconds=60)  # the gateway has another MAC now
     time.sleep(12)  # what was flooded while the switch learned is over
     lab.upstream.ip("neigh flush all")
-    lab.agent.kill9()
+    lab.agent.kill()
     for address in (FIP, uplink["address"], FIP_A):
         assert lab.client.reaches(address, 20), address
     # It does prune: a group that nobody reported is not brought.

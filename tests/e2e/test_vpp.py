@@ -108,7 +108,7 @@ def test_the_agent_killed_under_traffic_loses_no_packet_and_writes_nothing_at_it
     before, pid = steps.vpp_state(lab), the_vpp(lab)
     pings = [lab.client.start_ping(address, interval=0.01) for address in (FIP_A, FIP_B)]
     time.sleep(0.3)
-    lab.agent.kill9()
+    lab.agent.kill()
     time.sleep(0.5)
     lab.agent.start()
     steps.wait_settled(lab)
@@ -128,7 +128,7 @@ def test_its_api_socket_is_removed(make_lab):
     os.unlink(lab.directory / "run/vpp/api.sock")
     lab.wait_for(lambda: "api.sock was removed" in lab.ctl("status", check=False).stdout, 10, "status tells")
     assert lab.client.ping(FIP_A, count=50).ok
-    lab.agent.kill9()
+    lab.agent.kill()
     lab.agent.start()
     lab.wait_for(lambda: victim not in steps.translators(lab), 15, "VPP is started anew")
     lab.wait_reachable(FIP_A, FIP_B, seconds=15)
@@ -148,8 +148,8 @@ def test_a_plugin_that_is_missing_or_broken_is_named(make_lab, short_tmp, conten
         said = " ".join(lab.ctl("status", check=False).stdout.split())  # reasons are wrapped
         return said if "fip64 plugin" in said else None
 
-    told = lab.wait_for(complaint, 15, "status names the plugin")
-    assert str(short_tmp) in told, told
+    reported = lab.wait_for(complaint, 15, "status names the plugin")
+    assert str(short_tmp) in reported, reported
     assert lab.agent.running
 
 

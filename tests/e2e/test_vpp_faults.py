@@ -48,7 +48,7 @@ def api_messages(lab) -> list[str]:
 def test_an_agent_that_was_killed_sends_nothing_but_questions_at_its_next_start(lab):
     """VPP's own record of its API."""
     pings = [lab.client.start_ping(address, interval=0.01) for address in (FIP_A, FIP_B)]
-    lab.agent.kill9()
+    lab.agent.kill()
     for command in ("api trace free", "api trace on nitems 100000"):
         steps.vppctl(lab, command)
     lab.agent.start()
@@ -88,9 +88,9 @@ def test_a_plugin_of_another_build_is_named_and_the_right_one_heals(make_lab, sh
     plugin = short_tmp / vpp.PLUGIN
     plugin.write_bytes(alter(found.plugin.read_bytes()))
     lab = make_lab(agent=True, config={"vpp": {"plugin_path": str(short_tmp)}})
-    told = lab.wait_for(lambda: next((line for line in lab.ctl("status", check=False).stdout.splitlines()
+    reported = lab.wait_for(lambda: next((line for line in lab.ctl("status", check=False).stdout.splitlines()
                                       if words in line), None), 20, "status tells what is wrong")
-    print(f"\n{told.strip()}")
+    print(f"\n{reported.strip()}")
     assert lab.ctl("status", check=False).returncode == 1
     assert words in lab.agent.log()
     assert steps.fip(lab, FIP_A)["state"] != "active"
@@ -124,11 +124,11 @@ def test_the_agent_killed_at_random_points_of_vpps_start_leaves_one_vpp_and_all_
         for pid in steps.translators(lab):
             os.kill(pid, signal.SIGKILL)
         time.sleep(choose.uniform(0, 0.7))
-        lab.agent.kill9()
+        lab.agent.kill()
         lab.agent.start(wait=0)
         time.sleep(choose.uniform(0, 2.5))
         if choose.random() < 0.5:
-            lab.agent.kill9()
+            lab.agent.kill()
             lab.agent.start(wait=0)
     lab.agent.wait_ready()
     lab.wait_reachable(FIP_A, FIP_B, seconds=20)

@@ -62,7 +62,7 @@ class ScriptedRoom:
         self.installed.update({item.key: item for _was, item in items if item.key not in failed})
         return failed
 
-    def explain(self, journey) -> Explanation:
+    def explain(self, traced) -> Explanation:
         return Explanation()
 
     def prune(self, items) -> dict[str, str]:
@@ -80,8 +80,8 @@ class ScriptedLinks(ScriptedRoom):
         super().__init__("links")
         self.layout = TaygaLayout("fip64-")
 
-    def explain(self, journey) -> Explanation:
-        return explain_links(self.layout, journey)
+    def explain(self, traced) -> Explanation:
+        return explain_links(self.layout, traced)
 
 
 class ScriptedSwitch(ScriptedRoom):
@@ -141,10 +141,10 @@ class ScriptedTranslator(ScriptedRoom):
     def healthy(self) -> str | None:
         return self.trouble
 
-    def explain(self, journey) -> Explanation:
-        return Explanation(there=(check_installed(self, journey), check_client_binding(self, journey)))
+    def explain(self, traced) -> Explanation:
+        return Explanation(there=(check_installed(self, traced), check_client_binding(self, traced)))
 
-    def watch(self, journey, seconds: float) -> list[TracedPacket]:
+    def watch(self, traced, seconds: float) -> list[TracedPacket]:
         if not self.seen:
             raise NotReady("tayga shows no packets")
         return self.seen

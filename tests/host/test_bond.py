@@ -29,9 +29,9 @@ def test_an_uplink_that_is_a_bond(lab, bond, step):
     # The first carries external_ids:iface-id.
     for member in bond:
         with step(f"the cable of {member} is cut") as now:
-            lab.cut_bond_member(member)
+            lab.bond_member_down(member)
             lab.wait_answers(FIP_BOND)
             answer = lab.client.ping(FIP_BOND, count=20, interval=0.05, wait=20)
             now.result = str(answer)
             assert answer.ok, answer
-            lab.mend_bond_member(member)
+            lab.bond_member_up(member)

@@ -46,7 +46,7 @@ def test_the_agent_is_killed(installed, lab, pings, step):
     before = lab.translators()
     with step("kill -9") as now:
         since = time.monotonic()
-        lab.agent.kill9()
+        lab.agent.kill()
         lab.agent.wait_running()
         lab.wait_settled()
         now.result = f"started again and settled after {time.monotonic() - since:.1f} s"

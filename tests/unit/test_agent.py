@@ -27,12 +27,12 @@ def test_a_plan_that_could_not_be_made_is_tried_again(agent, monkeypatch):
     monkeypatch.setattr(module, "FIRST_RETRY", 0.01)
     failures = [OSError("no buffer space"), OSError("no buffer space")]
 
-    def in_force(rooms):
+    def allocations_in_force(rooms):
         if failures:
             raise failures.pop()
         return Allocations()
 
-    monkeypatch.setattr(module, "in_force", in_force)
+    monkeypatch.setattr(module, "allocations_in_force", allocations_in_force)
     submitted = hub.Event()
     monkeypatch.setattr(agent.loop, "submit", lambda desired: submitted.set())
     planning = hub.spawn(agent.planning.run)

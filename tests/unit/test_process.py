@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from fip64agent import hub
-from fip64agent.process import BackOff, Child, find, leave, outcome, start, status
+from fip64agent.process import BackOff, Child, disown, find, outcome, start, status
 
 
 def child(*command: str) -> Child:
     """Start a program as the agent does."""
     with open(os.devnull, "wb") as output:
         made = start(command, output)
-    leave(made)
+    disown(made)
     return Child(made.pid, status(made.pid)[1])
 
 

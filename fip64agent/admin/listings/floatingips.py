@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
 
-from fip64agent.admin.answers import name_of, plain
+from fip64agent.admin.answers import json_value, name_of
 from fip64agent.admin.listing import STATE_COLUMNS, Details, Listing
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def _row(states: States, name: str) -> dict[str, Any]:
     address = mapping.floating_ip if mapping else fip and fip.floating_ip_address
     fixed = mapping.fixed_ip if mapping else fip and fip.fixed_ip_address
     return {
-        "id": name, "floating_ip_address": plain(address), "fixed_ip_address": plain(fixed),
+        "id": name, "floating_ip_address": json_value(address), "fixed_ip_address": json_value(fixed),
         "router_id": router_id, "router": name_of(states.topology.routers.get(router_id), router_id),
         "port_id": port_id, "port": name_of(states.topology.ports.get(port_id), port_id),
         "uplink_id": mapping.uplink_id if mapping else None,
@@ -57,7 +57,7 @@ def _details(states: States, name: str) -> dict[str, Any]:
         "vm_interface": states.interface_of(mapping.vm_ofport),
         "vm_ofport": mapping.vm_ofport,
         "vm_mac": mapping.vm_mac,
-        "gateways": [str(gateway.address) for gateway in states.under((VM_PORT, mapping.port_id))],
+        "gateways": [str(gateway.address) for gateway in states.parts_of((VM_PORT, mapping.port_id))],
         "gateway_mac": mapping.gateway_mac,
         "nat64_pool": str(mapping.pool),
         "nat64_addresses": f"{tenant.pool_first}-{tenant.pool_last}" if tenant else None,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tenants: counted and told of, not listed, as `fip64ctl fip list` names the router of each floating IP."""
+"""Tenants: counted, but not listed, as `fip64ctl fip list` names the router of each floating IP."""
 
 from __future__ import annotations
 

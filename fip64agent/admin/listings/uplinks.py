@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
 
-from fip64agent.admin.answers import name_of, plain, timestamp
+from fip64agent.admin.answers import json_value, name_of, timestamp
 from fip64agent.admin.listing import STATE_COLUMNS, ExternalFault, Gauge, Listing
 from fip64agent.admin.tables import printable
 
@@ -27,7 +27,7 @@ def _row(states: States, name: str) -> dict[str, Any]:
         "router_id": uplink.router_id if uplink else (port.device_id if port else None),
         "interface": uplink.interface if uplink else None,
         "ofport": uplink.ofport if uplink else None,
-        "addresses": plain(uplink.addresses) if uplink else [],
+        "addresses": json_value(uplink.addresses) if uplink else [],
         "veth": uplink.veth if uplink else None,
         "veth_ofport": uplink.veth_ofport if uplink else None,
         "gateways": {str(address): _ALIVE[found.alive] for address, found in next_hops(states, name).items()},

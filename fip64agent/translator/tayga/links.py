@@ -27,7 +27,7 @@ from fip64agent.links.model import (
     Veth,
 )
 from fip64agent.plan.desired import Host, Mapping64, PlanObject, Tenant, Uplink
-from fip64agent.reconcile.explain import Journey
+from fip64agent.reconcile.explain import TracedPath
 from fip64agent.translator.tayga.names import (
     CORE,
     TUN,
@@ -122,12 +122,12 @@ class TaygaLayout:
         yield Rule(netns, 4, FIRST, MAIN, tenant.pool, TUN, owner=key)
         yield Rule(netns, 4, BY_SOURCE, NOWHERE, iif=TUN, owner=key)
 
-    def path(self, journey: Journey) -> KernelPath:
+    def path(self, traced: TracedPath) -> KernelPath:
         """Return where the kernel routes a client's packet between the uplink and tayga, and its answer."""
-        uplink, core_link = journey.uplink.peer, tenant_link(journey.tenant.vlan)
+        uplink, core_link = traced.uplink.peer, tenant_link(traced.tenant.vlan)
         return KernelPath(
             there=(Hop("route", "the core namespace routes it to the tenant", self._core, uplink, core_link),
                    Hop("tenant-route", "the tenant's namespace hands it to the translator",
-                       tenant_netns(self._prefix, journey.tenant.router_id), CORE, TUN)),
+                       tenant_netns(self._prefix, traced.tenant.router_id), CORE, TUN)),
             back=(Hop("route-back", "the core namespace routes the answer to the uplink", self._core,
                       core_link, uplink),))

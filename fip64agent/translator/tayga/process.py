@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from fip64agent.process import Child, find, leave, outcome, status
+from fip64agent.process import Child, disown, find, outcome, status
 from fip64agent.process import start as start_child
 from fip64agent.translator.tayga.config import Instance, data_directory
 
@@ -158,7 +158,7 @@ def wait_until_attached(launches: Sequence[Launch]) -> dict[str, str]:
             time.sleep(0.002)
     for launch in launches:
         if launch.name not in failed:
-            leave(launch.child)
+            disown(launch.child)
     return failed
 
 

@@ -17,7 +17,7 @@ from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import PlanObject, Tenant
 from fip64agent.plan.inputs import Allocations
 from fip64agent.process import BackOff, outcome, status
-from fip64agent.reconcile.explain import Explanation, Journey
+from fip64agent.reconcile.explain import Explanation, TracedPath
 from fip64agent.translator.base import About, ClientBinding, TracedPacket
 from fip64agent.translator.explain import check_client_binding, check_installed
 from fip64agent.translator.tayga import config, process
@@ -317,12 +317,12 @@ class TaygaRoom:
     def traffic(self) -> None:
         """Return None: tayga does not count."""
 
-    def explain(self, journey: Journey) -> Explanation:
-        return Explanation(there=(check_installed(self, journey), check_client_binding(self, journey)))
+    def explain(self, traced: TracedPath) -> Explanation:
+        return Explanation(there=(check_installed(self, traced), check_client_binding(self, traced)))
 
-    def watch(self, journey: Journey, seconds: float) -> list[TracedPacket]:
+    def watch(self, traced: TracedPath, seconds: float) -> list[TracedPacket]:
         raise NotReady("tayga shows no packets; look at its TUN device: "
-                       f"ip netns exec {self.netns(journey.tenant.router_id)} tcpdump -ni {TUN}")
+                       f"ip netns exec {self.netns(traced.tenant.router_id)} tcpdump -ni {TUN}")
 
     def healthy(self) -> str | None:
         with self._lock:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from fip64agent.links.model import DOWNLINK_MTU, KernelPath, LinkItem, Veth
 from fip64agent.plan.desired import Host, PlanObject, Uplink
-from fip64agent.reconcile.explain import Journey
+from fip64agent.reconcile.explain import TracedPath
 
 
 class VppLayout:
@@ -23,7 +23,7 @@ class VppLayout:
                 yield Veth("", obj.veth, "", obj.peer, mark, obj.mtu, kernel_mac(obj.mac), True,
                            peer_without_ipv6=True, owner=obj.key)
 
-    def path(self, journey: Journey) -> KernelPath:
+    def path(self, traced: TracedPath) -> KernelPath:
         """Return no hops: VPP routes, and not the kernel."""
         return KernelPath()
 

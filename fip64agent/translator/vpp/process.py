@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
-from fip64agent.process import Child, find, leave, status
+from fip64agent.process import Child, disown, find, status
 from fip64agent.process import start as start_child
 from fip64agent.translator.vpp import startup
 from fip64agent.translator.vpp.startup import StartupOptions
@@ -69,7 +69,7 @@ def start(binary: str, options: StartupOptions) -> Process:
     with open(options.log_file, "ab", buffering=0) as output:
         output.write(_MARK + f"{binary} -c {path}\n".encode())
         child = start_child([binary, "-c", str(path)], output)
-    leave(child)
+    disown(child)
     return Process(child.pid, status(child.pid)[1], path.name)
 
 

@@ -24,7 +24,7 @@ from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import PlanObject
 from fip64agent.plan.inputs import Allocations
 from fip64agent.process import outcome
-from fip64agent.reconcile.explain import Explanation, Journey
+from fip64agent.reconcile.explain import Explanation, TracedPath
 from fip64agent.translator.base import About, ClientBinding, TracedPacket, Traffic
 from fip64agent.translator.explain import check_installed
 from fip64agent.translator.vpp import layout, process, readback, tags, trace_packets, trace_tables
@@ -308,16 +308,16 @@ class VppRoom:
     def traffic(self) -> Traffic:
         return self._ask(self._traffic.traffic) if self._started else Traffic()
 
-    def explain(self, journey: Journey) -> Explanation:
+    def explain(self, traced: TracedPath) -> Explanation:
         if (client := self.supervisor.client) is None:
-            return Explanation(there=(check_installed(self, journey),))  # it stops there, with the reason
-        return trace_tables.checks(self, client, self._state.interfaces, journey)
+            return Explanation(there=(check_installed(self, traced),))  # it stops there, with the reason
+        return trace_tables.checks(self, client, self._state.interfaces, traced)
 
-    def watch(self, journey: Journey, seconds: float) -> list[TracedPacket]:
+    def watch(self, traced: TracedPath, seconds: float) -> list[TracedPacket]:
         if not self._watching.acquire(blocking=False):
             raise NotReady("somebody else watches packets just now: try again when that has ended")
         try:
-            return trace_packets.watch(self._client(0), journey, seconds)
+            return trace_packets.watch(self._client(0), traced, seconds)
         finally:
             self._watching.release()
 

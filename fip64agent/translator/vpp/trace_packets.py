@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from fip64agent import hub
 from fip64agent.exceptions import NotReady
-from fip64agent.reconcile.explain import Journey
+from fip64agent.reconcile.explain import TracedPath
 from fip64agent.translator.base import TracedPacket
 from fip64agent.translator.vpp.api.client import VppClient
 from fip64agent.translator.vpp.api.errors import VppError
@@ -31,14 +31,14 @@ _SHOWN_WHOLE = re.compile(r"fip64|drop|punt")
 """Nodes of which all lines are shown; of the others only the name."""
 
 
-def watch(client: VppClient, journey: Journey, seconds: float) -> list[TracedPacket]:
+def watch(client: VppClient, traced: TracedPath, seconds: float) -> list[TracedPacket]:
     """Trace packets to the floating IP, and its VM's answers, for up to `seconds`. Raises: NotReady.
 
     VPP's filters leave out all other packets.
     """
     begun, found = time.monotonic(), []
     try:
-        with _tracing(client, filters(journey)):
+        with _tracing(client, filters(traced)):
             while len(found) < ENOUGH and (left := seconds - (time.monotonic() - begun)) > 0:
                 hub.sleep(min(_INTERVAL, left))
                 found = parse_trace(_cli(client, f"show trace max {MOST}"))
@@ -47,11 +47,11 @@ def watch(client: VppClient, journey: Journey, seconds: float) -> list[TracedPac
     return found
 
 
-def filters(journey: Journey) -> tuple[str, ...]:
+def filters(traced: TracedPath) -> tuple[str, ...]:
     """What a packet must match, as `classify filter` takes it: untagged IPv6 there, tagged IPv4 back."""
-    return (f"mask l3 ip6 dst match l3 ip6 dst {journey.mapping.floating_ip}",
-            f"mask l2 tag1 l3 ip4 src match l2 tag1 {journey.tenant.vlan} "
-            f"l3 ip4 src {journey.mapping.fixed_ip}")
+    return (f"mask l3 ip6 dst match l3 ip6 dst {traced.mapping.floating_ip}",
+            f"mask l2 tag1 l3 ip4 src match l2 tag1 {traced.tenant.vlan} "
+            f"l3 ip4 src {traced.mapping.fixed_ip}")
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from fip64agent.exceptions import NotReady
-from fip64agent.reconcile.explain import OK, Check, Explanation, Journey, Outcome, Stops
+from fip64agent.reconcile.explain import OK, Check, Explanation, Outcome, PacketStopped, TracedPath
 from fip64agent.translator import explain as common
 from fip64agent.translator.vpp import tags
 from fip64agent.translator.vpp.api.client import VppClient
@@ -20,12 +20,12 @@ _FIP64 = "fip64"
 """Name of the plugin's entries in VPP's tables."""
 
 
-def checks(room, client: VppClient, interfaces: dict[str, int], journey: Journey) -> Explanation:
+def checks(room, client: VppClient, interfaces: dict[str, int], traced: TracedPath) -> Explanation:
     """Return the checks of both directions. interfaces: {tag: sw_if_index}."""
-    tables = _Tables(client, interfaces, journey)
+    tables = _Tables(client, interfaces, traced)
     return Explanation(
         there=(Check("route", "VPP hands the floating IP's packets to the plugin fip64", tables.to_fip64),
-               common.check_installed(room, journey), common.check_client_binding(room, journey),
+               common.check_installed(room, traced), common.check_client_binding(room, traced),
                Check("vm-route", "VPP sends them to the tenant's VLAN", tables.to_vlan)),
         back=(Check("pool-route", "VPP hands the answer to the plugin fip64", tables.answer),
               Check("route-back", "VPP routes the answer to the uplink", tables.back),
@@ -33,20 +33,20 @@ def checks(room, client: VppClient, interfaces: dict[str, int], journey: Journey
 
 
 class _Tables:
-    def __init__(self, client: VppClient, interfaces: dict[str, int], journey: Journey) -> None:
+    def __init__(self, client: VppClient, interfaces: dict[str, int], traced: TracedPath) -> None:
         self._client = client
         self._interfaces = interfaces
-        self._journey = journey
-        self._uplink = tags.uplink(journey.uplink.port_id)
-        self._next_hop = journey.client
+        self._traced = traced
+        self._uplink = tags.uplink(traced.uplink.port_id)
+        self._next_hop = traced.client
 
     def to_fip64(self) -> Outcome:
-        return self._leads_to_fip64(f"show ip6 fib table {self._journey.uplink.table} "
-                                    f"{self._journey.mapping.floating_ip}")
+        return self._leads_to_fip64(f"show ip6 fib table {self._traced.uplink.table} "
+                                    f"{self._traced.mapping.floating_ip}")
 
     def answer(self) -> Outcome:
-        return self._leads_to_fip64(f"show ip fib table {self._journey.tenant.vlan} "
-                                    f"{self._journey.pool_address}")
+        return self._leads_to_fip64(f"show ip fib table {self._traced.tenant.vlan} "
+                                    f"{self._traced.pool_address}")
 
     def _leads_to_fip64(self, command: str) -> Outcome:
         try:
@@ -54,20 +54,20 @@ class _Tables:
         except VppError as error:
             raise NotReady(str(error)) from error
         if not answer.strip():
-            raise Stops(command, "VPP has no such table")
+            raise PacketStopped(command, "VPP has no such table")
         last = answer.strip().splitlines()[-1].strip()  # of "forwarding:"
         if _FIP64 not in last:
-            raise Stops(command, f"leads to {last}, and not to {_FIP64}")
+            raise PacketStopped(command, f"leads to {last}, and not to {_FIP64}")
         return OK, command, last
 
     def to_vlan(self) -> Outcome:
-        tenant = self._journey.tenant
-        looked_at, via = self._route(tenant.vlan, self._journey.mapping.fixed_ip,
+        tenant = self._traced.tenant
+        looked_at, via = self._route(tenant.vlan, self._traced.mapping.fixed_ip,
                                      tags.tenant(tenant.router_id))
         return OK, looked_at, f"via {via}, VLAN {tenant.vlan}"
 
     def back(self) -> Outcome:
-        looked_at, via = self._route(self._journey.uplink.table, self._journey.client, self._uplink)
+        looked_at, via = self._route(self._traced.uplink.table, self._traced.client, self._uplink)
         if int(via):
             self._next_hop = via
         return OK, looked_at, f"via {via}" if int(via) else "on the link"
@@ -83,13 +83,14 @@ class _Tables:
             route = self._client.call("ip_route_lookup", table_id=table, exact=0,
                                       prefix=ip_network(address)).route
         except VppError as error:
-            raise Stops(looked_at, f"no route: {error}") from error
+            raise PacketStopped(looked_at, f"no route: {error}") from error
         found = f"the route to {route.prefix}"
         path = route.paths[0] if route.paths else None
         if path is None or path.type in _DROP:
-            raise Stops(looked_at, f"{found} {_DROP.get(path.type) if path else 'leads nowhere'}")
+            raise PacketStopped(looked_at, f"{found} {_DROP.get(path.type) if path else 'leads nowhere'}")
         if path.sw_if_index != self._interfaces.get(expected):
-            raise Stops(looked_at, f"{found} leads to {self._name(path.sw_if_index)}, and not to {expected}")
+            raise PacketStopped(looked_at, f"{found} leads to {self._name(path.sw_if_index)}, and not to "
+                                           f"{expected}")
         return looked_at, path.nh.address.ip4 if address.version == 4 else path.nh.address.ip6
 
     def _name(self, index: int) -> str:
@@ -104,7 +105,7 @@ class _Tables:
             known = self._client.dump("ip_neighbor_dump", sw_if_index=self._interfaces[self._uplink],
                                       af="ADDRESS_IP6")
         except (KeyError, VppError) as error:
-            raise Stops(looked_at, f"cannot be looked at: {error}") from error
+            raise PacketStopped(looked_at, f"cannot be looked at: {error}") from error
         for entry in known:
             if entry.neighbor.ip_address == self._next_hop:
                 return OK, looked_at, f"{entry.neighbor.mac_address}, confirmed {entry.age:.0f} s ago"

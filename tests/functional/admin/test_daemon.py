@@ -100,7 +100,7 @@ def test_another_system_s_flow_that_takes_the_answer_is_found(quiet):
 def test_an_unbound_vm_is_pending_and_nothing_is_wrong(quiet):
     quiet.unbind("vm-b")
     try:
-        wait_for(lambda: "is not bound on this host" in quiet.ctl("status").stdout, 10, "it is told")
+        wait_for(lambda: "is not bound on this host" in quiet.ctl("status").stdout, 10, "it is reported")
         assert quiet.agent.get(f"/trace?fip={FIP_B}")["stops_at"] == "fip"
     finally:
         quiet.bind("vm-b")
@@ -123,7 +123,7 @@ def test_a_broken_topology_file_is_told_with_its_lines(quiet):
 def test_an_ovs_that_is_down_is_told_at_once(quiet):
     quiet.ovs.stop_vswitchd()
     try:
-        wait_for(lambda: "switch cannot work now" in quiet.ctl("status", check=False).stdout, 10, "told")
+        wait_for(lambda: "switch cannot work now" in quiet.ctl("status", check=False).stdout, 10, "reported")
         assert quiet.ctl("status", check=False).returncode == 1
         done = quiet.ctl("diff", check=False)
         assert done.returncode == 1 and done.stderr.startswith("fip64ctl: switch: ")

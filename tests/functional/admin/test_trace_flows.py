@@ -8,9 +8,9 @@ from ipaddress import IPv6Address
 import pytest
 
 from fip64agent.admin import flows as flow_report
-from fip64agent.admin.trace import _Walk
+from fip64agent.admin.trace import PacketTrace
 from fip64agent.plan.planner import plan
-from fip64agent.reconcile.explain import NOTE, OK, Stops
+from fip64agent.reconcile.explain import NOTE, OK, PacketStopped
 from fip64agent.switch.connection.codec import FlowItem
 from fip64agent.switch.room import SwitchRoom
 from lab.openvswitch import PrivateOvs
@@ -53,13 +53,13 @@ def agent(ovs):
 
 def outcomes(agent, fip: str, client: str | None = None) -> dict[str, str]:
     """{step: result, or "stop: reason"} of the steps that look at flows."""
-    walk = _Walk(agent, fip, IPv6Address(client) if client else None)
+    trace = PacketTrace(agent, fip, IPv6Address(client) if client else None)
     result = {}
-    for check in walk.checks():
+    for check in trace.checks():
         if check.name in FLOW_STEPS:
             try:
                 result[check.name] = check.look()[0]
-            except Stops as stop:
+            except PacketStopped as stop:
                 result[check.name] = f"stop: {stop}"
     return result
 

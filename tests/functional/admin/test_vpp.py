@@ -10,8 +10,7 @@ import pytest
 
 from fip64agent import hub
 from fip64agent.exceptions import NotReady
-from fip64agent.reconcile.explain import OK, Journey, Stops
-from fip64agent.translator.base import TO_CLIENT, TO_VM
+from fip64agent.reconcile.explain import OK, PacketStopped, TracedPath
 from fip64agent.translator.vpp.items import Mapping, Route, Tenant64
 from tests.fakes.kernel import until
 from tests.functional.translator.site import CLIENT, FIP_A, FIP_B, VM, Site
@@ -29,39 +28,39 @@ def site() -> Iterator[Site]:
         yield made
 
 
-def journey(site: Site, fip: str = FIP_A, name: str = "blue", client: str = CLIENT) -> Journey:
+def traced_packet(site: Site, fip: str = FIP_A, name: str = "blue", client: str = CLIENT) -> TracedPath:
     tenant = site.tenant(name, 7 if name == "blue" else 8, [fip])
-    return Journey(IPv6Address(client), site.uplink, tenant, site.mapping(tenant, fip),
-                   IPv4Address("100.64.9.9"))
+    return TracedPath(IPv6Address(client), site.uplink, tenant, site.mapping(tenant, fip),
+                      IPv4Address("100.64.9.9"))
 
 
 def cli(site: Site, command: str) -> str:
     return site.room.supervisor.client.call("cli_inband", cmd=command).reply
 
 
-def told(site: Site, way: Journey) -> dict[str, tuple]:
+def explained(site: Site, packet: TracedPath) -> dict[str, tuple]:
     """{step: outcome, or the reason why the packet stops}; the checks after that are asked, too."""
-    explained, result = site.room.explain(way), {}
-    for check in (*explained.there, *explained.back):
+    checks, result = site.room.explain(packet), {}
+    for check in (*checks.there, *checks.back):
         try:
             result[check.name] = check.look()
-        except Stops as stop:
+        except PacketStopped as stop:
             result[check.name] = ("stop", stop.looked_at, str(stop))
     return result
 
 
 def test_all_is_right(site):
-    way = journey(site)
-    found = told(site, way)
+    packet = traced_packet(site)
+    found = explained(site, packet)
     assert list(found) == STEPS
     assert {outcome[0] for outcome in found.values()} == {OK}, found
-    assert found["client"][2] == str(way.pool_address) != "100.64.9.9"
+    assert found["client"][2] == str(packet.pool_address) != "100.64.9.9"
     assert found["vm-route"][2] == "via 169.254.0.1, VLAN 7"
     assert found["route-back"][2] == "via " + CLIENT or found["route-back"][2] == "on the link"
 
 
 def test_a_far_client_goes_by_the_gateway(site):
-    found = told(site, journey(site, client="2001:db8:77::1"))
+    found = explained(site, traced_packet(site, client="2001:db8:77::1"))
     gateway = str(site.uplink.routes[0][1])
     assert found["route-back"][2] == f"via {gateway}"
     assert "none of this client is known" in found["client"][2]
@@ -70,8 +69,8 @@ def test_a_far_client_goes_by_the_gateway(site):
 
 def remove(site: Site, *kinds: type) -> None:
     """Take away what the driver installed for the tenant "blue" and its mapping."""
-    way = journey(site)
-    items = [item for obj in (way.tenant, way.mapping) for item in site.room.expand(obj)
+    packet = traced_packet(site)
+    items = [item for obj in (packet.tenant, packet.mapping) for item in site.room.expand(obj)
              if isinstance(item, kinds)]
     assert items and site.room.prune(items) == {}
 
@@ -87,17 +86,17 @@ def remove(site: Site, *kinds: type) -> None:
 def test_what_is_broken_is_found(site, damage, step, reason):
     damage(site)
     try:
-        assert reason in told(site, journey(site))[step][2]
+        assert reason in explained(site, traced_packet(site))[step][2]
     finally:
         cli(site, f"ip route del {CLIENT}/128 table {site.uplink.table} via drop")
         assert site.install(blue=[FIP_A], green=[FIP_B])[0] == {}
-    assert {outcome[0] for outcome in told(site, journey(site)).values()} == {OK}
+    assert {outcome[0] for outcome in explained(site, traced_packet(site)).values()} == {OK}
 
 
 def test_live_packets_there_and_back_with_both_headers(site):
     pings = [site.client.start_ping(fip, 0.02) for fip in (FIP_A, FIP_B)]
     try:
-        seen = site.room.watch(journey(site), 10)
+        seen = site.room.watch(traced_packet(site), 10)
     finally:
         for ping in pings:
             hub.offload(ping.stop)
@@ -113,21 +112,21 @@ def test_live_packets_there_and_back_with_both_headers(site):
 
 
 def test_nothing_is_seen_when_nothing_comes(site):
-    assert site.room.watch(journey(site, FIP_B, "green"), 1) == []
+    assert site.room.watch(traced_packet(site, FIP_B, "green"), 1) == []
 
 
 def test_only_one_watches_at_a_time(site):
-    thread = hub.spawn(site.room.watch, journey(site), 2)
+    thread = hub.spawn(site.room.watch, traced_packet(site), 2)
     hub.sleep(0.2)
     with pytest.raises(NotReady, match="somebody else watches"):
-        site.room.watch(journey(site), 1)
+        site.room.watch(traced_packet(site), 1)
     thread.wait()
 
 
 def test_watching_leaves_nothing_in_vpp(site):
     before = cli(site, "show classify tables"), cli(site, "show classify filter")
     for _ in range(3):
-        site.room.watch(journey(site), 0.3)
+        site.room.watch(traced_packet(site), 0.3)
     assert (cli(site, "show classify tables"), cli(site, "show classify filter")) == before
 
 
@@ -136,10 +135,10 @@ def test_clients_and_counters(site):
     assert binding.static is False and binding.last_seen
     before = site.room.traffic()
     hub.offload(site.client.ping, FIP_A, 5)
-    until(lambda: site.room.traffic().fips["blue", IPv6Address(FIP_A)][TO_CLIENT].packets
-          >= before.fips["blue", IPv6Address(FIP_A)][TO_CLIENT].packets + 5, 5, "five packets are counted")
+    until(lambda: site.room.traffic().fips["blue", IPv6Address(FIP_A)]["4to6"].packets
+          >= before.fips["blue", IPv6Address(FIP_A)]["4to6"].packets + 5, 5, "five packets are counted")
     now = site.room.traffic()
-    assert now.tenants["blue"][TO_VM].packets >= now.fips["blue", IPv6Address(FIP_A)][TO_VM].packets > 0
+    assert now.tenants["blue"]["6to4"].packets >= now.fips["blue", IPv6Address(FIP_A)]["6to4"].packets > 0
     counted = site.room.counters()["blue"]
     assert counted["clients"] == len(site.room.clients("blue")) and counted["bindings-made"] >= 1
 

@@ -128,7 +128,7 @@ def test_a_killed_demo_is_removed_by_the_next(a_demo):
 
 @pytest.mark.parametrize("words", ["tayga, one per tenant", "VPP with the plugin fip64"])
 def test_the_picture_is_straight(words):
-    lines = demo.drawing("Open vSwitch 3.10.11, userspace datapath", words)
+    lines = demo.diagram("Open vSwitch 3.10.11, userspace datapath", words)
     assert not any(unicodedata.east_asian_width(char) in "WF" for line in lines for char in line)
     up, down = set("│┌┐├┤┬┼"), set("│└┘├┤┴┼")  # characters with an arm downwards, upwards
     for above, below in itertools.pairwise(lines):

@@ -54,7 +54,7 @@ def test_ping_counts_what_is_lost_in_between(lab):
 
 def test_vms_of_one_tenant_talk_over_the_bridge(lab):
     assert lab["vm-a"].ping("10.0.0.6", count=5).ok
-    assert [seen["peer"] for seen in lab["vm-a2"].wait_seen("ping")] == ["10.0.0.5"]
+    assert [seen["peer"] for seen in lab["vm-a2"].wait_received("ping")] == ["10.0.0.5"]
 
 
 def test_tenants_with_the_same_address_are_apart(lab):
@@ -70,27 +70,27 @@ def test_http_tells_whom_the_server_saw(lab):
     reply = lab["vm-a"].http_get("10.0.0.6")
     assert reply["status"] == 200
     assert reply["answer"] == {"vm": "vm-a2", "you_are": "10.0.0.5", "i_am": "10.0.0.6"}
-    assert lab["vm-a2"].seen("http")[-1]["peer"] == "10.0.0.5"
+    assert lab["vm-a2"].received("http")[-1]["peer"] == "10.0.0.5"
 
 
 @pytest.mark.parametrize("way", ["put", "get"])
 def test_tcp_transfer_is_hashed_on_both_sides(lab, way):
     result = lab["vm-a"].transfer("10.0.0.6", size=3_000_001, way=way)
     assert result["equal"] and result["size"] == 3_000_001 and result["seen_as"] == "10.0.0.5"
-    seen = lab["vm-a2"].seen("tcp")[-1]
+    seen = lab["vm-a2"].received("tcp")[-1]
     assert seen["sha256"] == result["sha256"] and seen["size"] == 3_000_001
 
 
 def test_udp_of_32_kb_goes_in_fragments_both_ways(lab):
     result = lab["vm-a"].udp("10.0.0.6", size=32768, count=3)
     assert result["equal"] == 3
-    assert [seen["sha256"] for seen in lab["vm-a2"].seen("udp")[-3:]] == result["sha256"]
+    assert [seen["sha256"] for seen in lab["vm-a2"].received("udp")[-3:]] == result["sha256"]
 
 
 def test_two_clients_at_once_get_their_own_lines_back(lab):
     one, two = lab["vm-a"].lines("10.0.0.6", names=("one", "two"), count=100)
     assert one["equal"] == two["equal"] == 100
-    lines = [seen["lines"] for seen in lab["vm-a2"].wait_seen("lines", 2)[-2:]]
+    lines = [seen["lines"] for seen in lab["vm-a2"].wait_received("lines", 2)[-2:]]
     assert sorted(lines) == [[f"{name} {number}" for number in range(100)] for name in ("one", "two")]
 
 

@@ -122,9 +122,9 @@ class Contract(abc.ABC):
     def test_a_fip_that_is_removed_is_really_gone(self, both):
         running = both.client.start_ping(FIP_B, interval=0.01)
         assert both.install(green=[FIP_B])[0] == {}
-        both.vms["blue"].forget_seen()
+        both.vms["blue"].forget_received()
         assert both.client.ping(FIP_A, count=20, wait=0.3).received == 0
-        assert both.vms["blue"].seen() == []
+        assert both.vms["blue"].received() == []
         answer = running.stop()
         assert answer.ok, answer
 

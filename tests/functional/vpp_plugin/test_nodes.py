@@ -30,7 +30,7 @@ from scapy.layers.sctp import SCTP
 from scapy.packet import Raw
 from scapy.utils import rdpcap, wrpcap
 
-from lab.cpus import spread_workers, why_not, with_three_cpus
+from lab.cpus import missing, spread_workers, with_three_cpus
 from lab.vpp import find
 from tests.functional.vpp_plugin.control import Control
 from tests.functional.vpp_plugin.graph import CLIENT, CLIENT4, FIP, FIXED, OWN4, OWN6, TENANT, UPLINK, Graph
@@ -56,7 +56,7 @@ def small_buffers(make_module_vpp) -> Iterator[Graph]:
 @pytest.fixture(scope="module")
 def workers(make_module_vpp, tmp_path_factory) -> Iterator[Graph]:
     """Two of them."""
-    if reason := why_not():
+    if reason := missing():
         pytest.skip(reason)
     installed = with_three_cpus(find(), tmp_path_factory.mktemp("cpus"))
     vpp = make_module_vpp(workers=2, installed=installed)

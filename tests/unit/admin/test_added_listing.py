@@ -165,7 +165,7 @@ def test_one_is_shown(running):
         1, "fip64ctl: no lease has the id two; fip64ctl lease list shows all\n")
 
 
-def test_it_is_counted_and_its_problems_are_told(running):
+def test_it_is_counted_and_its_problems_are_reported(running):
     out = running.ctl("status").stdout
     assert "  - lease in error: lease number bad: it has no MAC\n" in out
     assert "  - lease pending: lease number late: waits for Open vSwitch to open interface tap-late\n" in out

@@ -16,7 +16,7 @@ import pytest
 
 from fip64agent import hub
 from fip64agent.admin.api import AdminServer
-from fip64agent.admin.client import Client, Refused, answers
+from fip64agent.admin.client import Client, Refused, is_listening
 from fip64agent.exceptions import AlreadyRunning, ConfigError, PermissionDenied
 from tests.unit.admin.conftest import serving
 
@@ -172,10 +172,10 @@ def test_the_socket_is_for_root_only_and_goes_with_the_agent(agent):
     server = AdminServer(agent, path)
     server.start()
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
-    assert answers(path)
+    assert is_listening(path)
     server.stop()
     server.stop()
-    assert not os.path.exists(path) and not answers(path)
+    assert not os.path.exists(path) and not is_listening(path)
 
 
 def test_a_taken_socket_names_the_socket_and_the_process(running):
@@ -239,7 +239,7 @@ def test_the_run_directory_is_made(agent, short_tmp):
     server = AdminServer(agent, str(short_tmp / "run" / "fip64agent" / "admin.sock"))
     server.start()
     try:
-        assert answers(server.path)
+        assert is_listening(server.path)
     finally:
         server.stop()
 

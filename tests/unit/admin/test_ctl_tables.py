@@ -131,7 +131,7 @@ def test_on_a_terminal(running):
             try:
                 while part := os.read(master, 65536):
                     text += part
-            except OSError:  # that is how its end is told
+            except OSError:  # that is how its end is reported
                 pass
             child.wait(30)
         os.close(master)

@@ -18,7 +18,7 @@ from fip64agent.admin import metrics, report
 from fip64agent.admin.metrics import MetricsServer
 from fip64agent.exceptions import TopologyError
 from fip64agent.links.gateways import Reachability
-from fip64agent.translator.base import TO_CLIENT, TO_VM, About, Count, Traffic
+from fip64agent.translator.base import About, Count, Traffic
 
 REFERENCE = Path(__file__).parents[3] / "doc/source/reference/metrics.rst"
 
@@ -158,7 +158,7 @@ FIP = IPv6Address("2001:db8:f::10")
 @pytest.fixture
 def counting(agent):
     """The agent, with a translator that counts as VPP does."""
-    both = {TO_VM: Count(3, 300), TO_CLIENT: Count(2, 200)}
+    both = {"6to4": Count(3, 300), "4to6": Count(2, 200)}
     agent.rooms["translator"].program = About("managed", "26.06", 77, 3700.04, 2, 0.0004)
     agent.rooms["translator"].counted = Traffic({("red", FIP): both}, {"red": both},
                                                 {("ip6-fip64", "hop-limit"): 5})

@@ -33,50 +33,51 @@ def body(text: str, in_port: int = 1) -> str:
             f"{text}\n\nFinal flow: unchanged\nMegaflow: recirc_id=0\nDatapath actions: drop\n")
 
 
-def test_a_walk_through_two_tables():
-    walk = ovstrace.read(ANSWERED)
-    assert walk.outputs == (1,)
-    assert "nd_tll=02:00:00:00:00:99" in walk.final_flow and "nd_tll=00:00" in walk.flow
-    assert [(rule.table, rule.priority) for rule in walk.rules] == [(0, 41000), (164, 10)]
-    assert str(walk.rules[1]) == "[164 10 foreign, cookie 0x77] icmp6,icmp_type=135,icmp_code=0"
-    assert not walk.normal and not walk.complaints and walk.unmatched_table is None
+def test_a_found_through_two_tables():
+    found = ovstrace.parse(ANSWERED)
+    assert found.outputs == (1,)
+    assert "nd_tll=02:00:00:00:00:99" in found.final_flow and "nd_tll=00:00" in found.flow
+    assert [(rule.table, rule.priority) for rule in found.rules] == [(0, 41000), (164, 10)]
+    assert str(found.rules[1]) == "[164 10 foreign, cookie 0x77] icmp6,icmp_type=135,icmp_code=0"
+    assert not found.normal and not found.complaints and found.unmatched_table is None
 
 
 def test_output_of_a_foreign_flow():
-    walk = ovstrace.read(body(" 0. ipv6,in_port=1, priority 50\n    output:2\n    output:7"))
-    assert walk.outputs == (2, 7)
-    assert walk.final_flow == walk.flow
-    assert str(walk) == "[classifier 50 foreign, cookie 0x0] ipv6,in_port=1"
+    found = ovstrace.parse(body(" 0. ipv6,in_port=1, priority 50\n    output:2\n    output:7"))
+    assert found.outputs == (2, 7)
+    assert found.final_flow == found.flow
+    assert str(found) == "[classifier 50 foreign, cookie 0x0] ipv6,in_port=1"
 
 
 def test_a_table_without_a_match():
-    walk = ovstrace.read(body(" 0. ipv6, priority 50\n    resubmit(,5)\n 5. No match.\n    drop"))
-    assert walk.outputs == () and walk.unmatched_table == 5
-    assert str(walk) == "no flow matches in table 5"
+    found = ovstrace.parse(body(" 0. ipv6, priority 50\n    resubmit(,5)\n 5. No match.\n    drop"))
+    assert found.outputs == () and found.unmatched_table == 5
+    assert str(found) == "no flow matches in table 5"
 
 
 def test_a_bundle():
     """Of a bond: Open vSwitch does not say which member it took, unless none is up."""
     text = " 0. ipv6,in_port=11, priority 40000\n    bundle(eth_src,0,active_backup,ofport,members:2,1)"
     up = body(text).replace("Datapath actions: drop", "Datapath actions: 4")
-    assert ovstrace.read(up).outputs == (2, 1)
-    down = ovstrace.read(body(text))
+    assert ovstrace.parse(up).outputs == (2, 1)
+    down = ovstrace.parse(body(text))
     assert down.outputs == () and down.complaints == ("no member of the bond is up",)
 
 
 def test_complaints_are_kept():
-    walk = ovstrace.read(body(" 0. ip, priority 50\n    output:77\n     >> Nonexistent output port"))
-    assert walk.complaints == ("Nonexistent output port",)
-    assert str(walk).endswith("; Nonexistent output port")
+    found = ovstrace.parse(body(" 0. ip, priority 50\n    output:77\n     >> Nonexistent output port"))
+    assert found.complaints == ("Nonexistent output port",)
+    assert str(found).endswith("; Nonexistent output port")
 
 
 def test_normal_is_told_from_our_flows():
-    walk = ovstrace.read(body(" 0. priority 0\n    NORMAL\n     >>>> received packet on unknown port 9 <<<<\n"
-                              "     >> no input bundle, dropping", 9))
-    assert walk.normal and walk.outputs == ()
-    assert walk.complaints == ("received packet on unknown port 9", "no input bundle, dropping")
-    assert str(walk.rules[0]) == "[classifier 0 foreign, cookie 0x0] everything"
+    found = ovstrace.parse(body(" 0. priority 0\n    NORMAL\n"
+                                "     >>>> received packet on unknown port 9 <<<<\n"
+                                "     >> no input bundle, dropping", 9))
+    assert found.normal and found.outputs == ()
+    assert found.complaints == ("received packet on unknown port 9", "no input bundle, dropping")
+    assert str(found.rules[0]) == "[classifier 0 foreign, cookie 0x0] everything"
 
 
-def test_nonsense_is_an_empty_walk():
-    assert ovstrace.read("what?\n").outputs == ()
+def test_nonsense_is_an_empty_found():
+    assert ovstrace.parse("what?\n").outputs == ()

@@ -50,7 +50,7 @@ def test_no_topology_at_all_is_an_error():
     assert report.status(agent)["state"] == "error"
 
 
-def test_a_silent_gateway_is_the_first_thing_told(agent):
+def test_a_silent_gateway_is_the_first_thing_reported(agent):
     """Before all else that is wrong with the agent, and before what is wrong because of it."""
     agent.topology_error = TopologyError(["/etc/t.yaml: No such file or directory"])
     agent.rooms["translator"].trouble = "tayga of router red (pid 7) is stopped (state T)"
@@ -92,17 +92,17 @@ def test_one_silent_gateway_of_several_is_a_warning(agent):
     assert report.status(agent)["state"] == "active"
 
 
-def test_a_loop_that_hangs_is_told(agent):
+def test_a_loop_that_hangs_is_reported(agent):
     agent.loop.last_alive -= 1000
     assert texts(agent)[0].startswith("error: the reconcile loop shows no sign of life")
 
 
-def test_a_translator_that_is_not_healthy_is_told(agent):
+def test_a_translator_that_is_not_healthy_is_reported(agent):
     agent.rooms["translator"].trouble = "tayga of router red (pid 7) is stopped (state T)"
     assert texts(agent) == ["error: translator: tayga of router red (pid 7) is stopped (state T)"]
 
 
-def test_what_a_translator_that_works_warns_of_is_told(agent):
+def test_what_a_translator_that_works_warns_of_is_reported(agent):
     agent.rooms["translator"].remarks = ["VPP dropped 7 packets"]
     assert texts(agent) == ["warning: translator: VPP dropped 7 packets"]
     assert report.status(agent)["state"] == "active"
@@ -234,7 +234,7 @@ def test_ten_thousand_rows_hold_up_nobody(question):
 
 
 def test_faults_of_the_topology(agent):
-    """What is faulty is in error, with its address; what stays in its last good form works, and is told."""
+    """What is faulty is in error, with its address; what stays in its last good form works, and is shown."""
     resources = Resources(agent.site.settings.nat64_pool)
     resources.update({(kind, item_id): item for kind in KINDS
                       for item_id, item in getattr(agent.site.topology, kind).items()})

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Traces of a scripted agent: where they stop, and what is told then."""
+"""Traces of a scripted agent: where they stop, and what is reported then."""
 
 import dataclasses
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from fip64agent.admin.trace import _Walk, trace
-from fip64agent.reconcile.explain import NOT_REACHED, NOTE, OK, STOP, Stops
+from fip64agent.admin.trace import PacketTrace, trace
+from fip64agent.reconcile.explain import NOT_REACHED, NOTE, OK, STOP, PacketStopped
 from fip64agent.translator.base import TracedPacket
 from fip64agent.translator.tayga.links import TaygaLayout
 from tests.fakes.scripted_agent import ScriptedAgent
@@ -77,44 +77,44 @@ def test_a_namespace_that_is_gone_stops_it_at_the_route(agent):
     assert stop(agent) == ("route", "network namespace f64-no-such-core does not exist")
 
 
-def walk(agent, client=None) -> _Walk:
-    return _Walk(agent, "fip-vm-red", IPv6Address(client) if client else None)
+def traced(agent, client=None) -> PacketTrace:
+    return PacketTrace(agent, "fip-vm-red", IPv6Address(client) if client else None)
 
 
-def look(agent, name: str):
-    """Ask one check of a walk."""
-    (check,) = [check for check in walk(agent).checks() if check.name == name]
+def make_check(agent, name: str):
+    """Make one check of a trace."""
+    (check,) = [check for check in traced(agent).checks() if check.name == name]
     return check.look()
 
 
 def test_the_default_client_is_on_the_uplink_s_link(agent):
-    assert walk(agent).client in agent.loop.desired.uplinks["uplink"].onlink[0]
-    assert str(walk(agent, "2001:db8:77::1").client) == "2001:db8:77::1"
+    assert traced(agent).client in agent.loop.desired.uplinks["uplink"].onlink[0]
+    assert str(traced(agent, "2001:db8:77::1").client) == "2001:db8:77::1"
 
 
 def test_the_translator_s_mapping_is_read_back(agent):
     translator = agent.rooms["translator"]
-    assert look(agent, "translate")[0] == OK
+    assert make_check(agent, "translate")[0] == OK
     translator.trouble = "tayga is stopped"
-    assert look(agent, "translate")[0] == NOTE
+    assert make_check(agent, "translate")[0] == NOTE
     installed = translator.installed.pop("translator of tenant red")
-    with pytest.raises(Stops, match="translator of tenant red is not there"):
-        look(agent, "translate")
+    with pytest.raises(PacketStopped, match="translator of tenant red is not there"):
+        make_check(agent, "translate")
     translator.installed[installed.key] = dataclasses.replace(installed, value="old")
-    with pytest.raises(Stops, match="is there, but not as planned"):
-        look(agent, "translate")
+    with pytest.raises(PacketStopped, match="is there, but not as planned"):
+        make_check(agent, "translate")
     translator.down = "tayga is not installed"
-    with pytest.raises(Stops, match=r"^tayga is not installed$"):
-        look(agent, "translate")
+    with pytest.raises(PacketStopped, match=r"^tayga is not installed$"):
+        make_check(agent, "translate")
 
 
-def test_the_client_s_binding_is_what_the_walk_goes_on_with(agent):
-    assert "none of this client is known" in look(agent, "client")[2]
+def test_the_client_s_binding_is_what_the_trace_goes_on_with(agent):
+    assert "none of this client is known" in make_check(agent, "client")[2]
     agent.rooms["translator"].bind("red", "2001:db8:77::1", "100.64.0.9")
-    found = walk(agent, "2001:db8:77::1")
+    found = traced(agent, "2001:db8:77::1")
     (client,) = [check for check in found.checks() if check.name == "client"]
     assert client.look()[2] == "100.64.0.9"
-    assert found.journey.pool_address == IPv4Address("100.64.0.9")
+    assert found.packet.pool_address == IPv4Address("100.64.0.9")
 
 
 def test_live_packets_that_cannot_be_shown(agent):
@@ -132,5 +132,5 @@ def test_live_packets(agent):
 
 
 def test_every_step_has_a_name_of_its_own(agent):
-    names = [check.name for check in walk(agent).checks()]
+    names = [check.name for check in traced(agent).checks()]
     assert len(set(names)) == len(names) == 14

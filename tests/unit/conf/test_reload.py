@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SIGHUP with configuration files that cannot be used: told with the reason, and all stays as it was."""
+"""SIGHUP with configuration files that cannot be used: reported with the reason, and all stays as it was."""
 
 import pytest
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A misspelled option or group is told, with its file and the name that was meant; all known ones are not."""
+"""A misspelled option or group is reported with its file and the name that was meant. Known ones are not."""
 
 from pathlib import Path
 
@@ -13,14 +13,15 @@ SAMPLE = Path(__file__).parents[3] / "etc/fip64agent.conf.sample"
 @pytest.fixture
 def warnings(tmp_path, monkeypatch):
     """Return a function: what a configuration file with that text is warned of."""
-    told = []
-    monkeypatch.setattr("fip64agent.cmd.common.LOG.warning", lambda form, *parts: told.append(form % parts))
+    reported = []
+    monkeypatch.setattr("fip64agent.cmd.common.LOG.warning",
+                        lambda form, *parts: reported.append(form % parts))
     path = tmp_path / "agent.conf"
 
     def of(text: str, *options: str) -> list[str]:
         path.write_text(text)
         load_config(["--config-file", str(path), *options], "")
-        return [warning.removeprefix(f"{path}: ") for warning in told]
+        return [warning.removeprefix(f"{path}: ") for warning in reported]
 
     return of
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import NOTHING, Desired, Gateway
 from fip64agent.reconcile.loop import HANG_TIMEOUT, Loop
-from fip64agent.reconcile.room_state import BLOCKED_LOOK, LONGEST_WAIT
+from fip64agent.reconcile.room_state import LONGEST_WAIT, READY_INTERVAL
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Thing:
 class DictRoom:
     """A room whose component is a dictionary that tests may change by hand."""
 
-    def __init__(self, name, journal=None):
+    def __init__(self, name, calls=None):
         self.name = name
         self.installed = {}
-        self.journal = journal if journal is not None else []
+        self.calls = calls if calls is not None else []
         self.down = None
         self.refuses = {}
         self.reads = 0
@@ -51,7 +51,7 @@ class DictRoom:
             if reason := self.refuses.get(item.key):
                 failed[item.key] = reason
             else:
-                self.journal.append(("+", item.key))
+                self.calls.append(("+", item.key))
                 self.installed[item.key] = item
         return failed
 
@@ -61,7 +61,7 @@ class DictRoom:
             if reason := self.refuses.get(item.key):
                 failed[item.key] = reason
             else:
-                self.journal.append(("-", item.key))
+                self.calls.append(("-", item.key))
                 self.installed.pop(item.key, None)
         return failed
 
@@ -79,13 +79,13 @@ def desired(**ports) -> Desired:
 
 
 @pytest.fixture
-def journal():
+def calls():
     return []
 
 
 @pytest.fixture
-def rooms(journal):
-    return [DictRoom("links", journal), DictRoom("switch", journal)]
+def rooms(calls):
+    return [DictRoom("links", calls), DictRoom("switch", calls)]
 
 
 @pytest.fixture
@@ -98,28 +98,28 @@ def loop(rooms, clock):
     return Loop(rooms, audit_interval=300, clock=clock)
 
 
-def test_makes_links_first_and_removes_flows_first(loop, journal):
+def test_makes_links_first_and_removes_flows_first(loop, calls):
     loop.submit(desired(a="1"))
     loop.step()
-    assert journal == [("+", "links/a"), ("+", "switch/a")]
-    journal.clear()
+    assert calls == [("+", "links/a"), ("+", "switch/a")]
+    calls.clear()
     loop.submit(desired(b="2"))
     loop.step()
-    assert journal == [("+", "links/b"), ("+", "switch/b"), ("-", "switch/a"), ("-", "links/a")]
+    assert calls == [("+", "links/b"), ("+", "switch/b"), ("-", "switch/a"), ("-", "links/a")]
 
 
-def test_nothing_is_touched_before_the_first_plan(loop, rooms, journal):
+def test_nothing_is_touched_before_the_first_plan(loop, rooms, calls):
     rooms[0].installed["links/old"] = Thing("links/old", "x")
     loop.step()
-    assert not journal and not loop.settled
+    assert not calls and not loop.settled
 
 
 def test_what_the_first_plan_waits_for_is_told_once(loop, rooms, caplog):
     rooms[1].down = "there is no bridge"
     loop.step()
     loop.step()
-    told = [record for record in caplog.records if "there is no bridge" in record.message]
-    assert len(told) == 1 and loop.blocked["switch"] == "there is no bridge"
+    reported = [record for record in caplog.records if "there is no bridge" in record.message]
+    assert len(reported) == 1 and loop.blocked["switch"] == "there is no bridge"
     rooms[1].down = None
     loop.step()
     assert "there is no bridge" not in loop.blocked.values() and rooms[1].reads == 0
@@ -128,51 +128,51 @@ def test_what_the_first_plan_waits_for_is_told_once(loop, rooms, caplog):
     assert loop.settled and not loop.blocked
 
 
-def test_a_first_pass_adopts_what_is_right_and_removes_what_is_stale(loop, rooms, journal):
+def test_a_first_pass_adopts_what_is_right_and_removes_what_is_stale(loop, rooms, calls):
     rooms[0].installed = {"links/a": Thing("links/a", "1"), "links/old": Thing("links/old", "x")}
     loop.submit(desired(a="1"))
     loop.step()
-    assert journal == [("+", "switch/a"), ("-", "links/old")]
+    assert calls == [("+", "switch/a"), ("-", "links/old")]
     assert loop.settled
 
 
-def test_one_change_reads_nothing_back(loop, rooms, journal):
+def test_one_change_reads_nothing_back(loop, rooms, calls):
     loop.submit(desired(a="1", b="2"))
     loop.step()
     reads = [room.reads for room in rooms]
-    journal.clear()
+    calls.clear()
     loop.submit(desired(a="1", b="3"))
     loop.step()
     assert [room.reads for room in rooms] == reads
-    assert journal == [("+", "links/b"), ("+", "switch/b")]
+    assert calls == [("+", "links/b"), ("+", "switch/b")]
 
 
-def test_what_was_removed_by_hand_comes_back_when_the_room_says_so(loop, rooms, journal):
+def test_what_was_removed_by_hand_comes_back_when_the_room_says_so(loop, rooms, calls):
     loop.submit(desired(a="1", b="2"))
     loop.step()
-    journal.clear()
+    calls.clear()
     del rooms[1].installed["switch/a"]
     loop.step()
-    assert not journal
+    assert not calls
     loop.invalidate("switch")
     loop.step()
-    assert journal == [("+", "switch/a")]
+    assert calls == [("+", "switch/a")]
 
 
-def test_the_audit_finds_it_too(loop, rooms, clock, journal):
+def test_the_audit_finds_it_too(loop, rooms, clock, calls):
     loop.submit(desired(a="1"))
     loop.step()
     del rooms[0].installed["links/a"]
-    journal.clear()
+    calls.clear()
     clock.now = 299
     loop.step()
-    assert not journal
+    assert not calls
     clock.now = 301
     loop.step()
-    assert journal == [("+", "links/a")]
+    assert calls == [("+", "links/a")]
 
 
-def test_a_refused_item_backs_off_and_stops_no_other(loop, rooms, clock, journal):
+def test_a_refused_item_backs_off_and_stops_no_other(loop, rooms, clock, calls):
     rooms[1].refuses["switch/a"] = "no such port"
     loop.submit(desired(a="1", b="2"))
     loop.step()
@@ -218,11 +218,11 @@ def test_what_cannot_be_removed_is_tried_again(loop, rooms, clock):
     assert not loop.failures and not rooms[0].installed
 
 
-def test_a_room_that_is_down_parks_its_work_and_others_go_on(loop, rooms, clock, journal):
+def test_a_room_that_is_down_parks_its_work_and_others_go_on(loop, rooms, clock, calls):
     rooms[1].down = "OVS is away"
     loop.submit(desired(a="1"))
     loop.step()
-    assert journal == [("+", "links/a")]
+    assert calls == [("+", "links/a")]
     assert loop.blocked == {"switch": "OVS is away"} and not loop.settled
     rooms[1].down = None
     loop.submit(desired(a="1", b="2"))
@@ -232,20 +232,20 @@ def test_a_room_that_is_down_parks_its_work_and_others_go_on(loop, rooms, clock,
     assert not loop.blocked and loop.settled
 
 
-def test_preview_says_what_a_pass_would_do_and_does_nothing(loop, rooms, journal):
+def test_preview_says_what_a_pass_would_do_and_does_nothing(loop, rooms, calls):
     loop.submit(desired(a="1", b="2"))
     loop.step()
     assert loop.preview() == []
-    journal.clear()
+    calls.clear()
     del rooms[1].installed["switch/a"]
     rooms[0].installed["links/zzz"] = Thing("links/zzz", "?")
     rooms[0].installed["links/b"] = Thing("links/b", "wrong")
     found = {(change.room, change.action) for change in loop.preview()}
     assert found == {("switch", "create"), ("links", "remove"), ("links", "update")}
-    assert not journal
+    assert not calls
 
 
-def test_what_preview_found_is_repaired_even_if_its_look_hid_the_damage(loop, rooms, journal):
+def test_what_preview_found_is_repaired_even_if_its_look_hid_the_damage(loop, rooms, calls):
     """A room that tells damage by comparing with its last read-back would take preview's for it."""
     loop.submit(desired(a="1"))
     loop.step()
@@ -255,19 +255,19 @@ def test_what_preview_found_is_repaired_even_if_its_look_hid_the_damage(loop, ro
     assert rooms[1].installed.keys() == {"switch/a"}
 
 
-def test_an_item_that_passes_to_another_object_is_not_removed(rooms, clock, journal):
+def test_an_item_that_passes_to_another_object_is_not_removed(rooms, clock, calls):
     class ByMac(DictRoom):
         def expand(self, obj):
             yield Thing(obj.mac, "shared", obj.key)
 
-    room = ByMac("links", journal)
+    room = ByMac("links", calls)
     loop = Loop([room], clock=clock)
     loop.submit(desired(a="m"))
     loop.step()
-    journal.clear()
+    calls.clear()
     loop.submit(desired(b="m"))
     loop.step()
-    assert room.installed.keys() == {"m"} and not journal
+    assert room.installed.keys() == {"m"} and not calls
 
 
 PORTS = st.dictionaries(st.sampled_from("abcdefgh"), st.sampled_from("123"))
@@ -301,16 +301,16 @@ def test_any_history_ends_where_the_last_plan_says(history):
     assert not loop.failures
 
 
-def test_damage_in_one_room_makes_the_others_be_read_back(loop, rooms, journal):
+def test_damage_in_one_room_makes_the_others_be_read_back(loop, rooms, calls):
     loop.submit(desired(a="1"))
     loop.step()
-    journal.clear()
+    calls.clear()
     rooms[0].installed.clear()
     rooms[1].installed.clear()  # it depended on the other, and says nothing itself
     loop.invalidate("links")
     for _ in range(3):  # one finds it, the other finds it, nothing is found
         loop.step()
-    assert journal == [("+", "links/a"), ("+", "switch/a")]
+    assert calls == [("+", "links/a"), ("+", "switch/a")]
     assert loop.settled
 
 
@@ -352,7 +352,7 @@ def test_no_busy_wait_while_a_room_with_a_failure_is_down(loop, rooms, clock):
     loop.step()
     for clock.now in (10, 20):  # the failure is due since long
         loop.step()
-        assert loop._seconds_to_next() == BLOCKED_LOOK
+        assert loop._seconds_to_next() == READY_INTERVAL
 
 
 def work_for(loop, clock, seconds):
@@ -360,7 +360,7 @@ def work_for(loop, clock, seconds):
     end = clock.now + seconds
     while clock.now < end:
         clock.now += loop._seconds_to_next()
-        if loop._time_has_come():
+        if loop._is_pass_due():
             loop.step()
 
 
@@ -374,7 +374,7 @@ def test_a_room_that_says_that_it_is_down_costs_no_passes_and_is_taken_up_when_i
     work_for(loop, clock, 250)
     assert (loop.passes, rooms[0].reads, rooms[1].reads) == (passes, reads, 0)
     rooms[1].down = None
-    work_for(loop, clock, BLOCKED_LOOK)
+    work_for(loop, clock, READY_INTERVAL)
     assert loop.settled and not loop.blocked
     assert [record.message for record in caplog.records] == ["switch cannot work now: VPP cannot be started",
                                                              "switch works again"]
@@ -441,12 +441,12 @@ class Forgetful(DictRoom):
     """Says that all went well; nothing is there then."""
 
     def apply(self, items):
-        self.journal += [("+", item.key) for _, item in items]
+        self.calls += [("+", item.key) for _, item in items]
         return {}
 
 
-def test_what_never_stays_is_not_repaired_without_a_pause(journal, clock):
-    room = Forgetful("links", journal)
+def test_what_never_stays_is_not_repaired_without_a_pause(calls, clock):
+    room = Forgetful("links", calls)
     loop = Loop([room], audit_interval=300, backoff_max=60, clock=clock)
     loop.submit(desired(a="1"))
     loop.step()
@@ -458,9 +458,9 @@ def test_what_never_stays_is_not_repaired_without_a_pause(journal, clock):
     assert passes < 100
     assert loop._seconds_to_next() > 0
     clock.now = 60
-    journal.clear()
+    calls.clear()
     loop.step()
-    assert journal == [("+", "links/a")]  # not given up
+    assert calls == [("+", "links/a")]  # not given up
 
 
 class SlowRoom(DictRoom):
@@ -513,5 +513,5 @@ def test_a_room_that_gets_on_is_not_made_to_wait_ever_longer(clock):
     loop = Loop([room], audit_interval=10_000, clock=clock)
     loop.submit(desired(**{f"port{number}": "1" for number in range(30)}))
     loop.step()
-    work_for(loop, clock, 30 * BLOCKED_LOOK)
+    work_for(loop, clock, 30 * READY_INTERVAL)
     assert loop.settled and len(room.installed) == 30

@@ -23,7 +23,7 @@ from fip64agent.links.model import (
     Veth,
 )
 from fip64agent.plan.desired import Gateway, Host, Mapping64, Tenant, Uplink
-from fip64agent.reconcile.explain import Journey
+from fip64agent.reconcile.explain import TracedPath
 from fip64agent.translator.tayga.links import TaygaLayout
 from fip64agent.translator.vpp.links import VppLayout, kernel_mac
 
@@ -178,9 +178,9 @@ def test_events_of_all_our_links_in_the_agents_namespace_are_reported(obj, of):
 
 
 def test_the_path_of_a_packet_through_the_kernel():
-    journey = Journey(IPv6Address("2001:db8:9::1"), UPLINK, TENANT, FIP, IPv4Address("100.64.0.9"))
-    assert VPP.path(journey) == KernelPath()
-    path = TAYGA.path(journey)
+    traced = TracedPath(IPv6Address("2001:db8:9::1"), UPLINK, TENANT, FIP, IPv4Address("100.64.0.9"))
+    assert VPP.path(traced) == KernelPath()
+    path = TAYGA.path(traced)
     hops = [(hop.netns, hop.link_in, hop.link_out) for hop in (*path.there, *path.back)]
     assert hops == [(CORE, "vpp-12345678", "tenant-7"), (RED, "core", "nat64"),
                     (CORE, "tenant-7", "vpp-12345678")]

@@ -56,9 +56,9 @@ def test_nothing_was_seen():
 
 
 def test_only_packets_of_the_floating_ip_are_traced():
-    journey = SimpleNamespace(mapping=SimpleNamespace(floating_ip=IPv6Address("2001:db8:f::10"),
+    traced = SimpleNamespace(mapping=SimpleNamespace(floating_ip=IPv6Address("2001:db8:f::10"),
                                                       fixed_ip=IPv4Address("10.0.0.5")),
                               tenant=SimpleNamespace(vlan=7))
-    assert trace_packets.filters(journey) == (
+    assert trace_packets.filters(traced) == (
         "mask l3 ip6 dst match l3 ip6 dst 2001:db8:f::10",
         "mask l2 tag1 l3 ip4 src match l2 tag1 7 l3 ip4 src 10.0.0.5")

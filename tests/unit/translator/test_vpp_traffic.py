@@ -3,14 +3,14 @@
 
 from ipaddress import IPv6Address
 
-from fip64agent.translator.base import TO_CLIENT, TO_VM, Count
+from fip64agent.translator.base import Count
 from fip64agent.translator.vpp.traffic import Totals
 
 A, B = ("red", IPv6Address("2001:db8:f::a")), ("red", IPv6Address("2001:db8:f::b"))
 
 
 def traffic(packets: int) -> dict[str, Count]:
-    return {TO_VM: Count(packets, 100 * packets), TO_CLIENT: Count(2 * packets, 200 * packets)}
+    return {"6to4": Count(packets, 100 * packets), "4to6": Count(2 * packets, 200 * packets)}
 
 
 def test_the_sum_of_a_tenant_s_floating_ips():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures: what was measured, what is wanted, what a peer does; as a table and as JSON."""
+"""Measurements: what was measured, what is wanted, what a peer does; as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from fip64agent.admin import tables
 
 
 class WrongState(Exception):
-    """What is installed is not what should be: the figures mean nothing then."""
+    """What is installed is not what should be: measurements mean nothing then."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Figure:
+class Measurement:
+    """One number that a benchmark yields."""
+
     name: str
     value: float
+    """In `unit`; of several samples the one that `name` says: the median, a percentile."""
     unit: str
     wanted: float | None = None
     """The limit, in the same unit; None when nothing is promised."""
@@ -31,6 +34,7 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
+        """Whether the value keeps the limit; None when there is no limit."""
         if self.wanted is None:
             return None
         return self.value <= self.wanted if self.at_most else self.value >= self.wanted
@@ -42,12 +46,13 @@ class Figure:
         verdict = {None: "", True: "met", False: missed}[self.met]
         return self.name, f"{shown(self.value)} {self.unit}", wanted, verdict, self.peer
 
-    def plain(self) -> dict[str, Any]:
-        """Return it as JSON has it; from_plain() is the way back."""
+    def as_json(self) -> dict[str, Any]:
+        """Return what from_json() takes, with `met` beside."""
         return dataclasses.asdict(self) | {"met": self.met, "samples": list(self.samples)}
 
     @classmethod
-    def from_plain(cls, values: Mapping[str, Any]) -> Figure:
+    def from_json(cls, values: Mapping[str, Any]) -> Measurement:
+        """Return the measurement of what as_json() returned."""
         return cls(**{field.name: values[field.name] for field in dataclasses.fields(cls)})
 
 
@@ -67,12 +72,13 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def median(values: Sequence[float]) -> float:
+    """Return percentile() for a share of one half."""
     return percentile(values, 0.5)
 
 
 HEAD = ("figure", "value", "wanted", "", "beside")
 
 
-def table(rows: Sequence[Figure]) -> str:
-    """Return the figures as one table for people."""
-    return "\n".join(tables.table(HEAD, [figure.row() for figure in rows], None, right=("value", "wanted")))
+def table(rows: Sequence[Measurement]) -> str:
+    """Return the measurements as one table for people."""
+    return "\n".join(tables.table(HEAD, [row.row() for row in rows], None, right=("value", "wanted")))

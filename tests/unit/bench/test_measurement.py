@@ -9,7 +9,7 @@ import pytest
 
 from bench import __main__ as program
 from bench import scale
-from bench.figures import Figure, WrongState, median, percentile, shown, table
+from bench.measurement import Measurement, WrongState, median, percentile, shown, table
 from bench.page import SECTIONS, page
 from bench.planning import inputs
 from fip64agent.plan.inputs import Inputs, Interface, Settings
@@ -65,11 +65,11 @@ def test_a_number_that_the_site_cannot_have():
 @pytest.mark.parametrize(("value", "at_most", "met"), [(9, True, True), (10, True, True), (11, True, False),
                                                       (9, False, False), (10, False, True)])
 def test_met_and_missed(value, at_most, met):
-    assert Figure("a", value, "s", 10, at_most=at_most).met is met
+    assert Measurement("a", value, "s", 10, at_most=at_most).met is met
 
 
 def test_nothing_promised_is_neither_met_nor_missed():
-    assert Figure("a", 1, "s").met is None
+    assert Measurement("a", 1, "s").met is None
 
 
 @pytest.mark.parametrize(("value", "text"), [
@@ -88,7 +88,8 @@ def test_percentiles_are_values_that_were_seen():
 
 
 def test_the_table_says_what_was_missed():
-    text = table([Figure("quick", 1, "ms", 5, peer="other: 2 ms"), Figure("slow", 6, "ms", 5)]).splitlines()
+    text = table([Measurement("quick", 1, "ms", 5, peer="other: 2 ms"),
+                  Measurement("slow", 6, "ms", 5)]).splitlines()
     assert [line.split() for line in text[2:]] == [
         ["quick", "1", "ms", "<=", "5", "met", "other:", "2", "ms"], ["slow", "6", "ms", "<=", "5", "MISSED"]]
 
@@ -100,12 +101,12 @@ def _benchmark(monkeypatch, measure):
 
 def test_a_wrong_state_keeps_the_figures_before_it(monkeypatch, tmp_path):
     def measure(quick):
-        yield Figure("a", 1, "s", samples=[1])
+        yield Measurement("a", 1, "s", samples=[1])
         raise WrongState("7 flows are missing")
 
     _benchmark(monkeypatch, measure)
-    figures, wrong = program.run("planning", True, tmp_path)
-    assert [figure.name for figure in figures] == ["a"]
+    measurements, wrong = program.run("planning", True, tmp_path)
+    assert [each.name for each in measurements] == ["a"]
     assert wrong == "7 flows are missing"
     result = json.loads((tmp_path / "planning.json").read_text())
     assert result["wrong"] == "7 flows are missing"
@@ -117,7 +118,7 @@ def test_a_slow_machine_is_no_failure_and_a_wrong_state_is(monkeypatch, tmp_path
     def measure(quick):
         if value is None:
             raise WrongState("7 flows are missing")
-        yield Figure("a", value, "s", 10)
+        yield Measurement("a", value, "s", 10)
 
     _benchmark(monkeypatch, measure)
     monkeypatch.setattr(program.os, "geteuid", lambda: 0)
@@ -134,14 +135,14 @@ def test_an_unknown_name(capsys):
     assert "no benchmark nonsense; there are planning, coldstart" in capsys.readouterr().err
 
 
-def _result(figures, **values):
-    return {"quick": False, "wrong": None, "figures": [figure.plain() for figure in figures],
+def _result(measurements, **values):
+    return {"quick": False, "wrong": None, "figures": [each.as_json() for each in measurements],
             "machine": program.machine(), **values}
 
 
 def test_the_page_shows_each_figure_and_what_was_missed():
-    figures = [Figure("ping", 0.2345, "ms", peer="plain: 0.1 ms"), Figure("x", 6, "s", 5)]
-    text = page({"path": _result(figures)})
+    measurements = [Measurement("ping", 0.2345, "ms", peer="plain: 0.1 ms"), Measurement("x", 6, "s", 5)]
+    text = page({"path": _result(measurements)})
     assert "   * - ping\n     - 0.234 ms\n     -\n     -\n     - plain: 0.1 ms\n" in text
     assert "   * - x\n     - 6 s\n     - ≤ 5\n     - **missed**\n     -\n" in text
 
@@ -161,7 +162,7 @@ def test_each_section_says_which_run_it_is_from():
 
 def test_benchmarks_that_need_vpp_are_skipped_without_it(monkeypatch, tmp_path, capsys):
     def measure(quick):
-        yield Figure("a", 1, "s")
+        yield Measurement("a", 1, "s")
 
     _benchmark(monkeypatch, measure)
     monkeypatch.setattr(program.os, "geteuid", lambda: 0)
