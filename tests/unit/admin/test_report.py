@@ -147,7 +147,7 @@ def test_many_with_one_reason_are_one_problem():
     agent = ScriptedAgent()
     topology, interfaces = topologies.big_topology(3, 300)
     uplinks = {name: interface for name, interface in interfaces.items() if interface.iface_id == "uplink"}
-    agent.inputs = Inputs(topology, uplinks)
+    agent.inputs = topologies.sound_inputs(Inputs(topology, uplinks))
     agent.topology_loaded_at = 1.0
     agent.loop.submit(plan(agent.inputs))
     agent.open_veths()
@@ -211,7 +211,7 @@ def fips(agent):
 @pytest.mark.parametrize("question", [report.status, fips, clients.rows, flows.rows])
 def test_ten_thousand_rows_hold_up_nobody(question):
     agent = ScriptedAgent()
-    agent.inputs = Inputs(*topologies.big_topology(10, 10_000))
+    agent.inputs = topologies.sound_inputs(Inputs(*topologies.big_topology(10, 10_000)))
     agent.loop.submit(plan(agent.inputs))
     agent.loop.step()
     agent.rooms["switch"].flows = [flow(number) for number in range(10_000)]
@@ -243,7 +243,7 @@ def test_faults_of_the_topology(agent):
                       ("floatingips", "new"): FloatingIP("new", "ext", IPv6Address("2001:db8:f::77"), "nix")})
     agent.inputs = dataclasses.replace(agent.inputs, topology=resources.topology)
     agent.topology_error = TopologyError(["t.yaml:3: ports[2].mac_address: is required"], refused=False)
-    rows = {row["id"]: row for row in report.fips(agent)}
+    rows = {row["id"]: row for row in fips(agent)}
     assert (rows["new"]["state"], rows["new"]["reason"]) == ("error", "port_id: no port has the id 'nix'")
     assert rows["new"]["floating_ip_address"] == "2001:db8:f::77"
     assert rows["fip-vm-red"]["state"] == "active"
