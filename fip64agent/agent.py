@@ -141,8 +141,9 @@ class Agent:
         self._systemd.reloading()
         try:
             settings = reading.reload(self.conf, fixed_settings(self.conf, self.choice.name))
-            self.planning.take_settings(settings)
+            # Nothing is planned between these two: the topology is right for the pool of the settings only.
             self._feed.set_default_pool(settings.nat64_pool)
+            self.planning.take_settings(settings)
             self.loop.configure(self.conf)
             for sentence in unknown_names(self.conf):
                 LOG.warning("%s", sentence)

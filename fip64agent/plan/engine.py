@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from fip64agent.plan.dependencies import Link, Record
 from fip64agent.plan.difference import changed_keys, shared
 from fip64agent.plan.nodes import Collected, Derived, Input, Key, Node, Objects
 from fip64agent.plan.problems import object_id
@@ -32,7 +33,7 @@ class _Values:
         self.values: Mapping[Key, Any] = {}
         self.changes: list[Change] = []
         """Of this run."""
-        self.links: list[_Link] = []
+        self.links: list[Link] = []
         """To the nodes that ask for values of this one."""
         self.each_of: list[_Function] = []
         self.members_of: list[_Function] = []
@@ -40,6 +41,9 @@ class _Values:
     def missing(self, key: Key) -> Any:
         """Return the value of a key that there is none for."""
         return None
+
+    def not_asked(self, key: Key) -> None:
+        """Take note that nobody of a reader asks for a key any more."""
 
     def tell(self, first: bool) -> None:
         """Mark all as due that depends on what has changed. `first`: nobody has asked for anything yet."""
@@ -52,45 +56,14 @@ class _Values:
         for link in self.links:
             asked_by, due = link.asked_by, link.reader.due
             for change in self.changes if asked_by else ():
-                who = asked_by.get(change[0])
-                if who is not None:
-                    due.update(who if type(who) is dict else {who: None})
+                found = asked_by.get(change[0])
+                if found is not None:
+                    for record in found if type(found) is dict else (found,):
+                        keys = record.keys
+                        due.update(keys if type(keys) is dict else {keys: None})
         for reader in self.members_of:
             for _, before, after in self.changes:
                 reader.due.update(dict.fromkeys((*(before or ()), *(after or ()))))
-
-
-class _Link:
-    """Which keys of one node depend on which keys of another."""
-
-    __slots__ = ("asked_by", "reader", "source")
-
-    def __init__(self, reader: _Function, source: _Values) -> None:
-        self.reader = reader
-        self.source = source
-        self.asked_by: dict[Key, Any] = {}
-        """The keys of the reader, by key of the source. One is held as it is, several as the keys of a dict,
-        which is smaller than a set."""
-        source.links.append(self)
-
-    def add(self, asked: Key, key: Key, who: Key | None) -> None:
-        """Note that a key of the reader depends on `asked`, as `who` alone or nobody has done until now."""
-        if who is None:
-            self.asked_by[asked] = key
-        elif who != key:
-            self.asked_by[asked] = {who: None, key: None}
-
-    def remove(self, asked: Key, key: Key) -> None:
-        who = self.asked_by.get(asked)
-        if type(who) is dict:
-            who.pop(key, None)
-            if who:
-                return
-        elif who != key:
-            return
-        del self.asked_by[asked]
-        if isinstance(self.source, _Function):
-            self.source.orphans.add(asked)
 
 
 class _Given(_Values):
@@ -109,23 +82,28 @@ class _Given(_Values):
 class _Function(_Values):
     """Values that are computed."""
 
-    __slots__ = ("compute", "due", "each", "engine", "orphans", "reads", "sources")
+    __slots__ = ("compute", "due", "each", "engine", "orphans", "reads", "records", "sources")
 
     def __init__(self, node: Derived | Objects, engine: Engine) -> None:
         super().__init__(node)
         self.engine = engine
         self.compute = node.compute
         self.due: dict[Key, None] = {}
-        self.reads: dict[Key, tuple] = {}
-        """By own key: the links and keys that were asked, in turn: (link, key, link, key ...)."""
+        self.reads: dict[Key, Record] = {}
+        """By own key."""
+        self.records: dict[tuple, Record] = {}
+        """By what was asked: all that are in `reads`."""
         self.orphans: set[Key] = set()
         """Keys that somebody does not ask for any more."""
-        self.sources = {source: _Link(self, engine.values_of(source)) for source in node.reads}
+        self.sources = {source: Link(self, engine.values_of(source)) for source in node.reads}
         self.each = engine.values_of(node.each) if node.each else None
         if self.each is not None:
             self.each.each_of.append(self)
         for collection in getattr(node, "members_of", ()):
             engine.values_of(collection).members_of.append(self)
+
+    def not_asked(self, key: Key) -> None:
+        self.orphans.add(key)
 
     def missing(self, key: Key) -> Any:
         if self.each is not None:
@@ -150,22 +128,29 @@ class _Function(_Values):
         """Note what the value of a key depends on, instead of what it did before."""
         before = self.reads.get(key)
         if before is not None:
-            if before == reads:
+            if before.reads == reads:
                 return
-            pairs = iter(before)
-            for link, asked in zip(pairs, pairs, strict=True):
-                link.remove(asked, key)
+            if not before.remove(key):
+                self.drop(before)
         if not reads:
             self.reads.pop(key, None)
             return
-        self.reads[key] = reads = self.engine.known_reads.setdefault(reads, reads)
-        pairs = iter(reads)
-        for link, asked in zip(pairs, pairs):  # noqa: B905 (strict takes time here)
-            who = link.asked_by.get(asked)
-            if type(who) is dict:
-                who[key] = None
-            else:
-                link.add(asked, key, who)
+        record = self.records.get(reads)
+        if record is not None:
+            record.add(key)
+        else:
+            record = self.records[reads] = Record(reads, key)
+            pairs = iter(reads)
+            for link, asked in zip(pairs, pairs, strict=True):
+                link.add(asked, record)
+        self.reads[key] = record
+
+    def drop(self, record: Record) -> None:
+        """Forget a record that no key has any more."""
+        del self.records[record.reads]
+        pairs = iter(record.reads)
+        for link, asked in zip(pairs, pairs, strict=True):
+            link.remove(asked, record)
 
     def update(self) -> None:
         """Compute what is due."""
@@ -317,7 +302,7 @@ class Engine:
     """The values of all nodes. It is what `compute` functions get as `ask`."""
 
     __slots__ = (
-        "_ordered", "_problems", "_values", "known_reads", "problems_changed", "reader", "reads", "version")
+        "_ordered", "_problems", "_values", "problems_changed", "reader", "reads", "version")
 
     def __init__(self, nodes: Iterable[Node]) -> None:
         """`nodes`: in the order of in_order()."""
@@ -326,8 +311,6 @@ class Engine:
         """The node that computes just now."""
         self.reads: list = []
         """What it has asked for."""
-        self.known_reads: dict[tuple, tuple] = {}
-        """What was asked for in this run: many ask for the same, and share one record of it."""
         self.version = 0
         """Counts the updates."""
         self._problems: Mapping[tuple[str, Key], Any] = MappingProxyType({})
@@ -370,7 +353,6 @@ class Engine:
             values.take(inputs) if isinstance(values, _Given) else values.update()
             if values.changes:
                 values.tell(first)
-        self.known_reads = {}
         for values in reversed(self._ordered):
             values.changes = []
             if isinstance(values, _Function):

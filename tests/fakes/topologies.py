@@ -16,7 +16,7 @@ from types import MappingProxyType
 from hypothesis import strategies as st
 
 from fip64agent.plan.desired import Desired
-from fip64agent.plan.inputs import Allocations, Inputs, Interface, Settings
+from fip64agent.plan.inputs import DEFAULT_POOL, Allocations, Inputs, Interface, Settings
 from fip64agent.topology.model import (
     ROUTER_GATEWAY,
     ROUTER_INTERFACE,
@@ -30,6 +30,7 @@ from fip64agent.topology.model import (
     Subnet,
     Topology,
 )
+from fip64agent.topology.resources import Resources
 from tests.fakes.translators import CAPABILITIES
 
 KINDS = ("networks", "subnets", "routers", "ports", "floatingips")
@@ -89,11 +90,24 @@ class Site:
 
     @property
     def topology(self) -> Topology:
+        """As it stands here, sound or not."""
         return Topology.of(*(getattr(self, kind).values() for kind in KINDS))
 
     @property
     def inputs(self) -> Inputs:
-        return Inputs(self.topology, dict(self.interfaces), self.settings)
+        """What a source makes of it: sound, with its faults told."""
+        return sound_inputs(Inputs(self.topology, dict(self.interfaces), self.settings))
+
+
+def sound(topology: Topology, default_pool: IPv4Network = DEFAULT_POOL) -> Topology:
+    """Return what is in force of a topology made by hand, as every source of topologies does."""
+    return Resources(default_pool).update({
+        (kind, item_id): item for kind in KINDS for item_id, item in getattr(topology, kind).items()})
+
+
+def sound_inputs(inputs: Inputs) -> Inputs:
+    """Return the inputs with a sound topology."""
+    return dataclasses.replace(inputs, topology=sound(inputs.topology, inputs.settings.nat64_pool))
 
 
 def edge_site() -> Site:
@@ -317,7 +331,7 @@ veths of the plan in force."""
 
 
 def edited(inputs: Inputs, in_force: Desired, *several: tuple) -> Inputs:
-    """Return new inputs with the edits made. What is not edited stays the same objects."""
+    """Return new inputs with the edits made, sound or not. What is not edited stays the same objects."""
     interfaces, kinds = inputs.interfaces, {kind: getattr(inputs.topology, kind) for kind in KINDS}
     settings, allocations = inputs.settings, inputs.allocations
     for what, item in several:

@@ -79,8 +79,6 @@ def _interfaces(ask, subnet_id: str) -> Mapping[str, RouterInterface]:
     found: dict[str, RouterInterface] = {}
     for port_id in ask(_PORTS_ON_SUBNET, subnet_id) if subnet is not None else ():
         port = ask(PORTS, port_id)
-        if ask(ROUTERS, port.device_id) is None:
-            continue
         for fixed in port.fixed_ips:
             if fixed.subnet_id == subnet_id and fixed.ip_address.version == 4 and (
                     port.device_id not in found or fixed.ip_address == subnet.gateway_ip):
@@ -90,7 +88,7 @@ def _interfaces(ask, subnet_id: str) -> Mapping[str, RouterInterface]:
 
 
 INTERFACES_ON_SUBNET = Derived("router interfaces on a subnet", _interfaces,
-                               (SUBNETS, _PORTS_ON_SUBNET, PORTS, ROUTERS))
+                               (SUBNETS, _PORTS_ON_SUBNET, PORTS))
 """By subnet id: RouterInterface by router id. With several of one router: the subnet's gateway_ip, else that
 of the lowest port id."""
 
@@ -113,34 +111,6 @@ def _mtu(ask, router_id: str) -> int:
 
 MTU_OF_ROUTER = Derived("MTU towards a router's VMs", _mtu, (SUBNETS_OF_ROUTER, SUBNETS, NETWORKS))
 """By router id: the smallest MTU of the networks with its VMs, in bytes."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, order=True)
-class AddressUser:
-    """A router port, or a subnet with a gateway, that has an IPv6 address. Router ports go last."""
-
-    is_port: bool
-    id: str
-    network_id: str
-    router_id: str = ""
-
-    def __str__(self) -> str:
-        return f"router port {self.id}" if self.is_port else f"the gateway of subnet {self.id}"
-
-
-def _gateway_user(subnet_id: str, subnet: Subnet) -> Iterator[tuple[int, AddressUser]]:
-    if subnet.gateway_ip is not None and subnet.gateway_ip.version == 6:
-        yield int(subnet.gateway_ip), AddressUser(False, subnet_id, subnet.network_id)
-
-
-def _port_users(port_id: str, port: Port) -> Iterator[tuple[int, AddressUser]]:
-    if port.is_router_port:
-        for address in {fixed.ip_address for fixed in port.fixed_ips if fixed.ip_address.version == 6}:
-            yield int(address), AddressUser(True, port_id, port.network_id, port.device_id)
-
-
-ADDRESS_USERS = Collected("users of an IPv6 address", {SUBNETS: _gateway_user, PORTS: _port_users})
-"""By address, as a number: what else than a floating IP has it."""
 
 
 def overlaps(pool: IPv4Network, prefix: IPv4Network | IPv6Network) -> bool:

@@ -7,7 +7,6 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 
-from fip64agent.net.special import reserved
 from fip64agent.plan import allocate
 from fip64agent.plan.base.bindings import (
     BINDINGS,
@@ -34,9 +33,7 @@ from fip64agent.plan.nodes import Collected, Derived, Objects
 from fip64agent.plan.numbers import number_space
 from fip64agent.plan.problems import ERROR, Problem
 from fip64agent.topology.model import Port, Route, Subnet
-
-SMALLEST_MTU = 1280
-"""RFC 8200, section 5. Linux takes no IPv6 address on a link with less."""
+from fip64agent.topology.rules import uplink_fault
 
 _DEFAULT = IPv6Network("::/0")
 
@@ -67,43 +64,17 @@ def _usable(ask, port_id: str, _ids) -> tuple[IPv6Interface, ...] | Problem | No
     if not bindings:
         return None
     port = ask(PORTS, port_id)
-    problem = _topology_fault(ask, port_id, port)
-    if problem is not None:
-        return problem
+    network = ask(NETWORKS, port.network_id)
+    if network is None or ask(ROUTERS, port.device_id) is None:
+        return None
+    if fault := uplink_fault(port, network):
+        return Problem(ERROR, fault)
     if not is_open(_interface_in_use(ask, bindings)):
         return waiting_for(port_id, bindings[0])
-    return tuple(sorted({IPv6Interface((fixed.ip_address, ask(SUBNETS, fixed.subnet_id).cidr.prefixlen))
-                         for fixed in port.fixed_ips if fixed.ip_address.version == 6}))
-
-
-def _topology_fault(ask, port_id: str, port: Port) -> Problem | None:
-    """Return what is wrong with a router port, whatever the host."""
-    network = ask(NETWORKS, port.network_id)
-    if network is None:
-        return Problem(ERROR, f"network {port.network_id} of router port {port_id} does not exist")
-    if ask(ROUTERS, port.device_id) is None:
-        return Problem(ERROR, f"router {port.device_id or '(no device_id)'} of router port {port_id} "
-                              "does not exist")
-    if network.mtu < SMALLEST_MTU:
-        return Problem(ERROR, f"network {port.network_id} of router port {port_id} has an MTU of "
-                              f"{network.mtu}: IPv6 needs {SMALLEST_MTU} at least")
-    for fixed in port.fixed_ips:
-        if fixed.ip_address.version != 6:
-            continue
-        if kind := reserved(fixed.ip_address):
-            return Problem(ERROR, f"address {fixed.ip_address} of router port {port_id} is {kind}, which no "
-                                  "uplink can have")
-        subnet = ask(SUBNETS, fixed.subnet_id)
-        if subnet is None:
-            return Problem(ERROR, f"subnet {fixed.subnet_id} of router port {port_id}'s address "
-                                  f"{fixed.ip_address} does not exist")
-        if subnet.network_id != port.network_id:
-            return Problem(ERROR, f"subnet {fixed.subnet_id} of router port {port_id}'s address "
-                                  f"{fixed.ip_address} is not on the port's network {port.network_id}")
-        if fixed.ip_address not in subnet.cidr:
-            return Problem(ERROR, f"address {fixed.ip_address} of router port {port_id} is not in its "
-                                  f"subnet {fixed.subnet_id} ({subnet.cidr})")
-    return None
+    prefixes = {fixed: subnet.cidr.prefixlen for fixed in port.fixed_ips if fixed.ip_address.version == 6
+                and (subnet := ask(SUBNETS, fixed.subnet_id)) is not None}
+    return tuple(sorted({IPv6Interface((fixed.ip_address, length))
+                         for fixed, length in prefixes.items()})) or None
 
 
 USABLE = Derived("usable uplinks", _usable, (BINDINGS, BONDS, PORTS, NETWORKS, ROUTERS, SUBNETS),
@@ -177,7 +148,7 @@ def _uplink(ask, port_id: str, addresses: tuple[IPv6Interface, ...] | Problem
     # All IPv6 subnets of the network, not only those the port has an address in: they share one
     # link, and a floating IP from any of them is answered for here and must leave by this uplink.
     onlink = ask(PREFIXES, port.network_id)
-    routes, fault = _routes(ask, port_id, port, {address.ip for address in addresses}, onlink)
+    routes = _routes(ask, port, {address.ip for address in addresses}, onlink)
     suffix = ask(_SUFFIXES, "")[port_id]
     veth, nd_veth = f"ovs-{suffix}", f"ovs-nd-{suffix}"
     members = ask(BONDS, interface.bond) if interface.bond else ()
@@ -189,11 +160,11 @@ def _uplink(ask, port_id: str, addresses: tuple[IPv6Interface, ...] | Problem
         addresses=addresses, routes=routes, table=table, onlink=onlink, routed=ask(_ROUTED, port_id),
         redirect=settings.redirect, nd_netns=allocate.nd_netns(settings.netns_prefix), nd_veth=nd_veth,
         nd_veth_ofport=open_ofport(ask(INTERFACES, nd_veth)), nd_peer=f"nd-{suffix}",
-        members=tuple(member.ofport for member in members)), bound_twice(port_id, bindings) or fault
+        members=tuple(member.ofport for member in members)), bound_twice(port_id, bindings)
 
 
-def _routes(ask, port_id: str, port: Port, own: set[IPv6Address], onlink: tuple[IPv6Network, ...]
-            ) -> tuple[tuple[tuple[IPv6Network, IPv6Address], ...], Problem | None]:
+def _routes(ask, port: Port, own: set[IPv6Address], onlink: tuple[IPv6Network, ...]
+            ) -> tuple[tuple[IPv6Network, IPv6Address], ...]:
     """Collect the routes that leave by an uplink, one next hop for each destination.
 
     The more deliberate statement wins: the router's extra routes over a subnet's host_routes over
@@ -202,17 +173,9 @@ def _routes(ask, port_id: str, port: Port, own: set[IPv6Address], onlink: tuple[
     prefix that is on the link: it is reached there.
     """
     subnets = _own_subnets(ask, port)
-    problem = None
-    gateways = []
-    for subnet in subnets:
-        gateway = subnet.gateway_ip
-        if gateway is None or gateway.version != 6 or gateway in own:
-            continue
-        if gateway.is_link_local or _within(gateway, onlink):
-            gateways.append((_DEFAULT, gateway))
-        else:
-            problem = Problem(ERROR, f"gateway_ip {gateway} of subnet {subnet.id} is not on the network of "
-                                     f"uplink {port_id}: no default route through it")
+    gateways = [(_DEFAULT, subnet.gateway_ip) for subnet in subnets
+                if subnet.gateway_ip is not None and subnet.gateway_ip.version == 6
+                and subnet.gateway_ip not in own]
     host_routes = [route for subnet in subnets for route in _ipv6(subnet.host_routes, own)
                    if route[1].is_link_local or _within(route[1], onlink)]
     # A link-local next hop does not say which uplink it is on, so extra routes need a global one.
@@ -223,12 +186,12 @@ def _routes(ask, port_id: str, port: Port, own: set[IPv6Address], onlink: tuple[
         for destination, nexthop in sorted(group):
             if destination not in onlink:
                 routes.setdefault(destination, nexthop)
-    return tuple(sorted(routes.items())), problem
+    return tuple(sorted(routes.items()))
 
 
 def _own_subnets(ask, port: Port) -> list[Subnet]:
     ids = {fixed.subnet_id for fixed in port.fixed_ips if fixed.ip_address.version == 6}
-    return [ask(SUBNETS, subnet_id) for subnet_id in sorted(ids)]
+    return [subnet for subnet_id in sorted(ids) if (subnet := ask(SUBNETS, subnet_id)) is not None]
 
 
 def _ipv6(routes: Iterable[Route], own: set[IPv6Address]) -> list[tuple[IPv6Network, IPv6Address]]:

@@ -11,23 +11,24 @@ from fip64agent.plan.base.uplinks import SERVING
 from fip64agent.plan.fip64.hosted import HOSTED, Hosted
 from fip64agent.plan.fip64.objects import Gateway, Mapping64
 from fip64agent.plan.fip64.tenants import DOWNLINKS, VLANS, no_vlan
-from fip64agent.plan.inputs import PORTS, REDIRECT_EXTERNAL_NETWORKS, SETTINGS
+from fip64agent.plan.inputs import REDIRECT_EXTERNAL_NETWORKS, SETTINGS
 from fip64agent.plan.nodes import Collected, Derived, Objects
 from fip64agent.plan.problems import Problem
 
 
 def _mapping(ask, fip_id: str, hosted: Hosted | Problem) -> tuple[Mapping64 | None, Problem | None]:
-    if isinstance(hosted, Problem):
+    if type(hosted) is not Hosted:
         return None, hosted
-    claim, uplink = hosted.claim, hosted.uplink
-    downlink = ask(DOWNLINKS, claim.router_id)
+    fip, vm, gateway, connection = hosted
+    uplink = connection.uplink
+    downlink = ask(DOWNLINKS, fip.router_id)
     if downlink is None:
-        return None, no_vlan(ask, claim.router_id)
-    on_link = claim.network_id == uplink.network_id
+        return None, no_vlan(ask, fip.router_id)
+    on_link = fip.floating_network_id == uplink.network_id
     redirected_alone = on_link and uplink.redirect == REDIRECT_EXTERNAL_NETWORKS
     return Mapping64(
-        fip_id=fip_id, floating_ip=claim.floating_ip, fixed_ip=claim.fixed_ip,
-        router_id=claim.router_id, port_id=claim.port_id, uplink_id=uplink.port_id,
+        fip_id=fip_id, floating_ip=fip.floating_ip_address, fixed_ip=fip.fixed_ip_address,
+        router_id=fip.router_id, port_id=fip.port_id, uplink_id=uplink.port_id,
         on_link=on_link, uplink_ofport=uplink.active_ofport, uplink_mac=uplink.mac,
         table=uplink.table, uplink_members=uplink.members and tuple(sorted(uplink.members)),
         redirect_ofport=uplink.veth_ofport if redirected_alone else None,
@@ -35,7 +36,7 @@ def _mapping(ask, fip_id: str, hosted: Hosted | Problem) -> tuple[Mapping64 | No
         nd_netns=uplink.nd_netns, nd_peer=uplink.nd_peer,
         vlan=downlink.vlan, downlink_ofport=downlink.ofport, downlink_vlan=downlink.tag,
         downlink_mac=downlink.mac, pool=downlink.pool,
-        vm_ofport=hosted.interface.ofport, vm_mac=claim.vm_mac, gateway_mac=claim.gateway.mac), hosted.notice
+        vm_ofport=vm.interface.ofport, vm_mac=vm.mac, gateway_mac=gateway.mac), vm.problem
 
 
 MAPPINGS = Objects(Mapping64.kind, _mapping, each=HOSTED, reads=(DOWNLINKS, VLANS.all))
@@ -63,15 +64,15 @@ _VM_NETWORKS = Derived("network of VM ports", _vm_network, (PREFIXES, SERVING, G
 
 
 def _port_of(fip_id: str, hosted: Hosted | Problem) -> tuple[tuple[str, Hosted], ...]:
-    return () if isinstance(hosted, Problem) else ((hosted.claim.port_id, hosted),)
+    return ((hosted.fip.port_id, hosted),) if type(hosted) is Hosted else ()
 
 
 def _by_fip(found: tuple[Hosted, ...] | None, gone: list[Hosted],
             come: list[Hosted]) -> tuple[Hosted, ...] | None:
-    left = {hosted.claim.fip_id: hosted for hosted in found or ()}
+    left = {hosted.fip.id: hosted for hosted in found or ()}
     for hosted in gone:
-        del left[hosted.claim.fip_id]
-    left.update((hosted.claim.fip_id, hosted) for hosted in come)
+        del left[hosted.fip.id]
+    left.update((hosted.fip.id, hosted) for hosted in come)
     return tuple(left[fip_id] for fip_id in sorted(left)) or None
 
 
@@ -81,16 +82,17 @@ _HOSTED_BY_PORT = Collected("floating IPs of a VM port", {HOSTED: _port_of}, _by
 
 def _gateways(ask, port_id: str, served: tuple[Hosted, ...]) -> tuple[tuple[Gateway, ...], None]:
     """Return one gateway for each address of one; the lowest floating IP's if routers share an address."""
-    network = ask(_VM_NETWORKS, ask(PORTS, port_id).network_id)
+    vm = served[0].vm
+    network = ask(_VM_NETWORKS, vm.network_id)
     isolates = network.isolates
     found: dict[str, Gateway] = {}
     for hosted in served:
-        claim, seen = hosted.claim, hosted.claim.gateway
-        if seen.text not in found and ask(DOWNLINKS, claim.router_id) is not None:
-            found[seen.text] = Gateway(port_id, seen.address, seen.mac, hosted.interface.ofport, claim.vm_mac,
+        seen = hosted.gateway
+        if seen.text not in found and ask(DOWNLINKS, hosted.fip.router_id) is not None:
+            found[seen.text] = Gateway(port_id, seen.address, seen.mac, vm.interface.ofport, vm.mac,
                                        network.answers, isolates)
             isolates = False
     return tuple(found.values()), None
 
 
-GATEWAYS = Objects(Gateway.kind, _gateways, each=_HOSTED_BY_PORT, reads=(_VM_NETWORKS, PORTS, DOWNLINKS))
+GATEWAYS = Objects(Gateway.kind, _gateways, each=_HOSTED_BY_PORT, reads=(_VM_NETWORKS, DOWNLINKS))

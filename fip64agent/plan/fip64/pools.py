@@ -7,7 +7,6 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
-from fip64agent.net.special import reserved
 from fip64agent.plan.base.routers import GATEWAY_PORTS, INTERFACES_ON_SUBNET, SUBNETS_OF_ROUTER, overlaps
 from fip64agent.plan.inputs import PORTS, ROUTERS, SETTINGS, SUBNETS, Settings
 from fip64agent.plan.nodes import Derived
@@ -75,18 +74,11 @@ def share(router_id: str, pool: IPv4Network, bindings: Iterable[Nat64Binding],
     faults = []
     for binding in bindings:
         client, address = binding.ipv6_address, binding.pool_address
-        fault = _unusable(address, pool, first, translator.kept_addresses)
-        if not fault and (kind := reserved(client)):
-            fault = f"it is {kind}, which no client elsewhere has"
-        if not fault and first <= address <= last:  # else another host has it
-            if client in own:
-                fault = f"it has pool address {own[client]} already"
-            elif address in own.values():
-                fault = f"pool address {address} belongs to another client already"
-            else:
-                own[client] = address
-        if fault:
-            faults.append(left_out(router_id, client, fault))
+        if first <= address < first + translator.kept_addresses:
+            faults.append(left_out(router_id, client, f"pool address {address} is one that the translator "
+                                                      "keeps for itself on this host"))
+        elif first <= address <= last:  # else another host has it
+            own[client] = address
     return Share(first, last, tuple(sorted(own.items())), tuple(faults))
 
 
@@ -105,16 +97,6 @@ def apart(router_id: str, bindings: Collection[Binding], floating: Iterable[IPv6
     taken.update(dict.fromkeys(floating, "it is a floating address of this router"))
     faults = tuple(left_out(router_id, client, taken[client]) for client, _ in bindings if client in taken)
     return tuple(binding for binding in bindings if binding[0] not in taken), faults
-
-
-def _unusable(address: IPv4Address, pool: IPv4Network, first: IPv4Address, kept: int) -> str:
-    if address not in pool:
-        return f"pool address {address} is not in its NAT64 pool {pool}"
-    if address in (pool[0], pool[-1]):
-        return f"pool address {address} is the first or last of its NAT64 pool {pool}, which no client gets"
-    if first <= address < first + kept:
-        return f"pool address {address} is one that the translator keeps for itself on this host"
-    return ""
 
 
 # A router's pool, with all that is wrong with it
@@ -145,16 +127,7 @@ def _pool(ask, router_id: str) -> Pool | None:
     pool = router.nat64_pool or settings.nat64_pool
     found = share(router_id, pool, router.nat64_bindings, settings)
     own, fault = (found, "") if isinstance(found, Share) else (None, found)
-    return Pool(pool, own, _overlap(ask, router_id, pool) or fault, _notices(ask, router, pool))
-
-
-def _overlap(ask, router_id: str, pool: IPv4Network) -> str:
-    """Say that a pool overlaps an IPv4 subnet of its tenant, if so: its VMs could not tell them apart."""
-    for subnet_id in ask(SUBNETS_OF_ROUTER, router_id):
-        cidr = ask(SUBNETS, subnet_id).cidr
-        if cidr.version == 4 and pool.overlaps(cidr):
-            return f"NAT64 pool {pool} of router {router_id} overlaps its subnet {subnet_id} ({cidr})"
-    return ""
+    return Pool(pool, own, fault, _notices(ask, router, pool))
 
 
 def _notices(ask, router: Router, pool: IPv4Network) -> tuple[str, ...]:

@@ -10,8 +10,7 @@ from fip64agent.plan import allocate
 from fip64agent.plan.base.bindings import open_ofport
 from fip64agent.plan.base.routers import MTU_OF_ROUTER
 from fip64agent.plan.base.uplinks import ALL_UPLINKS, UPLINKS
-from fip64agent.plan.fip64.claims import CLAIMED_ROUTERS
-from fip64agent.plan.fip64.hosted import MEMBERS, Members
+from fip64agent.plan.fip64.hosted import CLAIMED_ROUTERS, MEMBERS, Members
 from fip64agent.plan.fip64.objects import Tenant
 from fip64agent.plan.fip64.pools import POOLS, Binding, apart
 from fip64agent.plan.inputs import INTERFACES, SETTINGS, Settings
@@ -77,10 +76,12 @@ def _bindings(ask, router_id: str, members: Members) -> tuple[tuple[Binding, ...
 
 
 def _tenant(ask, router_id: str, _claims: int) -> tuple[Tenant | None, Problem | None]:
-    """Return the tenant of a router that floating IPs claim. Its faults are told although it may work."""
+    """Return the tenant of a router with floating IPs. Its faults are told although it may work."""
+    pool = ask(POOLS, router_id)
+    if pool is None:
+        return None, None
     members = ask(MEMBERS, router_id)
     downlink = ask(DOWNLINKS, router_id) if members is not None else None
-    pool = ask(POOLS, router_id)
     faults, tenant = pool.faults, None
     if downlink is not None:
         bindings, clashes = _bindings(ask, router_id, members)

@@ -147,7 +147,7 @@ def test_many_with_one_reason_are_one_problem():
     agent = ScriptedAgent()
     topology, interfaces = topologies.big_topology(3, 300)
     uplinks = {name: interface for name, interface in interfaces.items() if interface.iface_id == "uplink"}
-    agent.inputs = Inputs(topology, uplinks)
+    agent.inputs = topologies.sound_inputs(Inputs(topology, uplinks))
     agent.topology_loaded_at = 1.0
     agent.loop.submit(plan(agent.inputs))
     agent.open_veths()
@@ -211,7 +211,7 @@ def fips(agent):
 @pytest.mark.parametrize("question", [report.status, fips, clients.rows, flows.rows])
 def test_ten_thousand_rows_hold_up_nobody(question):
     agent = ScriptedAgent()
-    agent.inputs = Inputs(*topologies.big_topology(10, 10_000))
+    agent.inputs = topologies.sound_inputs(Inputs(*topologies.big_topology(10, 10_000)))
     agent.loop.submit(plan(agent.inputs))
     agent.loop.step()
     agent.rooms["switch"].flows = [flow(number) for number in range(10_000)]

@@ -155,15 +155,15 @@ def test_the_plan_s_problem_is_the_reason(agent):
     assert state == State(PENDING, "port vm-red is not bound on this host")
     agent.site.change("floatingips", RED, port_id="nobody")
     agent.settle()
-    assert states(agent).state("fip", RED) == State(ERROR, "port nobody does not exist")
+    assert states(agent).state("fip", RED) == State(ERROR, "port_id: no port has the id 'nobody'")
 
 
 def test_an_uplink_that_is_nothing_but_a_problem_is_listed(agent):
-    agent.site.change("ports", "uplink", network_id="nowhere")
+    agent.site.change("networks", "uplink-net", mtu=1279)
     agent.settle()
     now = states(agent)
     assert now.names("uplink") == ["uplink"]
-    assert now.state("uplink", "uplink").state == ERROR and "nowhere" in now.state("uplink", "uplink").reason
+    assert now.state("uplink", "uplink").state == ERROR and "1279" in now.state("uplink", "uplink").reason
 
 
 def test_what_is_at_fault_is_told_with_the_state_of_all_that_stand_on_it(agent):

@@ -9,12 +9,12 @@ from fip64agent.plan.desired import NOTHING
 from fip64agent.plan.inputs import Inputs
 from fip64agent.plan.planner import plan
 from fip64agent.topology.model import Topology
-from tests.fakes.topologies import big_topology
+from tests.fakes.topologies import big_topology, sound_inputs
 
 
 def planned(tenants, fips):
     topology, interfaces = big_topology(tenants, fips)
-    return plan(Inputs(topology, interfaces))
+    return plan(sound_inputs(Inputs(topology, interfaces)))
 
 
 def test_each_object_is_named():
@@ -42,7 +42,7 @@ def test_what_waits_is_told_once_with_its_reason():
     topology, interfaces = big_topology(1, 2)
     bound = {name: row for name, row in interfaces.items() if not row.iface_id
              or topology.ports[row.iface_id].is_router_port}
-    desired = plan(Inputs(topology, MappingProxyType(bound)))
+    desired = plan(sound_inputs(Inputs(topology, MappingProxyType(bound))))
     lines = [line for line in describe_changes(NOTHING, desired) if line.startswith("floating IP pending")]
     assert len(lines) == 2 and "is not bound on this host" in lines[0]
     assert describe_changes(desired, dataclasses.replace(desired)) == []

@@ -4,7 +4,7 @@
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 from fip64agent.plan.planner import plan, replan
-from fip64agent.topology.model import FloatingIP
+from fip64agent.topology.model import ROUTER_INTERFACE, FloatingIP, Port
 from tests.fakes.topologies import add_tenant, add_vm, edge_site, fixed, mac, subnet, two_tenant_site
 
 
@@ -52,8 +52,13 @@ def test_a_vm_port_is_isolated_once_whatever_goes_first():
 def test_a_vm_on_a_network_that_an_uplink_serves_may_use_its_addresses():
     site = two_tenant_site()
     assert len(isolating(plan(site.inputs))) == 2
-    site.change("ports", "vm-red", network_id="ext")
-    assert [key[1] for key in isolating(plan(site.inputs))] == ["vm-blue"]
+    site.add(subnet("ext-v4", "ext", "10.8.0.0/24"), Port(
+        "red-ext", "ext", mac(9), device_owner=ROUTER_INTERFACE, device_id="red",
+        fixed_ips=(fixed("ext-v4", "10.8.0.1"),)))
+    site.change("ports", "vm-red", network_id="ext", fixed_ips=(fixed("ext-v4", "10.8.0.5"),))
+    desired = plan(site.inputs)
+    assert desired.mappings.keys() == {"fip-vm-red", "fip-vm-blue"}
+    assert [key[1] for key in isolating(desired)] == ["vm-blue"]
 
 
 def test_a_network_with_ipv6_of_an_uplinks_prefix_may_use_it():
@@ -64,5 +69,7 @@ def test_a_network_with_ipv6_of_an_uplinks_prefix_may_use_it():
 
 def test_everything_is_nobodys():
     """It would take all IPv6 from the VMs."""
-    site = two_tenant_site().change("subnets", "ext-v6", cidr=IPv6Network("::/0"))
+    site = two_tenant_site().change("ports", "edge-ext", fixed_ips=())
+    site.change("subnets", "ext-v6", cidr=IPv6Network("::/0"))
+    assert IPv6Network("::/0") in plan(site.inputs).uplinks["uplink"].routed
     assert all(prefix.prefixlen for prefix in plan(site.inputs).host.guarded)

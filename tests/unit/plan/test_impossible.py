@@ -34,6 +34,15 @@ def only_problem(made):
     return item, problem.reason, desired
 
 
+def only_fault(made, kind, item_id):
+    """Plan it; the two that work do so, and the plan finds nothing wrong. Return the one fault's reason."""
+    inputs = made.inputs
+    desired = plan(inputs)
+    assert set(GOOD) <= set(desired.mappings) and desired.problems == {}
+    assert inputs.topology.faults.keys() == {(kind, item_id)}
+    return inputs.topology.reason((kind, item_id)), desired
+
+
 @TRANSLATORS
 @pytest.mark.parametrize("cidr, address, what", [
     ("169.254.7.0/24", "169.254.7.7", "a link-local address (169.254.0.0/16)"),
@@ -53,9 +62,9 @@ def test_a_fixed_ip_that_no_host_has_costs_its_floating_ip(kind, cidr, address, 
                   fixed_ips=(fixed("odd", str(IPv4Network(cidr)[1])),)))
     add_vm(made, "vm-odd", "red", address, "2001:db8:f::12")
     made.change("ports", "vm-odd", fixed_ips=(fixed("odd", address),))
-    item, reason, desired = only_problem(made)
-    assert item == ("fip", "fip-vm-odd")
-    assert reason == f"address {address} of port vm-odd is {what}, which is not translated"
+    reason, desired = only_fault(made, "floatingips", "fip-vm-odd")
+    assert reason == f"port_id: address {address} of port vm-odd is {what}, which is not translated"
+    assert set(desired.mappings) == set(GOOD)
     assert desired.tenants["red"].maps == ((IPv4Address("10.0.0.5"), IPv6Address("2001:db8:f::10")),)
 
 
@@ -68,23 +77,37 @@ def test_both_addresses_of_a_31_are_hosts(kind):
                   fixed_ips=(fixed("odd", "10.7.0.0"),)))
     add_vm(made, "vm-odd", "red", "10.7.0.1", "2001:db8:f::12")
     made.change("ports", "vm-odd", fixed_ips=(fixed("odd", "10.7.0.1"),))
-    assert not plan(made.inputs).problems
+    desired = plan(made.inputs)
+    assert not desired.problems and "fip-vm-odd" in desired.mappings
 
 
 @TRANSLATORS
 @pytest.mark.parametrize("prefix, address, what", [
-    ("64:ff9b::/96", "64:ff9b::7", "is a reserved address (::/8)"),
-    ("fe80::/64", "fe80::7", "is a link-local address (fe80::/10)"),
-    ("ff0e::/64", "ff0e::7", "is a multicast address (ff00::/8)"),
-    ("2001:db8::/32", "2001:db8:ffff::2", "is the address of uplink uplink"),
+    ("64:ff9b::/96", "64:ff9b::7", "a reserved address (::/8)"),
+    ("fe80::/64", "fe80::7", "a link-local address (fe80::/10)"),
+    ("ff0e::/64", "ff0e::7", "a multicast address (ff00::/8)"),
 ])
 def test_a_floating_address_that_cannot_be_one_costs_itself(kind, prefix, address, what):
     made = add_vm(site(kind), "vm-odd", "red", "10.0.0.6", "2001:db8:f::12")
     made.add(subnet("odd", "ext", prefix))
     made.add(FloatingIP("fip-vm-odd", "ext", IPv6Address(address), "vm-odd"))
+    reason, desired = only_fault(made, "floatingips", "fip-vm-odd")
+    assert reason == f"floating_ip_address: {address} is {what}, which is not translated"
+    assert set(desired.mappings) == set(GOOD)
+
+
+@TRANSLATORS
+def test_a_floating_address_that_an_uplink_here_has_on_another_network_costs_itself(kind):
+    made = add_vm(site(kind), "vm-odd", "red", "10.0.0.6", "2001:db8:f::12")
+    made.add(Network("wide", external=True), subnet("wide-v6", "wide", "2001:db8::/32"),
+             Port("edge-wide", "wide", mac(7), device_owner=ROUTER_GATEWAY, device_id="edge"),
+             Port("red-wide", "wide", mac(8), device_owner=ROUTER_GATEWAY, device_id="red"),
+             FloatingIP("fip-vm-odd", "wide", IPv6Address("2001:db8:ffff::2"), "vm-odd"))
     item, reason, _ = only_problem(made)
     assert item == ("fip", "fip-vm-odd")
-    assert reason.startswith(f"floating address {address} {what}")
+    assert reason == "floating address 2001:db8:ffff::2 is the address of uplink uplink"
+    made.change("ports", "uplink", fixed_ips=(fixed("uplink-v6", "2001:db8:ffff::3"),))
+    assert "fip-vm-odd" in plan(made.inputs).mappings
 
 
 def test_an_uplink_with_an_address_that_no_host_has_is_none():
@@ -106,14 +129,8 @@ def bind(made, *pairs):
 @pytest.mark.parametrize("client, address, why", [
     ("2001:db8:f::10", "100.64.0.8", "it is a floating address of this router"),
     ("2001:db8:ffff::2", "100.64.0.8", "it is the address of uplink uplink"),
-    ("fe80::7", "100.64.0.8", "it is a link-local address (fe80::/10), which no client elsewhere has"),
-    ("ff02::7", "100.64.0.8", "it is a multicast address (ff00::/8), which no client elsewhere has"),
-    ("64:ff9b::7", "100.64.0.8", "it is a reserved address (::/8), which no client elsewhere has"),
-    ("::1", "100.64.0.8", "it is a reserved address (::/8), which no client elsewhere has"),
-    (CLIENT, "100.64.0.8", f"it has pool address {POOL_ADDRESS} already"),
-    ("2001:db8:c::2", POOL_ADDRESS, f"pool address {POOL_ADDRESS} belongs to another client already"),
 ])
-def test_a_static_binding_that_cannot_be_costs_itself(kind, client, address, why):
+def test_a_static_binding_that_cannot_be_on_this_host_costs_itself(kind, client, address, why):
     made = site(kind)
     bind(made, (CLIENT, POOL_ADDRESS), (client, address), ("2001:db8:c::3", "100.64.0.10"))
     item, reason, desired = only_problem(made)
@@ -124,11 +141,37 @@ def test_a_static_binding_that_cannot_be_costs_itself(kind, client, address, why
         (IPv6Address("2001:db8:c::3"), IPv4Address("100.64.0.10")))
 
 
+@TRANSLATORS
+@pytest.mark.parametrize("client, address, why", [
+    ("fe80::7", "100.64.0.8", "ipv6_address: fe80::7 is a link-local address (fe80::/10), which no client "
+                              "elsewhere has"),
+    ("ff02::7", "100.64.0.8", "ipv6_address: ff02::7 is a multicast address (ff00::/8), which no client "
+                              "elsewhere has"),
+    ("64:ff9b::7", "100.64.0.8", "ipv6_address: 64:ff9b::7 is a reserved address (::/8), which no client "
+                                 "elsewhere has"),
+    ("::1", "100.64.0.8", "ipv6_address: ::1 is a reserved address (::/8), which no client elsewhere has"),
+    (CLIENT, "100.64.0.8", f"ipv6_address: {CLIENT} already has a pool address by nat64_bindings[0]"),
+    ("2001:db8:c::2", POOL_ADDRESS,
+     f"pool_address: {POOL_ADDRESS} is already the pool address of client {CLIENT}"),
+])
+def test_a_static_binding_that_cannot_be_anywhere_costs_itself(kind, client, address, why):
+    made = site(kind)
+    bind(made, (CLIENT, POOL_ADDRESS), (client, address), ("2001:db8:c::3", "100.64.0.10"))
+    reason, desired = only_fault(made, "routers", "red")
+    assert reason == f"nat64_bindings[1].{why}"
+    assert desired.tenants["red"].bindings == (
+        (IPv6Address(CLIENT), IPv4Address(POOL_ADDRESS)),
+        (IPv6Address("2001:db8:c::3"), IPv4Address("100.64.0.10")))
+
+
 def test_all_static_bindings_that_cannot_be_are_told():
     made = site()
-    bind(made, ("2001:db8:f::10", "100.64.0.8"), ("fe80::7", "100.64.0.9"), (CLIENT, "192.0.2.1"))
+    bind(made, ("2001:db8:f::10", "100.64.0.8"), ("2001:db8:ffff::2", "100.64.0.9"))
     item, reason, _ = only_problem(made)
-    assert item == ("tenant", "red") and reason.count("is left out: ") == 3
+    assert item == ("tenant", "red") and reason.count("is left out: ") == 2
+    bind(made, ("fe80::7", "100.64.0.9"), (CLIENT, "192.0.2.1"))
+    reason, _ = only_fault(made, "routers", "red")
+    assert "fe80::7 is a link-local address" in reason and "192.0.2.1 is not in nat64_pool" in reason
 
 
 def test_a_floating_address_of_another_tenant_may_be_a_client():

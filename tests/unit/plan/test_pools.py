@@ -121,11 +121,23 @@ def test_static_bindings_of_this_hosts_part(driver):
 
 
 @pytest.mark.parametrize(("driver", "address", "words"), [
-    ("vpp", "10.9.9.9", "pool address 10.9.9.9 is not in its NAT64 pool 100.64.0.0/16"),
-    ("vpp", "100.64.0.0", "is the first or last of its NAT64 pool"),
-    ("vpp", "100.64.255.255", "is the first or last of its NAT64 pool"),
+    ("vpp", "10.9.9.9", "10.9.9.9 is not in nat64_pool 100.64.0.0/16"),
+    ("vpp", "100.64.0.0", "100.64.0.0 is the first or last address of nat64_pool 100.64.0.0/16, which no "
+                          "client gets"),
+    ("vpp", "100.64.255.255", "100.64.255.255 is the first or last address of nat64_pool 100.64.0.0/16, "
+                              "which no client gets")])
+def test_a_binding_that_cannot_be_anywhere_costs_only_itself(driver, address, words):
+    bindings = [Nat64Binding(CLIENT, IPv4Address(address)), Nat64Binding(OTHER, IPv4Address("100.64.0.9"))]
+    inputs = site(driver, bindings=bindings).inputs
+    desired = plan(inputs)
+    assert desired.tenants["red"].bindings == ((OTHER, IPv4Address("100.64.0.9")),)
+    assert desired.problems == {}
+    assert inputs.topology.reason(("routers", "red")) == f"nat64_bindings[0].pool_address: {words}"
+
+
+@pytest.mark.parametrize(("driver", "address", "words"), [
     ("tayga", "100.64.0.1", "is one that the translator keeps for itself on this host")])
-def test_a_binding_that_cannot_be_costs_only_itself(driver, address, words):
+def test_a_binding_that_cannot_be_on_this_host_costs_only_itself(driver, address, words):
     bindings = [Nat64Binding(CLIENT, IPv4Address(address)), Nat64Binding(OTHER, IPv4Address("100.64.0.9"))]
     desired = plan(site(driver, bindings=bindings).inputs)
     assert desired.tenants["red"].bindings == ((OTHER, IPv4Address("100.64.0.9")),)

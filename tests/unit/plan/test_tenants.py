@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 import pytest
 
 from fip64agent.plan.desired import ERROR, PENDING, Gateway
-from fip64agent.plan.inputs import Allocations, Interface, Settings
+from fip64agent.plan.inputs import Allocations, Inputs, Interface, Settings
 from fip64agent.plan.planner import plan
 from fip64agent.topology.model import ROUTER_INTERFACE, FloatingIP, Network, Port, Router
 from tests.fakes.topologies import (
@@ -34,13 +34,22 @@ def problem(site, key=RED):
     return found.state, found.reason
 
 
+def faulty(site, fip_id="fip-vm-red"):
+    """Return why a floating IP is not in force; fail if it is planned, or told of in the plan too."""
+    inputs = site.inputs
+    desired = plan(inputs)
+    assert fip_id not in desired.mappings and ("fip", fip_id) not in desired.problems
+    return inputs.topology.reason(("floatingips", fip_id))
+
+
 # VppDownlinkTest
 
 def test_port_with_nat64_create_after_actor_started():
     """The tenant router's interface comes after the floating IP that needs it."""
     site = red_site()
     interface = site.ports.pop("red-if")
-    assert problem(site) == (ERROR, "no router has an interface on the fixed IP's subnet red-v4")
+    assert faulty(site) == ("router_id: cannot be determined: no router has an interface on subnet red-v4, "
+                            "where 10.0.0.5 is")
     site.add(interface)
     desired = plan(site.inputs)
     assert desired.problems == {} and desired.mappings.keys() == {"fip-vm-red"}
@@ -51,7 +60,7 @@ def test_port_does_not_exist():
     del site.ports["vm-red"]
     desired = plan(site.inputs)
     assert desired.tenants == {} and desired.mappings == {}
-    assert problem(site) == (ERROR, "port vm-red does not exist")
+    assert faulty(site) == "port_id: no port has the id 'vm-red'"
 
 
 def test_port_deleted_for_existing_downlink():
@@ -136,7 +145,7 @@ def test_all_fip_entries_cleared_when_port_deleted():
     del site.ports["red-if"]
     desired = plan(site.inputs)
     assert (desired.tenants, desired.mappings, desired.gateways) == ({}, {}, {})
-    assert {key for key in desired.problems} == {RED, ("fip", "fip-vm2")}
+    assert faulty(site) and faulty(site, "fip-vm2")
 
 
 def test_the_table_is_deleted():
@@ -200,16 +209,27 @@ def test_the_gateway_is_the_subnets_gateway_if_the_router_has_several_addresses(
     assert plan(site.inputs).gateways.keys() == {("port", "vm-red", "10.0.0.2")}
 
 
+def by_hand(site):
+    """Return inputs with the topology as it stands, sound or not."""
+    return Inputs(site.topology, dict(site.interfaces), site.settings)
+
+
 def test_two_routers_with_the_same_address_towards_one_vm():
-    """A VM port in two tenants whose subnets are the same: the lowest floating IP's gateway answers."""
+    """A VM port in two tenants whose subnets are the same: the lowest floating IP's gateway answers.
+
+    No source has such a topology, as a port is on one network.
+    """
     site = add_tenant(red_site(), "blue")
     both = (fixed("red-v4", "10.0.0.5"), fixed("blue-v4", "10.0.0.5"))
     site.change("ports", "vm-red", fixed_ips=both).change(
-        "floatingips", "fip-vm-red", fixed_ip_address=IPv4Address("10.0.0.5"))
-    assert plan(site.inputs).mappings["fip-vm-red"].router_id == "blue", "the lowest subnet id"
+        "floatingips", "fip-vm-red", fixed_ip_address=IPv4Address("10.0.0.5"), router_id="blue")
+    assert plan(by_hand(site)).mappings["fip-vm-red"].gateway_mac == site.ports["blue-if"].mac_address, (
+        "the lowest subnet id")
+    site.change("floatingips", "fip-vm-red", router_id="red")
     site.change("ports", "vm-red", fixed_ips=(both[0], fixed("blue-v4", "10.0.0.6")))
-    site.add(FloatingIP("a-fip", "ext", IPv6Address("2001:db8:f::9"), "vm-red", IPv4Address("10.0.0.6")))
-    desired = plan(site.inputs)
+    site.add(FloatingIP("a-fip", "ext", IPv6Address("2001:db8:f::9"), "vm-red", IPv4Address("10.0.0.6"),
+                        "blue"))
+    desired = plan(by_hand(site))
     assert desired.mappings.keys() == {"a-fip", "fip-vm-red"}
     gateway, = desired.gateways.values()
     assert gateway.mac == site.ports["blue-if"].mac_address != site.ports["red-if"].mac_address
@@ -282,37 +302,49 @@ def test_two_interfaces_claim_the_vm():
 
 
 @pytest.mark.parametrize(("kind", "item_id", "values", "reason"), [
-    ("floatingips", "fip-vm-red", {"port_id": "red-if"}, "port red-if is a router port, not a VM's"),
+    ("floatingips", "fip-vm-red", {"port_id": "red-if"},
+     "port_id: port red-if is a router's; a floating IP leads to a VM's port"),
     ("floatingips", "fip-vm-red", {"fixed_ip_address": IPv4Address("10.0.0.77")},
-     "port vm-red does not have the fixed IP 10.0.0.77"),
-    ("floatingips", "fip-vm-red", {"router_id": "gone"}, "router gone does not exist"),
+     "fixed_ip_address: 10.0.0.77 is not an address of port vm-red; it has 10.0.0.5"),
+    ("floatingips", "fip-vm-red", {"router_id": "gone"}, "router_id: no router has the id 'gone'"),
     ("floatingips", "fip-vm-red", {"router_id": "edge"},
-     "router edge has no interface on the fixed IP's subnet red-v4"),
-    ("floatingips", "fip-vm-red", {"floating_network_id": "gone"}, "floating network gone does not exist"),
+     "router_id: router edge has no interface on subnet red-v4, where 10.0.0.5 is"),
+    ("floatingips", "fip-vm-red", {"floating_network_id": "gone"},
+     "floating_network_id: no network has the id 'gone'"),
     ("floatingips", "fip-vm-red", {"floating_ip_address": IPv6Address("2001:db8:bad::1")},
-     "floating address 2001:db8:bad::1 is in no IPv6 subnet of network ext"),
+     "floating_ip_address: 2001:db8:bad::1 is not in 2001:db8:f::/64 of network ext"),
     ("floatingips", "fip-vm-red", {"floating_ip_address": IPv6Address("2001:db8:f::1")},
-     "floating address 2001:db8:f::1 is the address of router port edge-ext"),
+     "floating_ip_address: 2001:db8:f::1 is the gateway_ip of subnet ext-v6; "
+     "floating_ip_address: 2001:db8:f::1 is already an address of port edge-ext"),
     ("floatingips", "fip-vm-red",
      {"floating_network_id": "uplink-net", "floating_ip_address": IPv6Address("2001:db8:ffff::1")},
-     "floating address 2001:db8:ffff::1 is the address of the gateway of subnet uplink-v6"),
+     "floating_network_id: network uplink-net is not external (router:external is not true); "
+     "floating_ip_address: 2001:db8:ffff::1 is the gateway_ip of subnet uplink-v6"),
     ("floatingips", "fip-vm-red", {"floating_ip_address": IPv4Address("203.0.113.9")},
-     "floating address 203.0.113.9 is not an IPv6 address"),
-    ("ports", "vm-red", {"fixed_ips": ()}, "port vm-red has no IPv4 address"),
+     "floating_ip_address: 203.0.113.9 is not in 2001:db8:f::/64 of network ext"),
+    ("ports", "vm-red", {"fixed_ips": ()}, "port_id: port vm-red has no IPv4 address"),
     ("ports", "vm-red", {"fixed_ips": (fixed("red-v4", "10.0.0.6"), fixed("red-v4", "10.0.0.5"))},
-     "port vm-red has several IPv4 addresses (10.0.0.5, 10.0.0.6): fixed_ip_address must say which"),
+     "fixed_ip_address: is required: port vm-red has several IPv4 addresses, 10.0.0.5, 10.0.0.6"),
     ("ports", "vm-red", {"fixed_ips": (fixed("gone", "10.0.0.5"),)},
-     "subnet gone of port vm-red's address 10.0.0.5 does not exist"),
+     "needs port vm-red, which is faulty: fixed_ips[0].subnet_id: no subnet has the id 'gone'"),
     ("ports", "vm-red", {"fixed_ips": (fixed("red-v4", "10.9.0.5"),)},
-     "address 10.9.0.5 of port vm-red is not in its subnet red-v4 (10.0.0.0/24)"),
-    ("ports", "red-if", {"device_id": "gone"}, "no router has an interface on the fixed IP's subnet red-v4"),
-    ("ports", "red-gw", {"network_id": "uplink-net"},
-     "router red is not connected to the floating network ext"),
+     "needs port vm-red, which is faulty: fixed_ips[0].ip_address: 10.9.0.5 is not in 10.0.0.0/24 of subnet "
+     "red-v4"),
+    ("ports", "red-if", {"device_id": "gone"},
+     "needs port red-if, which is faulty: device_id: no router has the id 'gone'"),
 ])
 def test_somebody_must_repair_the_topology(kind, item_id, values, reason):
     site = add_vm(add_tenant(red_site(), "blue"), "vm-blue", "blue", "10.0.0.5", "2001:db8:f::11")
     desired = plan(site.change(kind, item_id, **values).inputs)
-    assert problem(site) == (ERROR, reason)
+    assert faulty(site) == reason
+    assert desired.mappings.keys() == {"fip-vm-blue"}, "others work"
+
+
+def test_the_router_is_not_connected_to_the_floating_network():
+    """Only this host knows: its uplink is another router's."""
+    site = add_vm(add_tenant(red_site(), "blue"), "vm-blue", "blue", "10.0.0.5", "2001:db8:f::11")
+    desired = plan(site.change("ports", "red-gw", network_id="uplink-net").inputs)
+    assert problem(site) == (ERROR, "router red is not connected to the floating network ext")
     assert desired.mappings.keys() == {"fip-vm-blue"}, "others work"
 
 
@@ -320,23 +352,25 @@ def test_several_routers_on_the_subnet():
     site = red_site().add(Router("extra"), Port(
         "extra-if", "red-net", mac(8), device_owner=ROUTER_INTERFACE, device_id="extra",
         fixed_ips=(fixed("red-v4", "10.0.0.2"),)))
-    assert problem(site) == (ERROR, "several routers (extra, red) have an interface on the fixed IP's subnet "
-                                    "red-v4: router_id must say which")
+    assert faulty(site) == ("router_id: is required: several routers have an interface on subnet red-v4: "
+                            "extra, red")
     site.change("floatingips", "fip-vm-red", router_id="red")
-    assert plan(site.inputs).problems == {}
+    desired = plan(site.inputs)
+    assert desired.problems == {} and desired.mappings.keys() == {"fip-vm-red"}
 
 
 def test_tenant_router_that_is_the_uplinks_router_needs_no_port_on_the_floating_network():
     site = add_vm(add_tenant(edge_site(), "edge"), "vm", "edge", "10.0.0.5", "2001:db8:ffff::10",
                   external="uplink-net")
-    assert plan(site.inputs).problems == {}
+    desired = plan(site.change("networks", "uplink-net", external=True).inputs)
+    assert desired.problems == {} and desired.mappings.keys() == {"fip-vm"}
 
 
 def test_duplicate_floating_address():
     site = two_tenant_site().change("floatingips", "fip-vm-red",
                                     floating_ip_address=IPv6Address("2001:db8:f::11"))
-    assert problem(site) == (
-        ERROR, "floating address 2001:db8:f::11 belongs to floating IP fip-vm-blue already")
+    assert faulty(site) == (
+        "floating_ip_address: 2001:db8:f::11 is already the address of floating IP fip-vm-blue")
     assert plan(site.inputs).mappings.keys() == {"fip-vm-blue"}
     del site.interfaces["tap-vm-blue"]
     assert plan(site.inputs).mappings.keys() == set(), "all hosts must agree on who has the address"
@@ -344,7 +378,7 @@ def test_duplicate_floating_address():
 
 def test_duplicate_fixed_ip():
     site = red_site().add(FloatingIP("again", "ext", IPv6Address("2001:db8:f::12"), "vm-red"))
-    assert problem(site) == (ERROR, "fixed IP 10.0.0.5 of router red has floating IP again already")
+    assert faulty(site) == "fixed_ip_address: 10.0.0.5 behind router red already has floating IP again"
     assert plan(site.inputs).mappings.keys() == {"again"}
 
 
@@ -359,8 +393,16 @@ def test_floating_ip_re_used_for_another_vm():
 
 def test_pool_that_overlaps_the_tenants_subnet():
     site = two_tenant_site().change("routers", "red", nat64_pool=IPv4Network("10.0.0.0/16"))
-    reason = "NAT64 pool 10.0.0.0/16 of router red overlaps its subnet red-v4 (10.0.0.0/24)"
-    assert problem(site) == problem(site, ("tenant", "red")) == (ERROR, reason)
+    assert faulty(site) == (
+        "needs router red, which is faulty: nat64_pool: 10.0.0.0/16 overlaps 10.0.0.0/24 of subnet red-v4, "
+        "which the router has a port on")
+    assert plan(site.inputs).tenants.keys() == {"blue"}
+
+
+def test_a_tenants_fault_is_told_only_when_somebody_suffers_from_it():
+    site = two_tenant_site().change("routers", "red", nat64_pool=IPv4Network("192.0.2.0/30"))
+    site.settings = Settings(pool_slice=(1, 4))
+    assert problem(site) == problem(site, ("tenant", "red"))
     assert plan(site.inputs).tenants.keys() == {"blue"}
     site.floatingips.clear()
-    assert plan(site.inputs).problems == {}, "told only when somebody suffers from it"
+    assert plan(site.inputs).problems == {}

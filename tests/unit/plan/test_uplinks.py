@@ -6,7 +6,7 @@ from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 
 import pytest
 
-from fip64agent.plan.desired import ERROR, NOTHING, PENDING
+from fip64agent.plan.desired import ERROR, NOTHING, PENDING, Problem
 from fip64agent.plan.inputs import Interface, Settings
 from fip64agent.plan.planner import plan
 from fip64agent.topology.model import (
@@ -110,23 +110,32 @@ def test_uplinks_deleted_on_stop():
 
 
 @pytest.mark.parametrize(("kind", "item_id", "values", "reason"), [
-    ("ports", "uplink", {"network_id": "gone"}, "network gone of router port uplink does not exist"),
-    ("networks", "uplink-net", {"mtu": 1279},
-     "network uplink-net of router port uplink has an MTU of 1279: IPv6 needs 1280 at least"),
-    ("ports", "uplink", {"device_id": "gone"}, "router gone of router port uplink does not exist"),
-    ("ports", "uplink", {"device_id": ""}, "router (no device_id) of router port uplink does not exist"),
+    ("ports", "uplink", {"network_id": "gone"},
+     "network_id: no network has the id 'gone'; fixed_ips[0].subnet_id: subnet uplink-v6 is of network "
+     "uplink-net, the port is on network gone"),
+    ("ports", "uplink", {"device_id": "gone"}, "device_id: no router has the id 'gone'"),
+    ("ports", "uplink", {"device_id": ""},
+     "device_id: is required: the id of the router whose port it is"),
     ("ports", "uplink", {"fixed_ips": (fixed("gone", "2001:db8:ffff::2"),)},
-     "subnet gone of router port uplink's address 2001:db8:ffff::2 does not exist"),
+     "fixed_ips[0].subnet_id: no subnet has the id 'gone'"),
     ("ports", "uplink", {"fixed_ips": (fixed("uplink-v6", "2001:db8:bad::2"),)},
-     "address 2001:db8:bad::2 of router port uplink is not in its subnet uplink-v6 (2001:db8:ffff::/64)"),
+     "fixed_ips[0].ip_address: 2001:db8:bad::2 is not in 2001:db8:ffff::/64 of subnet uplink-v6"),
     ("subnets", "uplink-v6", {"network_id": "ext"},
-     "subnet uplink-v6 of router port uplink's address 2001:db8:ffff::2 is not on the port's network "
-     "uplink-net"),
+     "fixed_ips[0].subnet_id: subnet uplink-v6 is of network ext, the port is on network uplink-net"),
 ])
 def test_corrupted_ports_are_deleted(kind, item_id, values, reason):
-    desired = plan(edge_site().change(kind, item_id, **values).inputs)
+    inputs = edge_site().change(kind, item_id, **values).inputs
+    assert inputs.topology.reason(("ports", "uplink")) == reason
+    assert plan(inputs) == NOTHING
+
+
+def test_a_port_on_a_network_with_too_small_an_mtu_is_no_uplink():
+    inputs = edge_site().change("networks", "uplink-net", mtu=1279).inputs
+    assert inputs.topology.faults == {}
+    desired = plan(inputs)
     assert desired.uplinks == {} and desired.host is None
-    assert (desired.problems[UPLINK].state, desired.problems[UPLINK].reason) == (ERROR, reason)
+    assert desired.problems[UPLINK] == Problem(
+        ERROR, "network uplink-net of router port uplink has an MTU of 1279: IPv6 needs 1280 at least")
 
 
 def test_non_relevant_port_updates_are_ignored():
@@ -238,7 +247,7 @@ def second_uplink(site, port_id="uplink2", network_id="uplink-net", router_id="e
     prefix = {"uplink-net": "2001:db8:ffff", "ext": "2001:db8:f"}[network_id]
     return site.add(
         Router(router_id), Interface("eth-up2", 2, port_id),
-        Port(port_id, network_id, mac(1, 0x22), device_owner=ROUTER_GATEWAY, device_id=router_id,
+        Port(port_id, network_id, mac(1, low), device_owner=ROUTER_GATEWAY, device_id=router_id,
              fixed_ips=(fixed(network_id.removesuffix("-net") + "-v6", f"{prefix}::{low:x}"),)))
 
 
@@ -278,10 +287,14 @@ def test_the_source_of_errors_is_the_lowest_uplink_of_the_tenant():
     assert desired.tenants["red"].address6 == IPv6Address("2001:db8:e::33")
 
 
-def test_on_link_floating_ip_on_a_network_that_is_not_external():
-    """An uplink serves its own network, however that is marked."""
+def test_on_link_floating_ip():
+    """An uplink serves its own network; floating IPs come from an external one only."""
     site = add_vm(add_tenant(edge_site(), "red", "uplink-net"), "vm", "red", "10.0.0.5", "2001:db8:ffff::10",
                   external="uplink-net")
+    assert site.inputs.topology.reason(("floatingips", "fip-vm")) == (
+        "floating_network_id: network uplink-net is not external (router:external is not true)")
+    assert plan(site.inputs).mappings == {}
+    site.change("networks", "uplink-net", external=True)
     found = plan(site.inputs).mappings["fip-vm"]
     assert found.on_link and found.uplink_id == "uplink"
 
@@ -290,7 +303,7 @@ def test_routes_of_the_uplink():
     site = edge_site()
     site.change("subnets", "uplink-v6", host_routes=routes(
         ("2001:db8:a::/48", "2001:db8:ffff::a"), ("2001:db8:b::/48", "2001:db8:ffff::b"),
-        ("2001:db8:c::/48", "2001:db8:ffff::2"), ("198.51.100.0/24", "192.0.2.9")))
+        ("2001:db8:c::/48", "2001:db8:ffff::2")))
     site.change("routers", "edge", routes=routes(
         ("2001:db8:a::/48", "2001:db8:ffff::aa"), ("2001:db8:d::/48", "2001:db8:f::7"),
         ("2001:db8:e::/48", "2001:db8:ffff::e"), ("2001:db8:e::/48", "2001:db8:ffff::d"),
@@ -328,11 +341,9 @@ def test_link_local_gateway():
 
 def test_gateway_that_is_not_on_the_network():
     site = edge_site().change("subnets", "uplink-v6", gateway_ip=IPv6Address("2001:db8:77::1"))
-    desired = plan(site.inputs)
-    assert desired.uplinks["uplink"].routes == ()
-    assert desired.problems[UPLINK].reason == (
-        "gateway_ip 2001:db8:77::1 of subnet uplink-v6 is not on the network of uplink uplink: "
-        "no default route through it")
+    assert site.inputs.topology.reason(("ports", "uplink")) == (
+        "needs subnet uplink-v6, which is faulty: gateway_ip: 2001:db8:77::1 is not in 2001:db8:ffff::/64")
+    assert plan(site.inputs) == NOTHING
 
 
 def test_own_veths_are_found_open():
@@ -345,7 +356,7 @@ def test_own_veths_are_found_open():
 
 def test_names_of_uplinks_with_the_same_first_characters():
     first, second = "0A1B2C3D-0000-4000-8000-000000000001", "0A1B2C3D-0000-4000-8000-000000000002"
-    site = second_uplink(second_uplink(edge_site(), first), second)
+    site = second_uplink(second_uplink(edge_site(), first), second, low=0x23)
     site.add(Interface("eth-1", 5, first))
     uplinks = plan(site.inputs).uplinks
     assert (uplinks[first].veth, uplinks[first].peer) == ("ovs-0a1b2c3d", "vpp-0a1b2c3d")
