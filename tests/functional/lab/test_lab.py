@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from fip64agent.links import marks
-from fip64agent.topology import loader
+from fip64agent.topology.file import loader
 from lab import netns, sweep
 from lab.host import FIP_A, FIP_B, Lab
 from lab.shell import inside, run

@@ -243,11 +243,11 @@ def test_faults_of_the_topology(agent):
                       ("floatingips", "new"): FloatingIP("new", "ext", IPv6Address("2001:db8:f::77"), "nix")})
     agent.inputs = dataclasses.replace(agent.inputs, topology=resources.topology)
     agent.topology_error = TopologyError(["t.yaml:3: ports[2].mac_address: is required"], refused=False)
-    rows = {row["id"]: row for row in report.fips(agent)}
+    rows = {row["id"]: row for row in report.objects(agent, floatingips.LISTING)}
     assert (rows["new"]["state"], rows["new"]["reason"]) == ("error", "port_id: no port has the id 'nix'")
     assert rows["new"]["floating_ip_address"] == "2001:db8:f::77"
     assert rows["fip-vm-red"]["state"] == "active"
-    assert report.find_fip(States.now(agent), "2001:db8:f:0::77") == "new"
+    assert floatingips.LISTING.details.find(States(agent), "2001:db8:f:0::77") == "new"
     found = texts(agent)
     assert ("error: the topology in /etc/fip64agent/topology.yaml has faults; all else in it is in force"
             in found)
