@@ -16,6 +16,10 @@ from fip64agent.admin.client import Client, Refused, Unreachable
 from fip64agent.cmd.output import Plain, asked_width, cell, width_of
 
 EXIT_OK, EXIT_WRONG, EXIT_CHANGES, EXIT_UNREACHABLE = 0, 1, 2, 3
+EXIT_USAGE = 2
+"""Wrong usage, as argparse has it."""
+_BAD_ARGUMENT = 400
+"""HTTP status with which the agent refuses an argument that cannot be."""
 _MACHINE = ("json", "yaml")
 
 
@@ -23,6 +27,8 @@ class Asking(Command):
     """A command that asks the agent; `exit_status` is what the program ends with."""
 
     exit_status = EXIT_OK
+    exit_bad_argument = EXIT_WRONG
+    """What the program ends with when the agent refuses an argument."""
 
     def ask(self, *parts: str, **query: Any) -> Any:
         """Return the answer to GET /parts?query. Raises: Unreachable, Refused."""
@@ -33,7 +39,9 @@ class Asking(Command):
             super().run(parsed_args)
         except (Unreachable, Refused) as error:
             print(tables.folded(f"fip64ctl: {error}", width_of(sys.stderr)), file=sys.stderr)
-            return EXIT_UNREACHABLE if isinstance(error, Unreachable) else EXIT_WRONG
+            if isinstance(error, Unreachable):
+                return EXIT_UNREACHABLE
+            return self.exit_bad_argument if error.status == _BAD_ARGUMENT else EXIT_WRONG
         return self.exit_status
 
 

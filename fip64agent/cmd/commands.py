@@ -6,10 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from fip64agent.admin import render
-from fip64agent.cmd.asking import EXIT_CHANGES, EXIT_WRONG, Record, Table, Text
-
-FEATURES = ("default", "redirect", "neighbor", "deliver", "back", "arp", "guard", "isolation")
-"""As switch.pipeline names them, which takes too long to import here."""
+from fip64agent.cmd.asking import EXIT_CHANGES, EXIT_USAGE, EXIT_WRONG, Record, Table, Text
 
 
 class Status(Text, Record):
@@ -91,11 +88,13 @@ class FlowList(Table):
     table = short
     below = ("match", "actions")
     titles = ("flow", "flows")
+    exit_bad_argument = EXIT_USAGE
 
     def get_parser(self, prog_name: str):
         parser = super().get_parser(prog_name)
-        parser.add_argument("--feature", choices=FEATURES, metavar="FEATURE",
-                            help=f"only flows of this feature: {', '.join(FEATURES)}")
+        parser.add_argument("--feature", metavar="FEATURE",
+                            help="only flows of this feature, as the column feature names it; one that does "
+                                 "not exist is answered with all there are")
         parser.add_argument("--table", help="only flows of this table: its number or name")
         return parser
 

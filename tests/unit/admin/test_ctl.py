@@ -18,7 +18,6 @@ from fip64agent import conf as options
 from fip64agent import hub
 from fip64agent.admin import client, trace
 from fip64agent.cmd import ctl as ctl_module
-from fip64agent.cmd.commands import FEATURES
 from fip64agent.cmd.ctl import Ctl
 from fip64agent.exceptions import TopologyError
 from fip64agent.switch import features
@@ -340,8 +339,14 @@ def test_it_imports_little():
     print(f"fip64ctl starts and ends in {statistics.median(times):.2f} s")
 
 
-def test_features_are_those_of_the_pipeline():
-    assert set(FEATURES) == set(features.features())
+def test_an_unknown_feature_is_answered_with_all_there_are(running):
+    done = running.ctl("flow", "list", "--feature", "nonsense")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.split() == (f"fip64ctl: no feature is called 'nonsense'; there is "
+                                   f"{', '.join(features.features())}").split()
+    assert running.ctl("flow", "list", "--table", "nonsense").returncode == 2
+    for name in features.features():
+        assert running.ctl("flow", "list", "--feature", name).returncode == 0
 
 
 # -- completion -----------------------------------------------------------------------------
@@ -370,7 +375,7 @@ def test_the_committed_completion_is_what_fip64ctl_makes():
     ("fip64ctl fip list --st", ["--state"]),
     ("fip64ctl fip list --state ", ["active", "down", "error", "pending"]),
     ("fip64ctl fip list -f j", ["json"]),
-    ("fip64ctl flow list --feature re", ["redirect"]),
+    ("fip64ctl flow list --feature re", []),
     ("fip64ctl fip list --long --sta", ["--state"]),
     ("fip64ctl --con", ["--config-file"]),
     ("fip64ctl status ", []),
@@ -405,4 +410,4 @@ def test_the_reference_has_every_command_option_and_step(agent):
         assert all(f"``{option}``" in text for option in action.option_strings), action.option_strings
     for check in trace.PacketTrace(agent, "fip-vm-red", None).checks():
         assert f"\n``{check.name}`` " in text, check.name
-    assert all(f"``{feature}``" in text for feature in FEATURES)
+    assert all(f"``{feature}``" in text for feature in features.features())

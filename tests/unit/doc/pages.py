@@ -10,6 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 SOURCE = ROOT / "doc" / "source"
+EXAMPLE_TOPOLOGY = ROOT / "etc" / "topology.yaml"
 HOLE = "\0"
 """Stands for what is filled in: {name} and %s in the code, <name> in the documentation."""
 

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from fip64agent.cmd.ctl import COMMANDS, Ctl
+from fip64agent.switch import features
 from tests.unit.doc import pages
 
 REFERENCE = pages.SOURCE / "reference" / "fip64ctl.rst"
@@ -37,7 +38,9 @@ def parse(line: str) -> None:
         raise ValueError(message)
 
     parser.error = refuse
-    parser.parse_args(arguments)
+    feature = getattr(parser.parse_args(arguments), "feature", None)
+    if feature not in (None, "X", *features.features()):
+        refuse(f"no feature {feature!r}")
 
 
 def test_there_are_command_lines():

@@ -16,7 +16,7 @@ from fip64agent.topology.file.loader import load, parse
 from tests.unit.doc import pages
 
 WRITTEN = [*pages.all_pages(), pages.ROOT / "CONTRIBUTING.rst"]
-EXAMPLE = pages.ROOT / "etc" / "topology.yaml"
+EXAMPLE = pages.EXAMPLE_TOPOLOGY
 _OPTION = re.compile(r"\[([a-z]+|DEFAULT)\][ \n]+([a-z][a-z0-9_]+)")
 _FILE = re.compile(r"(?<![\w/.-])(?:doc/source|etc|tests|lab|bench|fip64agent)/[\w./-]*\w")
 

@@ -3,19 +3,25 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Iterator
 from ipaddress import IPv4Network
 
 import pytest
 import stevedore
+import yaml
 from oslo_config import cfg
 
 from fip64agent import conf as options
+from fip64agent import hub
 from fip64agent.exceptions import ConfigError, TopologyError
 from fip64agent.topology.feed import Feed
+from fip64agent.topology.file.loader import load
 from fip64agent.topology.file.source import FileSource
 from fip64agent.topology.model import Finding, Network, Topology, Unreadable
 from fip64agent.topology.sources import GROUP, source_from
+from tests.unit.doc import pages
 
 OTHER = '''
 from fip64agent.topology.model import Network
@@ -130,3 +136,58 @@ def test_the_default_pool_changes(feed):
     feed.update({("networks", "n"): Network("n")})
     feed.set_default_pool(IPv4Network("100.64.0.0/16"))
     assert len(feed.topologies) == 1
+
+
+# The documentation's example
+
+
+@pytest.fixture
+def json_source(feed, tmp_path, monkeypatch) -> Iterator:
+    """The source of contributor/new-source, of an empty topology."""
+    monkeypatch.syspath_prepend(str(pages.SOURCE / "contributor/examples/source"))
+    from fip64_json_source import JsonSource
+
+    conf = configured("json")
+    conf.set_override("path", str(tmp_path / "topology.json"), "topology")
+    (tmp_path / "topology.json").write_text("{}")
+    source = JsonSource(conf, feed)
+    source.path = tmp_path / "topology.json"
+    source.start()
+    yield source
+    source.stop()
+    source.stop()
+    sys.modules.pop("fip64_json_source")
+
+
+def reload(source, document) -> None:
+    source.path.write_text(document if isinstance(document, str) else json.dumps(document))
+    source.reload()
+
+
+def until(condition) -> None:
+    with hub.Timeout(10):
+        while not condition():
+            hub.sleep(0.01)
+
+
+def test_the_documented_source_reports_what_its_file_has(json_source, feed):
+    until(lambda: feed.topologies == [Topology()])
+    document = yaml.safe_load(pages.EXAMPLE_TOPOLOGY.read_text())
+    reload(json_source, document)
+    until(lambda: len(feed.topologies) == 2)
+    assert feed.topologies[1] == load(str(pages.EXAMPLE_TOPOLOGY)) and feed.errors == []
+
+    port = document["ports"][0]
+    good = feed.topologies[1].ports[port["id"]]
+    port["mac_address"] = "nonsense"
+    reload(json_source, document)
+    until(lambda: feed.errors)
+    assert not feed.errors[0].refused and f"ports {port['id']}: mac_address" in str(feed.errors[0])
+    assert feed.topologies[-1].ports[port["id"]] == good
+
+    reload(json_source, "[")
+    until(lambda: len(feed.errors) == 2)
+    assert feed.errors[1].refused and feed.topologies[-1].ports[port["id"]] == good
+
+    reload(json_source, {})
+    until(lambda: feed.topologies[-1] == Topology() and feed.errors[-1] is None)
