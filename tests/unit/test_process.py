@@ -113,8 +113,9 @@ def test_ending_is_one_that_has_ended_and_one_that_only_has_its_pid(started):
     assert dataclasses.replace(started, started="1").ending
     os.kill(started.pid, signal.SIGKILL)
     assert until(lambda: started.ending)
-    outcome(started.pid)
-    assert started.ending and not started.exists
+    # It counts as ending from its exit on, which is an instant before it can be waited for.
+    assert until(lambda: outcome(started.pid) and not started.exists)
+    assert started.ending
 
 
 def test_outcome_of_what_ended_by_itself():
