@@ -31,6 +31,7 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
+from fip64agent.net.addresses import link_local
 from lab import netns as namespaces
 from lab.host import Lab
 from lab.node import Node
@@ -83,7 +84,7 @@ class Scenario:
     @property
     def uplink_link_local(self) -> str:
         """The link-local address of the uplink's MAC."""
-        return link_local(self.uplink_mac)
+        return str(link_local(self.uplink_mac))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,13 +95,6 @@ class Attempt:
     frame: bytes
     legitimate: bool = False
     """It belongs to the sender, and has to come out of the uplink as its floating IP."""
-
-
-def link_local(mac: str) -> str:
-    """Return the link-local address that follows from a MAC address (RFC 4291, appendix A)."""
-    octets = bytes.fromhex(mac.replace(":", ""))
-    return str(IPv6Address(b"\xfe\x80" + bytes(6) + bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe"
-                           + octets[3:]))
 
 
 def scenario(lab: Lab, attacker: str, fips: dict[str, str]) -> Scenario:
@@ -168,7 +162,7 @@ def _arp(scenario: Scenario, mac: str) -> Iterator[tuple[str, Packet]]:
 
 
 def _ipv6(scenario: Scenario, mac: str) -> Iterator[tuple[str, Packet]]:
-    own = link_local(mac)
+    own = str(link_local(mac))
     gateway, uplink, fip = scenario.upstream_addresses[0], scenario.uplink_address, scenario.others[0].fip
     targets = {"gateway": gateway, "gateway's other": scenario.upstream_addresses[-1], "uplink": uplink,
                "uplink's link-local": scenario.uplink_link_local, "floating IP": fip, "own": own}

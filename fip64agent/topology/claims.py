@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """What only one resource of a kind can have: addresses, MACs, prefixes. Pure.
 
-Of two resources that want the same, the one with the lexicographically lower id has it, so that
-every host comes to the same result.
+Of two resources that want the same, the one that has it keeps it. When neither has it yet, the one with
+the lexicographically lower id gets it, so that hosts that start with the same topology agree.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING
 
-from fip64agent.topology.model import Finding, FloatingIP, Port, Resource, Subnet
-from fip64agent.topology.rules import InForce, address_taken
+from fip64agent.topology.model import Finding, FloatingIP, Port, Resource, Subnet, Unreadable
+from fip64agent.topology.rules import InForce, address_taken, check
+
+if TYPE_CHECKING:
+    from fip64agent.topology.resources import Resources
 
 
 def address_claim(subnet_id: str, address: IPv4Address | IPv6Address) -> Hashable:
@@ -46,6 +50,31 @@ def conflicts(kind: str, item: Resource, other: Resource, others: InForce) -> It
         yield from _port_conflict(item, other, others)
     elif kind == "floatingips":
         yield from _floating_ip_conflict(item, other)
+
+
+def goes_first(resources: Resources, kind: str, other: Resource, item: Resource) -> bool:
+    """Return whether `other` is the one of two resources that can have what both claim.
+
+    That is the one that had it before the update at hand and does not give it up, else the lower id.
+    """
+    other_has_it = _had_it(resources, kind, other, item) and not _gives_up(resources, kind, other.id, item)
+    item_has_it = _had_it(resources, kind, item, other)
+    return other.id < item.id if other_has_it == item_has_it else other_has_it
+
+
+def _had_it(resources: Resources, kind: str, item: Resource, rival: Resource) -> bool:
+    """Return whether a resource had, before the update at hand, what `rival` claims."""
+    before = resources.in_force_before(kind, item.id)
+    return before is not None and any(conflicts(kind, before, rival, resources))
+
+
+def _gives_up(resources: Resources, kind: str, item_id: str, rival: Resource) -> bool:
+    """Return whether a resource is gone, or its newest form is right without what `rival` claims."""
+    newest = resources.newest[kind].get(item_id)
+    if newest is None or isinstance(newest, Unreadable):
+        return newest is None
+    verdict = check(kind, newest, resources)
+    return verdict.right and not any(conflicts(kind, verdict.item, rival, resources))
 
 
 def _subnet_conflict(subnet: Subnet, other: Subnet) -> Iterator[Finding]:

@@ -7,8 +7,9 @@ again or gone, as long as that form is right beside the others: so that a resour
 changes nothing for the others.
 
 The kinds are settled in the order of KINDS, as each refers to those before it; the routers' NAT64
-pools, which must not overlap their subnets, after the ports. Within a kind lower ids are settled
-before higher ones: who is settled has what it claims, and only those after it can be affected.
+pools, which must not overlap their subnets, after the ports. Of two resources of a kind that want the
+same, the one that has it keeps it: what works does not go because of another one's fault. When neither
+has it yet, as at the start, the one with the lower id gets it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ipaddress import IPv4Network, IPv6Address
 from types import MappingProxyType
 
 from fip64agent.topology import dependents
-from fip64agent.topology.claims import address_claim, claims, conflicts
+from fip64agent.topology.claims import address_claim, claims, conflicts, goes_first
 from fip64agent.topology.dependents import Standing
 from fip64agent.topology.model import (
     KINDS,
@@ -144,6 +145,11 @@ class Resources:
     def pool_usable(self, router_id: str) -> bool:
         return router_id not in self._unusable_pools
 
+    def in_force_before(self, kind: str, item_id: str) -> Resource | None:
+        """Return the form that was in force before the update at hand."""
+        before = self._before.get((kind, item_id))
+        return self._in_force[kind].get(item_id) if before is None else before.in_force
+
     # -- changes ----------------------------------------------------------------------------
 
     def _give(self, kind: str, item_id: str, form: Resource | Unreadable | None) -> bool:
@@ -177,16 +183,22 @@ class Resources:
     def _settle(self, kind: str, item_ids: Iterable[str]) -> dict[str, tuple[Standing, Standing]]:
         """Decide on resources of a kind, and on those that want what these had or have.
 
+        Lower ids come first, and once more when what they wanted has become free after that.
+
         Returns: by id, the standings before and after of those that are not what others saw of them.
         """
         queue = list(item_ids)
         heapq.heapify(queue)
-        queued, touched = set(queue), set()
+        queued, touched, retried = set(queue), set(), set()
         while queue:
             item_id = heapq.heappop(queue)
             queued.remove(item_id)
             touched.add(item_id)
             for other_id in self._settle_one(kind, item_id) - queued:
+                if other_id < item_id:
+                    if other_id in retried or (kind, other_id) not in self._wanted:
+                        continue
+                    retried.add(other_id)
                 queued.add(other_id)
                 heapq.heappush(queue, other_id)
         changed = {item_id: (self._before[kind, item_id], self.standing((kind, item_id)))
@@ -230,8 +242,9 @@ class Resources:
         if not verdict.right:
             return None, Fault(verdict.findings, None if verdict.findings else verdict.needs)
         wanted = tuple(claims(kind, verdict.item))
-        findings = [finding for other_id in sorted(self._claiming(kind, wanted)) if other_id < item_id
+        findings = [finding for other_id in sorted(self._claiming(kind, wanted)) if other_id != item_id
                     and (other := self._in_force[kind].get(other_id)) is not None
+                    and goes_first(self, kind, other, verdict.item)
                     for finding in conflicts(kind, verdict.item, other, self)]
         if not findings:
             return verdict.item, None
@@ -246,7 +259,7 @@ class Resources:
             return set()
         kind, item_id = key
         claimed = {claim for form in (held, found) if form is not None for claim in claims(kind, form)}
-        return {other_id for other_id in self._claiming(kind, claimed) if other_id > item_id}
+        return self._claiming(kind, claimed) - {item_id}
 
     def _claiming(self, kind: str, claimed: Iterable[Hashable]) -> set[str]:
         claimants = self.claimants[kind]
