@@ -32,7 +32,9 @@ def ovs(tmp_path_factory):
 @pytest.fixture
 def agent(ovs):
     agent = ScriptedAgent()
-    site = add_tenant(agent.site, "green", external="uplink-net")
+    site = agent.site
+    site.change("networks", "uplink-net", external=True)  # so that it may have floating IPs, on-link ones
+    add_tenant(site, "green", external="uplink-net")
     add_vm(site, "vm-link", "green", "10.0.0.9", "2001:db8:ffff::77", external="uplink-net")
     agent.open_veths()
     ovs.vsctl(*(word for interface in site.interfaces.values() for word in (
