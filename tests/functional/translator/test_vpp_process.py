@@ -288,7 +288,7 @@ def test_a_second_vpp_of_ours_is_ended(supervise, options):
         os.waitpid(pid, 0)
 
 
-def test_another_vpp_on_the_host_is_left_alone(supervise, short_tmp):
+def test_another_vpp_on_the_host_is_left_alone(supervise, options, short_tmp):
     with Vpp(short_tmp / "other", plugins=("ping_plugin.so",)) as other:
         one, _ = supervise()
         pid = up(one)

@@ -187,7 +187,7 @@ def test_a_vpp_that_cannot_be_started_is_reported_with_the_reason(bench, short_t
 
 
 def test_a_vpp_without_the_plugin_is_reported_with_the_reason(bench, short_tmp, monkeypatch):
-    monkeypatch.setattr("fip64agent.translator.vpp.room._COMING_UP", 2.0)
+    monkeypatch.setattr("fip64agent.translator.vpp.room._START_WAIT", 2.0)
     if (vpp_site.require_vpp().own_plugins / "fip64_plugin.so").exists():
         pytest.skip("VPP has the plugin in its own plugin directory")
     bench.room.close()
@@ -370,7 +370,7 @@ def test_a_fip_moves_to_another_tenant_and_to_another_uplink(bench):
     one, = bench.mappings(red, 1)
     base = [bench.host, bench.uplink, other, red, blue]
     bench.settle(*base, one)
-    moved = dataclasses.replace(one, router_id="blue", downlink_vlan=8)
+    moved = dataclasses.replace(one, router_id="blue", vlan=8, downlink_vlan=8)
     assert bench.install(*base, moved) == ({}, 1)
     elsewhere = dataclasses.replace(moved, table=other.table)
     assert bench.install(*base, elsewhere) == ({}, 2)
