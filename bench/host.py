@@ -73,10 +73,10 @@ class BenchHost:
     def __enter__(self) -> BenchHost:
         self.directory = Path(tempfile.mkdtemp(prefix="f64-"))
         self.prefix = f"{self.directory.name}-"
-        self.traces = sweep.Traces(
+        self.identity = sweep.LabIdentity(
             self.directory, self.prefix, link_prefix="", system_bridge="", system_ovs="", pid=os.getpid(),
             started=sweep.start_time(os.getpid()))
-        self.traces.save()
+        self.identity.save()
         self.netns = f"{self.prefix}host"
         self.ovs = _Ovs(self.directory / "ovs", self.netns)
         try:
@@ -145,7 +145,7 @@ class BenchHost:
         if hasattr(self, "agent"):
             self.agent.stop(5)
         self.ovs.stop()
-        sweep.remove(self.traces)
+        sweep.remove(self.identity)
 
     # The daemon
 
