@@ -38,7 +38,7 @@ class Child:
     @property
     def age(self) -> float:
         """Seconds since its start. Raises: OSError."""
-        return float(_read("/proc/uptime").split()[0]) - int(self.started) / os.sysconf("SC_CLK_TCK")
+        return float(read("/proc/uptime").split()[0]) - int(self.started) / os.sysconf("SC_CLK_TCK")
 
     @property
     def exists(self) -> bool:
@@ -147,7 +147,7 @@ def find(recognized: Callable[[list[str]], _T | None]) -> Iterator[tuple[int, st
         if not entry.name.isdigit():
             continue
         with contextlib.suppress(OSError, IndexError, ValueError):  # it ended meanwhile
-            if (what := recognized(_read(f"{entry.path}/cmdline").split("\0"))) is None:
+            if (what := recognized(read(f"{entry.path}/cmdline").split("\0"))) is None:
                 continue
             pid = int(entry.name)
             state, started = status(pid)
@@ -161,10 +161,11 @@ def status(pid: int) -> tuple[str, str]:
 
 
 def _stat(pid: int) -> list[str]:
-    return _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return read(f"/proc/{pid}/stat").rpartition(")")[2].split()
 
 
-def _read(path: str) -> str:
+def read(path: str) -> str:
+    """Return the text of a file in /proc, whatever octets a program has put there. Raises: OSError."""
     with open(path, "rb") as file:
         return file.read().decode(errors="replace")
 
@@ -190,5 +191,6 @@ def outcome(pid: int) -> str:
         return "ended"
     if os.WIFSIGNALED(code):
         number = os.WTERMSIG(code)
-        return f"was killed by signal {number} ({signal.Signals(number).name})"
+        names = {known.value: f" ({known.name})" for known in signal.Signals}  # most real-time ones have none
+        return f"was killed by signal {number}{names.get(number, '')}"
     return f"ended with status {os.waitstatus_to_exitcode(code)}"

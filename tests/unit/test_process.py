@@ -162,3 +162,11 @@ def test_it_counts_from_when_it_ran_first():
     back_off.forget()
     back_off.ended(3000.0)
     assert back_off.ends == 2, "how long it ran is not known"
+
+
+def test_outcome_of_what_a_real_time_signal_ended():
+    """Most of these signals have no name of their own."""
+    made = child("sleep", "600")
+    os.kill(made.pid, 40)
+    assert until(lambda: status(made.pid)[0] == "Z")
+    assert outcome(made.pid) == "was killed by signal 40"

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from fip64agent.process import Child, disown, find, outcome, status
+from fip64agent.process import Child, disown, find, outcome, read, status
 from fip64agent.process import start as start_child
 from fip64agent.translator.tayga.config import Instance, data_directory
 
@@ -93,17 +93,12 @@ def running(run_path: str) -> Iterator[Process]:
                           young or attached(pid))
 
 
-def _read(path: str) -> str:
-    with open(path, "rb") as file:
-        return file.read().decode(errors="replace")
-
-
 def attached(pid: int) -> bool:
     """Return whether a process has a TUN device open that still exists. Raises: OSError."""
     for info in os.scandir(f"/proc/{pid}/fdinfo"):
         # A process opens and closes a socket for each line that it logs: files may disappear meanwhile.
         with contextlib.suppress(FileNotFoundError):
-            if any(line.startswith("iff:") and line.split()[1:] for line in _read(info.path).splitlines()):
+            if any(line.startswith("iff:") and line.split()[1:] for line in read(info.path).splitlines()):
                 return True
     return False
 

@@ -196,8 +196,10 @@ class TaygaRoom:
             try:
                 for found in processes.get(item.name, ()):
                     process.stop(found)
+                back_off = self._ends[item.name].back_off
+                back_off.forget()  # what ran so far was another process
                 launches.append(process.start(program, self._run_path, self._state_path, item))
-                self._ends[item.name].back_off.runs(self._clock())
+                back_off.runs(self._clock())
             except (OSError, ValueError) as error:
                 failed[item.name] = str(error)
         for name, reason in process.wait_until_attached(launches).items():

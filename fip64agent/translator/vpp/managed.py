@@ -28,6 +28,8 @@ _ABORT_TIMEOUT = 1.0
 """Seconds that a VPP which hangs has to write a backtrace, before it is killed."""
 _END_TIMEOUT = 10.0
 """Seconds that the kernel may take to end a VPP that was killed; Child.ending says why."""
+_LOOK_INTERVAL = 1.0
+"""Seconds between two looks at a VPP whose end the kernel cannot tell us, when too many files are open."""
 _LOG_CHECK = 30.0
 """Seconds between two checks of the size of its log."""
 
@@ -138,7 +140,13 @@ class ManagedVpp:
     # -- its end ----------------------------------------------------------------------------------
 
     def _watch(self, found: Process) -> None:
-        found.wait()
+        try:
+            found.wait()
+        except OSError as error:
+            LOG.warning("VPP (pid %d) is looked at every %g s, as it cannot be watched: %s", found.pid,
+                        _LOOK_INTERVAL, error)
+            while not found.ending:
+                hub.sleep(_LOOK_INTERVAL)
         how = outcome(found.pid)
         if self.process == found:
             self.process = None

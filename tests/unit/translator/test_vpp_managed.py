@@ -3,6 +3,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import os
 import signal
 import time
@@ -79,6 +80,23 @@ def test_it_is_started_and_found_again_and_its_end_is_noticed(options, binary):
     assert second.process is None
     assert second.end == f"VPP (pid {found.pid}) was killed by signal 9 (SIGKILL)"
     assert second.wait_if_ending(hub.Event()) == second.end and second.last_output() == "started"
+
+
+def test_the_end_of_one_that_cannot_be_watched_is_noticed(options, binary, monkeypatch):
+    """With too many files open, the kernel gives no descriptor to wait with."""
+    def refused(pid):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    ends = []
+    made = managed(options, binary, ends)
+    monkeypatch.setattr(os, "pidfd_open", refused)
+    made.start(made.complete_options())
+    found = made.process
+    assert until(lambda: running(options) == [found.pid]) and not ends
+    os.kill(found.pid, signal.SIGKILL)
+    assert until(lambda: ends) == [1]
+    assert made.end == f"VPP (pid {found.pid}) was killed by signal 9 (SIGKILL)"
+    monkeypatch.undo()
 
 
 def test_one_with_older_options_is_reported_and_newer_files_are_a_reason_to_restart(options, binary):

@@ -57,7 +57,6 @@ sw_interface_details: vl_api_interface_index_t sw_if_index, u32 sup_sw_if_index,
 sw_interface_set_flags: vl_api_interface_index_t sw_if_index, vl_api_if_status_flags_t flags
 sw_interface_tag_add_del: bool is_add, vl_api_interface_index_t sw_if_index, string[64] tag
 sw_interface_set_mtu: vl_api_interface_index_t sw_if_index, u32[4] mtu
-sw_interface_set_mac_address: vl_api_interface_index_t sw_if_index, vl_api_mac_address_t mac_address
 sw_interface_set_table: vl_api_interface_index_t sw_if_index, bool is_ipv6, u32 vrf_id
 sw_interface_get_table: vl_api_interface_index_t sw_if_index, bool is_ipv6
 sw_interface_get_table_reply: i32 retval, u32 vrf_id
@@ -96,7 +95,6 @@ ip_neighbor_config_get: vl_api_address_family_t af
 ip_neighbor_config_get_reply: i32 retval, u32 max_number, u32 max_age, bool recycle
 ip_neighbor_dump: vl_api_interface_index_t sw_if_index, vl_api_address_family_t af
 ip_neighbor_details: f64 age, vl_api_ip_neighbor_t neighbor
-sw_interface_ip6_enable_disable: vl_api_interface_index_t sw_if_index, bool enable
 """)
 """VPP's own messages. Of requests all fields; of replies, details and events those that the driver reads."""
 
