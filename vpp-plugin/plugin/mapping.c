@@ -363,7 +363,8 @@ fip64_mappings_remove_of_tenant (u32 tenant)
 
   if (fip64_tenant_get (tenant)->n_mappings)
     pool_foreach (m, fm->mappings)
-      if (m->tenant == tenant)
+      /* Not one that was removed and whose memory release() had to keep. */
+      if (m->tenant == tenant && floating_find ((ip6_address_t *) m->endpoint.v6, m->ip6_fib_index) == m)
 	vec_add1 (indices, m - fm->mappings);
   vec_foreach (index, indices)
     remove_mapping (fip64_mapping_get (*index));
