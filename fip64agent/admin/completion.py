@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bash completion for fip64ctl: needs no bash-completion package, and completes floating IPs. Pure."""
+"""Bash completion for fip64ctl: needs no bash-completion package, and completes objects by what
+the agent knows. Pure."""
 
 from __future__ import annotations
 
@@ -12,6 +13,10 @@ _fip64ctl()
 {
     local -A options=(
 @OPTIONS@
+    )
+    # What the agent is asked for to complete the argument of a command.
+    local -A questions=(
+@QUESTIONS@
     )
     local flags=" @FLAGS@ "
     # The words up to the cursor. COMP_WORDS would be cut at the colons of addresses.
@@ -48,9 +53,9 @@ _fip64ctl()
     esac
     if [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "${options["$found"]}" -- "$cur")
-    elif [[ ($found == *"fip show" || $found == *trace) && $arguments == 0 ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "$("$1" "${settings[@]}" fip list -f value \
-            -c floating_ip_address 2>/dev/null)" -- "$cur")
+    elif [[ ${questions["$found"]} && $arguments == 0 ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$("$1" "${settings[@]}" ${questions["$found"]} \
+            2>/dev/null)" -- "$cur")
         # readline replaces only what follows the last colon
         COMPREPLY=("${COMPREPLY[@]#"${cur%"${cur##*:}"}"}")
     else
@@ -68,11 +73,12 @@ complete -F _fip64ctl fip64ctl
 
 
 def script(commands: Mapping[str, Sequence[str]], values: Mapping[str, Sequence[str]],
-           flags: Sequence[str]) -> str:
+           flags: Sequence[str], questions: Mapping[str, str]) -> str:
     """Return the script.
 
     `commands`: command, "" for none yet -> its options. `values`: option -> what may follow it.
-    `flags`: options that take no value.
+    `flags`: options that take no value. `questions`: command -> the command that prints what its argument may
+    be.
     """
     groups = {" ".join(name.split()[:-1]): () for name in commands if " " in name}
     options = "\n".join(f'        ["{f"fip64ctl {name}".strip()}"]="{" ".join(sorted(found))}"'
@@ -80,5 +86,7 @@ def script(commands: Mapping[str, Sequence[str]], values: Mapping[str, Sequence[
     choices = "\n".join(f'        {option})\n            mapfile -t COMPREPLY < <(compgen -W '
                         f'"{" ".join(known)}" -- "$cur")\n            return;;'
                         for option, known in sorted(values.items()))
-    return (_SCRIPT.replace("@OPTIONS@", options).replace("@VALUES@", choices)
+    asked = "\n".join(f'        ["fip64ctl {name}"]="{question}"'
+                      for name, question in sorted(questions.items()))
+    return (_SCRIPT.replace("@OPTIONS@", options).replace("@VALUES@", choices).replace("@QUESTIONS@", asked)
             .replace("@FLAGS@", " ".join(sorted(flags))))

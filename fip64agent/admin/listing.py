@@ -59,6 +59,8 @@ class Details:
     """Returns the id of the object that the argument names; None: there is none."""
     fields: Callable[[States, str], dict[str, Any]]
     """Returns further fields of an object, shown behind its row; empty when it is not in the plan."""
+    completed_from: str = "id"
+    """The column of the list that has what bash offers for the argument."""
 
 
 @_declaration

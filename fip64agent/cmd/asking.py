@@ -29,6 +29,8 @@ class Asking(Command):
     exit_status = EXIT_OK
     exit_bad_argument = EXIT_WRONG
     """What the program ends with when the agent refuses an argument."""
+    completed_from = ""
+    """The command of fip64ctl that prints what its argument may be, for bash; "": nothing does."""
 
     def ask(self, *parts: str, **query: Any) -> Any:
         """Return the answer to GET /parts?query. Raises: Unreachable, Refused."""

@@ -110,6 +110,8 @@ class Trace(Text, Record):
     shows what VPP does with them. Exit status: 0 it arrives and the answer gets back, 1 it stops.
     """
 
+    completed_from = "fip list -f value -c floating_ip_address"
+
     def get_parser(self, prog_name: str):
         parser = super().get_parser(prog_name)
         parser.add_argument("fip", metavar="FIP", help="id or address of the floating IP")

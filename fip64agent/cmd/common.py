@@ -14,12 +14,12 @@ from oslo_log import log
 
 import fip64agent
 from fip64agent import conf as options
+from fip64agent.admin.client import DEFAULT_CONFIG
 from fip64agent.conf.reading import check_values
 from fip64agent.conf.unknown import unknown_names
 from fip64agent.exceptions import ConfigError, Fip64Error, PermissionDenied
 
 LOG = logging.getLogger(__name__)
-DEFAULT_CONFIG = "/etc/fip64agent/fip64agent.conf"
 _CAPABILITIES = {12: "CAP_NET_ADMIN", 13: "CAP_NET_RAW", 21: "CAP_SYS_ADMIN"}
 
 

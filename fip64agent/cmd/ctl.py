@@ -12,6 +12,7 @@ from cliff.commandmanager import CommandManager
 import fip64agent
 from fip64agent.admin import listing
 from fip64agent.admin.client import DEFAULT_CONFIG, Refused, socket_from
+from fip64agent.cmd.asking import Asking
 from fip64agent.cmd.commands import ClientList, Diff, FlowList, PlanShow, Status, Trace
 from fip64agent.cmd.objects import commands
 
@@ -29,12 +30,15 @@ class Complete(Command):
         from fip64agent.admin import completion
 
         commands, values, flags = {"": self._options(self.app.parser, {}, set())}, {}, set()
+        questions = {}
         for name, command in sorted(self.app.command_manager.all().items()):
+            if issubclass(command, Asking) and command.completed_from:
+                questions[name] = command.completed_from
             parser = command(self.app, None).get_parser(f"{self.app.NAME} {name}")
             commands[name] = self._options(parser, values, flags)
         commands["help"] = []
         self._options(self.app.parser, values, flags)
-        self.app.stdout.write(completion.script(commands, values, sorted(flags)))
+        self.app.stdout.write(completion.script(commands, values, sorted(flags), questions))
         return 0
 
     @staticmethod

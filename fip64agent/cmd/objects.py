@@ -48,10 +48,12 @@ def commands(listings: Iterable[Listing]) -> Iterator[tuple[str, type[Asking]]]:
                 "columns": listing.columns, "short": listing.short, "table": listing.table,
                 "below": listing.below, "titles": (listing.title, listing.titles)})
         if listing.path and listing.details:
-            yield f"{listing.kind} show", _command(_Show, listing, listing.details.help, {})
+            yield f"{listing.kind} show", _command(_Show, listing, listing.details.help, {
+                "completed_from": f"{listing.kind} list -f value -c {listing.details.completed_from}"})
 
 
-def _command(base: type[Asking], listing: Listing, text: str, attributes: dict[str, Sequence[str]]) -> type:
+def _command(base: type[Asking], listing: Listing, text: str,
+             attributes: dict[str, str | Sequence[str]]) -> type:
     """Return a class of its own, as cliff takes a command's description from its class."""
     return type(f"{listing.kind}{base.__name__}", (base,),
                 {"listing": listing, "__doc__": text, "__module__": __name__, **attributes})

@@ -113,5 +113,5 @@ LISTING = Listing(
     by_state=True, headline=True,
     row=_row, label=_label, absent=_absent, common=_common, parts=_parts, waits=_waits,
     details=Details("Show all about one floating IP: its state and why, VM, uplink.", "FIP",
-                    ("id", "address"), _find, _details),
+                    ("id", "address"), _find, _details, completed_from="floating_ip_address"),
 )

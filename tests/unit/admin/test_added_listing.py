@@ -218,7 +218,9 @@ def test_help_and_completion_have_its_commands(running):
     helped = shown(running, "--help")
     assert "  lease list     List the leases\n" in helped and "  lease show     Show one lease\n" in helped
     assert "  sign list      List the road signs, with their state on this host and why\n" in helped
-    assert '["fip64ctl lease list"]=' in shown(running, "complete")
+    script = shown(running, "complete")
+    assert '["fip64ctl lease list"]=' in script
+    assert '["fip64ctl lease show"]="lease list -f value -c id"' in script
 
 
 def test_a_fip64ctl_that_does_not_know_the_kind_tells_of_it(running, monkeypatch):
