@@ -55,8 +55,8 @@ def answer(packet, gateway):
                                 IPv6(asked.target, packet.ipv6.source, PROTOCOL, 255), message)))
 
 
-FLOWS = FlowFeature(NAME, NUMBER, "Answers Neighbor Solicitations of VMs, in a test.", {"port": flows})
-SERVICE = Service(NAME, "port", lambda gateway: (gateway.vm_ofport,), answer)
+FLOWS = FlowFeature(NAME, NUMBER, "Answers Neighbor Solicitations of VMs, in a test.", {"gateway": flows})
+SERVICE = Service(NAME, "gateway", lambda gateway: (gateway.vm_ofport,), answer)
 
 
 def install(directory: Path) -> Path:

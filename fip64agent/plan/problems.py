@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any
 
 ObjectKey = tuple[str, ...]
-"""(kind, id...): ("host",), ("uplink", port id), ("port", VM port id, gateway address)."""
+"""(kind, id...): ("host",), ("uplink", port id), ("gateway", VM port id, gateway address)."""
 
 PENDING = "pending"
 ERROR = "error"

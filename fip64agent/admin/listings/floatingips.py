@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fip64agent.admin.state import State, States
     from fip64agent.plan.desired import Mapping64
 
-KIND, UPLINK, TENANT, VM_PORT = "fip", "uplink", "tenant", "port"
+KIND, UPLINK, TENANT, GATEWAY = "fip", "uplink", "tenant", "gateway"
 
 
 def _row(states: States, name: str) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def _details(states: States, name: str) -> dict[str, Any]:
         "vm_interface": states.interface_of(mapping.vm_ofport),
         "vm_ofport": mapping.vm_ofport,
         "vm_mac": mapping.vm_mac,
-        "gateways": [str(gateway.address) for gateway in states.parts_of((VM_PORT, mapping.port_id))],
+        "gateways": [str(gateway.address) for gateway in states.parts_of((GATEWAY, mapping.port_id))],
         "gateway_mac": mapping.gateway_mac,
         "nat64_pool": str(mapping.pool),
         "nat64_addresses": f"{tenant.pool_first}-{tenant.pool_last}" if tenant else None,
@@ -89,7 +89,7 @@ def _common(states: States, name: str, reason: str) -> str:
 
 def _parts(states: States, mapping: Mapping64) -> Iterable[tuple[str, str]]:
     # The flows of its VM port, which are made for each address of the router that the port sees.
-    return ((VM_PORT, mapping.port_id),)
+    return ((GATEWAY, mapping.port_id),)
 
 
 def _waits(states: States, mapping: Mapping64) -> Iterable[str]:

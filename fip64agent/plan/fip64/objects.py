@@ -114,7 +114,7 @@ class Mapping64:
 class Gateway:
     """The tenant router's IPv4 address as one VM port sees it, and the flows of that port."""
 
-    kind: ClassVar[str] = "port"
+    kind: ClassVar[str] = "gateway"
     port_id: str
     address: IPv4Address
     mac: str

@@ -74,7 +74,7 @@ def test_the_flows_have_seen_packets(quiet):
 
 def test_the_plan_is_shown(quiet):
     kinds = [row["kind"] for row in quiet.agent.ctl_json("plan", "show")]
-    assert sorted(set(kinds)) == ["fip", "host", "port", "tenant", "uplink"]
+    assert sorted(set(kinds)) == ["fip", "gateway", "host", "tenant", "uplink"]
 
 
 @contextlib.contextmanager

@@ -125,7 +125,7 @@ def test_a_service_from_outside_answers(site):
     assert len(answers["took"]) > 50 and not answers["lost"]
     rows = [row for row in site.room.dump([vm.key for vm in PLAN.gateways.values()])
             if row["feature"] == "outside"]
-    assert {row["owner"] for row in rows} == {"port:vm-one:10.0.0.1", "port:vm-two:10.0.0.1"}
+    assert {row["owner"] for row in rows} == {"gateway:vm-one:10.0.0.1", "gateway:vm-two:10.0.0.1"}
 
 
 def test_a_handler_gets_the_object_that_its_port_has_now(site):

@@ -58,7 +58,7 @@ def test_lists(running):
     assert [row["id"] for row in running.get("fips")] == ["fip-vm-blue", "fip-vm-red"]
     assert [row["port_id"] for row in running.get("uplinks")] == ["uplink"]
     kinds = [row["kind"] for row in running.get("plan")["objects"]]
-    assert kinds == ["host", "uplink", "tenant", "tenant", "fip", "fip", "port", "port"]
+    assert kinds == ["host", "uplink", "tenant", "tenant", "fip", "fip", "gateway", "gateway"]
 
 
 def test_diff_tells_what_the_next_pass_would_do(running):

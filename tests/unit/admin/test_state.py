@@ -98,7 +98,7 @@ def test_an_interface_that_ovs_cannot_open_is_an_error():
 
 @pytest.mark.parametrize(("room", "key", "hit"), [
     ("switch", "switch of fip fip-vm-red", {RED}),
-    ("switch", "switch of port vm-red 10.0.0.1", {RED}),
+    ("switch", "switch of gateway vm-red 10.0.0.1", {RED}),
     ("translator", "translator of tenant red", {RED}),
     ("links", "links of uplink uplink", {RED, BLUE}),
     ("links", "links of host", {RED, BLUE}),

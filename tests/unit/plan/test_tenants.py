@@ -69,7 +69,7 @@ def test_port_deleted_for_existing_downlink():
     del site.ports["vm-red"]
     desired = plan(site.inputs)
     gone = {was.key for was, now in desired.changes(before) if now is None}
-    assert gone == {("tenant", "red"), RED, ("port", "vm-red", "10.0.0.1")}
+    assert gone == {("tenant", "red"), RED, ("gateway", "vm-red", "10.0.0.1")}
     assert len(desired.changes(before)) == 3
 
 
@@ -108,8 +108,8 @@ def test_port_updates_are_filtered():
     assert plan(site.inputs).changes(before) == []
     site.change("ports", "vm-red", mac_address=mac(0x66)).change("ports", "red-if", mac_address=mac(0x67))
     after = plan(site.inputs)
-    assert {now.key for _, now in after.changes(before)} == {RED, ("port", "vm-red", "10.0.0.1")}
-    found, gateway = after.mappings["fip-vm-red"], after.gateways["port", "vm-red", "10.0.0.1"]
+    assert {now.key for _, now in after.changes(before)} == {RED, ("gateway", "vm-red", "10.0.0.1")}
+    found, gateway = after.mappings["fip-vm-red"], after.gateways["gateway", "vm-red", "10.0.0.1"]
     assert found.vm_mac == mac(0x66)
     assert found.gateway_mac == gateway.mac == mac(0x67)
 
@@ -135,7 +135,7 @@ def test_adding_and_removing_fip64_entries():
     during = plan(site.inputs)
     assert [str(pair[0]) for pair in during.tenants["red"].maps] == ["10.0.0.4", "10.0.0.5"]
     assert {(was or now).key for was, now in during.changes(before)} == {
-        ("tenant", "red"), ("fip", "fip-vm2"), ("port", "vm2", "10.0.0.1")}
+        ("tenant", "red"), ("fip", "fip-vm2"), ("gateway", "vm2", "10.0.0.1")}
     del site.floatingips["fip-vm2"]
     assert plan(site.inputs) == before
 
@@ -176,7 +176,7 @@ def test_the_objects_of_a_floating_ip_with_tayga():
     assert found.vm_mac == site.ports["vm-red"].mac_address
     assert (found.uplink_id, found.on_link) == ("uplink", False)
     assert (found.uplink_ofport, found.uplink_mac) == (1, mac(1))
-    assert desired.gateways == {("port", "vm-red", "10.0.0.1"): Gateway(
+    assert desired.gateways == {("gateway", "vm-red", "10.0.0.1"): Gateway(
         "vm-red", IPv4Address("10.0.0.1"), site.ports["red-if"].mac_address, found.vm_ofport, found.vm_mac,
         answers=True, isolates=True)}
 
@@ -204,9 +204,9 @@ def test_the_gateway_is_the_subnets_gateway_if_the_router_has_several_addresses(
     site = red_site().add(
         Port("a-red-if", "red-net", mac(8), device_owner=ROUTER_INTERFACE, device_id="red",
              fixed_ips=(fixed("red-v4", "10.0.0.2"),)))
-    assert plan(site.inputs).gateways.keys() == {("port", "vm-red", "10.0.0.1")}
+    assert plan(site.inputs).gateways.keys() == {("gateway", "vm-red", "10.0.0.1")}
     site.change("subnets", "red-v4", gateway_ip=None)
-    assert plan(site.inputs).gateways.keys() == {("port", "vm-red", "10.0.0.2")}
+    assert plan(site.inputs).gateways.keys() == {("gateway", "vm-red", "10.0.0.2")}
 
 
 def by_hand(site):
@@ -272,7 +272,7 @@ def test_vlans_exhausted():
     assert desired.problems.keys() == {("tenant", "red"), RED}
     assert problem(site, ("tenant", "red")) == problem(site, RED) == (ERROR, reason)
     assert desired.mappings.keys() == {"fip-vm-blue"}
-    assert desired.gateways.keys() == {("port", "vm-blue", "10.0.0.1")}
+    assert desired.gateways.keys() == {("gateway", "vm-blue", "10.0.0.1")}
 
 
 # Why a floating IP is not planned
@@ -388,7 +388,7 @@ def test_floating_ip_re_used_for_another_vm():
     site.change("floatingips", "fip-vm-red", port_id="vm2")
     after = plan(site.inputs)
     assert after.tenants["red"].maps == ((IPv4Address("10.0.0.6"), IPv6Address("2001:db8:f::10")),)
-    assert after.gateways.keys() == {("port", "vm2", "10.0.0.1")} != before.gateways.keys()
+    assert after.gateways.keys() == {("gateway", "vm2", "10.0.0.1")} != before.gateways.keys()
 
 
 def test_pool_that_overlaps_the_tenants_subnet():

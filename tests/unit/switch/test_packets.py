@@ -21,7 +21,7 @@ from fip64agent.switch.features import features
 from lab.solicit import solicitation
 
 ARP = features()["arp"].number
-COOKIE = pipeline.encode_cookie(ARP, ("port", "vm"))
+COOKIE = pipeline.encode_cookie(ARP, ("gateway", "vm"))
 
 
 def message(in_port, data, cookie=COOKIE, before=b""):
@@ -81,7 +81,7 @@ def ins(monkeypatch, handled):
             raise RuntimeError("a fault")
         return [Outgoing(b"answer"), Outgoing(b"told", 9)]
 
-    service = Service("arp", "port", lambda gateway: (gateway.vm_ofport,), handle)
+    service = Service("arp", "gateway", lambda gateway: (gateway.vm_ofport,), handle)
     monkeypatch.setattr(packets, "services", lambda: {"arp": service})
     made = packets.PacketIns(lambda data: None)
     made.plan_changed(NOTHING, plan(vm(1), vm(2)))
@@ -143,7 +143,7 @@ def test_the_newest_object_of_a_port_is_what_a_handler_gets(ins, handled):
 
 
 def test_a_service_for_a_feature_that_does_not_exist(monkeypatch):
-    service = Service("nonsense", "port", lambda gateway: (), lambda packet, gateway: ())
+    service = Service("nonsense", "gateway", lambda gateway: (), lambda packet, gateway: ())
     monkeypatch.setattr(packets, "services", lambda: {"nonsense": service})
     with pytest.raises(ValueError, match="flow feature nonsense, which does not exist"):
         packets.PacketIns(lambda data: None)
