@@ -51,6 +51,15 @@ class Capabilities:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class PortServices:
+    """What the agent does for VM ports: the switches of [ports]."""
+
+    enabled: bool = True
+    """Ports are served at all."""
+    security_groups: bool = True
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
     """The part of the configuration that plan() depends on."""
 
@@ -74,6 +83,7 @@ class Settings:
     """Traffic class and TOS become 0 instead of being copied (RFC 7915, sections 4.1 and 5.1)."""
     drop_udp_zero_checksum: bool = False
     """UDP without checksum is dropped instead of getting one (RFC 7915, section 4.5)."""
+    ports: PortServices = PortServices()
 
 
 _NONE: Mapping = MappingProxyType({})

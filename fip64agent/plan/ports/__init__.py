@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""IPv6 of VM ports: the ports that the agent serves, their networks, addresses and gateways."""
+
+from __future__ import annotations
+
+from fip64agent.plan.kinds import Feature, Kind
+from fip64agent.plan.ports.addresses import ADDRESSES
+from fip64agent.plan.ports.objects import RouterInterface6, ServedAddress, ServedNetwork, ServedPort
+from fip64agent.plan.ports.routers import INTERFACES6, ROUTER_NUMBERS
+from fip64agent.plan.ports.served import NETWORK_NUMBERS, SERVED_NETWORKS, SERVED_PORTS
+from fip64agent.plan.problems import ObjectKey
+
+
+def _describe_port(port: ServedPort) -> str:
+    addresses = ", ".join(map(str, port.addresses)) or "no IPv6 address"
+    return f"{port.port_id} (OpenFlow port {port.ofport}) with {addresses}"
+
+
+def _describe_interface(interface: RouterInterface6) -> str:
+    addresses = ", ".join(map(str, (*interface.addresses, interface.link_local)))
+    return f"port {interface.port_id} of router {interface.router_id} with {addresses}"
+
+
+def _on_network(obj: ServedPort | RouterInterface6) -> tuple[ObjectKey, ...]:
+    return ((ServedNetwork.kind, obj.network_id),)
+
+
+FEATURE = Feature(
+    "ports",
+    kinds=(
+        Kind(ServedNetwork.kind, "network", "networks", listed=False),
+        Kind(ServedPort.kind, "port", "ports", after=(ServedNetwork.kind,), describe=_describe_port,
+             stands_on=_on_network),
+        Kind(ServedAddress.kind, "address", "addresses", after=(ServedPort.kind,), listed=False),
+        Kind(RouterInterface6.kind, "router interface", "router interfaces", after=(ServedNetwork.kind,),
+             listed=False, describe=_describe_interface, stands_on=_on_network)),
+    planners=(SERVED_NETWORKS, SERVED_PORTS, ADDRESSES, INTERFACES6),
+    numbers=(NETWORK_NUMBERS, ROUTER_NUMBERS))

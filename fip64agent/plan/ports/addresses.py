@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which served ports of a network have which of its IPv6 addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv6Address
+
+from fip64agent.net.addresses import link_local
+from fip64agent.plan.nodes import Collected, Objects
+from fip64agent.plan.ports.objects import Holder, ServedAddress, ServedPort
+from fip64agent.plan.ports.served import NETWORK_NUMBERS, SERVED_PORTS
+
+Place = tuple[str, IPv6Address]
+"""(network id, address)"""
+Claim = tuple[bool, int, str]
+"""(whether the port is only allowed to use it, OpenFlow port, MAC): in this order they are sorted."""
+
+
+def _claims(port_id: str, port: ServedPort) -> Iterator[tuple[Place, Claim]]:
+    """Yield the addresses that a port is known to have.
+
+    Its link-local address may be another than the one made of its MAC (RFC 7217): that one is not known, and
+    solicitations for it go to all ports of the network.
+    """
+    for address in dict.fromkeys((*port.addresses, link_local(port.mac))):
+        yield (port.network_id, address), (False, port.ofport, port.mac)
+    for pair in dict.fromkeys(port.pairs):
+        if pair.prefix.prefixlen == pair.prefix.max_prefixlen:
+            yield (port.network_id, pair.prefix.network_address), (True, port.ofport, pair.mac)
+
+
+_HOLDERS = Collected("who has an address", {SERVED_PORTS: _claims})
+"""By (network id, address): Claims, sorted."""
+
+
+def _address(ask, place: Place, claims: tuple[Claim, ...]) -> tuple[tuple[ServedAddress], None]:
+    network_id, address = place
+    holders = tuple(dict.fromkeys(Holder(ofport, mac) for _, ofport, mac in claims))
+    return (ServedAddress(network_id, ask(NETWORK_NUMBERS.number, network_id), address, holders),), None
+
+
+ADDRESSES = Objects(ServedAddress.kind, _address, each=_HOLDERS, reads=(NETWORK_NUMBERS.number,))

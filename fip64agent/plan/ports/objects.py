@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The objects that VM ports need for their own IPv6: ports, their networks, addresses, routers.
+
+Each has the numbers that stand for it in the registers of a packet on its way through the bridge's tables.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from ipaddress import IPv6Address, IPv6Interface, IPv6Network
+from typing import ClassVar
+
+from fip64agent.plan.problems import ObjectKey
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ServedNetwork:
+    """A network that served ports of this host are on."""
+
+    kind: ClassVar[str] = "network"
+    network_id: str
+    number: int
+    """Its number on this host: what the register of the network holds, and its conntrack zone."""
+    ofports: tuple[int, ...]
+    """OpenFlow ports of its served ports, sorted: where its multicast goes."""
+    prefixes: tuple[IPv6Network, ...]
+    """Of its IPv6 subnets, sorted."""
+    mtu: int
+    """Bytes."""
+
+    @property
+    def key(self) -> ObjectKey:
+        return (self.kind, self.network_id)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AllowedPair:
+    """Addresses that a port may use beside its own (Neutron's allowed address pair)."""
+
+    prefix: IPv6Network
+    mac: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ServedPort:
+    """A VM port that is bound on this host and has IPv6, so that the agent serves it."""
+
+    kind: ClassVar[str] = "port"
+    port_id: str
+    network_id: str
+    network: int
+    """Number of its network."""
+    ofport: int
+    """OpenFlow port: its number in registers, too."""
+    mac: str
+    addresses: tuple[IPv6Address, ...]
+    """Its fixed IPv6 addresses, sorted."""
+    pairs: tuple[AllowedPair, ...]
+    """Sorted."""
+    secured: bool
+    """Neutron's port_security_enabled: only what its addresses and pairs allow may come from it."""
+    filtered: bool
+    """It has security groups, which IPv6 and IPv4 from it and to it pass."""
+
+    @property
+    def macs(self) -> tuple[str, ...]:
+        """Its own MAC, then those of its allowed pairs, each once."""
+        return tuple(dict.fromkeys((self.mac, *(pair.mac for pair in self.pairs))))
+
+    @property
+    def key(self) -> ObjectKey:
+        return (self.kind, self.port_id)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Holder:
+    """A served port that may have an address."""
+
+    ofport: int
+    mac: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ServedAddress:
+    """An IPv6 address of a network, and who has it here: several ports, if it is an allowed pair of them."""
+
+    kind: ClassVar[str] = "address"
+    network_id: str
+    network: int
+    address: IPv6Address
+    holders: tuple[Holder, ...]
+    """By OpenFlow port; a port whose own address it is comes before those that are only allowed to use it."""
+
+    @property
+    def key(self) -> ObjectKey:
+        return (self.kind, self.network_id, str(self.address))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RouterInterface6:
+    """A router's port with IPv6 on a served network: the gateway of the VMs there."""
+
+    kind: ClassVar[str] = "interface"
+    port_id: str
+    router_id: str
+    router: int
+    """Number of the router."""
+    network_id: str
+    network: int
+    mac: str
+    link_local: IPv6Address
+    """Made of its MAC (RFC 4291, appendix A), or the subnet's gateway_ip if that is a link-local address."""
+    addresses: tuple[IPv6Interface, ...]
+    """Global ones, with the prefix lengths of their subnets; sorted."""
+    mtu: int
+
+    @property
+    def key(self) -> ObjectKey:
+        return (self.kind, self.port_id)
