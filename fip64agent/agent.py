@@ -29,19 +29,20 @@ LOG = logging.getLogger(__name__)
 
 
 def rooms_from(conf, on_change=lambda name: None, on_interfaces=lambda interfaces: None,
-               translator: str | None = None) -> dict:
+               on_datapath=lambda datapath: None, translator: str | None = None) -> dict:
     """Return the rooms by name, in the order in which things are made.
 
     `conf`: an oslo_config.cfg.ConfigOpts with all our options. `on_change`: called with a room's name when it
-    should be read back. `on_interfaces`: called with the bridge's interfaces by name. `translator`: the name
-    of the driver; None: as choose() says. Raises: ConfigError.
+    should be read back. `on_interfaces`: called with the bridge's interfaces by name. `on_datapath`:
+    called with what its datapath can do. `translator`: the name of the driver; None: as choose() says.
+    Raises: ConfigError.
     """
     name, prefix = translator or choose(conf).name, netns_prefix(conf)
     return {
         "links": LinksRoom(prefix, driver(name).layout(prefix), on_change=lambda: on_change("links")),
         "translator": translator_from(conf, name, on_change=lambda: on_change("translator")),
         "switch": SwitchRoom.from_conf(conf, on_change=lambda: on_change("switch"),
-                                       on_interfaces=on_interfaces),
+                                       on_interfaces=on_interfaces, on_datapath=on_datapath),
     }
 
 
@@ -62,6 +63,7 @@ class Agent:
         self.rooms = rooms_from(
             conf, on_change=lambda name: self.loop.invalidate(name),
             on_interfaces=lambda interfaces: self.planning.take_interfaces(interfaces),
+            on_datapath=lambda datapath: self.planning.take_datapath(datapath),
             translator=self.choice.name)
         self.loop = Loop(list(self.rooms.values()), on_pass=self._on_pass)
         self.loop.configure(conf)

@@ -102,10 +102,21 @@ def _agent(answer: dict[str, Any]) -> Iterator[str]:
            f"{answer['failures']} failing now")
     yield f"{'topology':14}{topology['path']}, loaded {topology['loaded_at'] or 'never'}"
     yield f"{'bridge':14}{answer['bridge']}"
+    yield f"{'datapath':14}{_datapath(answer['datapath'])}"
     yield f"{'translator':14}{_translator(answer['translator'], answer['translator_details'])}"
     yield f"{'metrics':14}{answer['metrics'] or 'not served'}"
     versions = ", ".join(f"{name} {version}" for name, version in answer["versions"].items())
     yield f"{'agent':14}process {answer['pid']}, up {duration(answer['uptime_seconds'])}, {versions}"
+
+
+def _datapath(able: dict[str, Any] | None) -> str:
+    """Return which datapath the bridge has, and what flows can do with it."""
+    if able is None:
+        return "not known yet"
+    kind = {"system": "kernel (system)", "netdev": "userspace (netdev)"}.get(able["kind"], able["kind"])
+    words = {"nd_flags": "sets ND flags", "packet_size": "checks packet size", "conntrack": "conntrack",
+             "meters": "meters"}
+    return ", ".join([kind, *(f"{word}: {'yes' if able[name] else 'no'}" for name, word in words.items())])
 
 
 def _translator(kind: str, details: dict[str, Any]) -> str:

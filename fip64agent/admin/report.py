@@ -48,6 +48,7 @@ def status(agent) -> dict[str, Any]:
         "translator": agent.rooms["translator"].kind,
         "translator_details": _translator(agent),
         "bridge": agent.conf.ovs.bridge,
+        "datapath": json_value(agent.inputs.datapath) if agent.inputs else None,
         "pid": os.getpid(),
         "started_at": timestamp(agent.started_at),
         "uptime_seconds": round(time.time() - agent.started_at, 1),

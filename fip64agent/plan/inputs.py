@@ -31,6 +31,27 @@ class Interface:
     """Name of the bond that it is a member of; "" when it is alone on its bridge port."""
     active: bool = False
     """The member that the bond's frames leave by now."""
+    tag: int | None = None
+    """The access VLAN of its bridge port, in which NORMAL carries its frames; None: the port has none."""
+    trunk: bool = False
+    """Its bridge port was set up for frames of several VLANs: by vlan_mode, or by a list of VLANs."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Datapath:
+    """What the bridge's datapath can do, as Open vSwitch has answered (switch/connection/datapath.py)."""
+
+    kind: str
+    """Bridge.datapath_type of OVSDB: "system" is the kernel's, "netdev" is in userspace."""
+    nd_flags: bool = False
+    """Flows can set the flags of a Neighbor Advertisement and the type of an option: turn a Neighbor
+    Solicitation into its answer. The kernel's datapath cannot."""
+    packet_size: bool = False
+    """Flows can compare the size of a packet with an MTU (check_pkt_larger, since Open vSwitch 2.12)."""
+    conntrack: bool = False
+    """Flows can send packets through conntrack, match its answer, and mark connections."""
+    meters: bool = False
+    """The rate of packets to the agent can be limited."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -124,6 +145,8 @@ class Inputs:
     """By interface name: all on our bridge, our own veths too."""
     settings: Settings = Settings()
     allocations: Allocations = Allocations()
+    datapath: Datapath | None = None
+    """None: it is not known yet."""
 
 
 NETWORKS = Input("networks", lambda inputs: inputs.topology.networks)
@@ -132,6 +155,8 @@ ROUTERS = Input("routers", lambda inputs: inputs.topology.routers)
 PORTS = Input("ports", lambda inputs: inputs.topology.ports)
 FLOATINGIPS = Input("floatingips", lambda inputs: inputs.topology.floatingips)
 INTERFACES = Input("interfaces", lambda inputs: inputs.interfaces)
+DATAPATH = Input("datapath", lambda inputs: {"": inputs.datapath} if inputs.datapath else {})
+"""One, or none while it is not known: what needs it is not planned then."""
 SETTINGS = Input("settings", lambda inputs: {"": inputs.settings})
 IN_FORCE = Input("numbers in force", lambda inputs: inputs.allocations.numbers)
 """By number space."""

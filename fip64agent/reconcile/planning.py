@@ -12,7 +12,7 @@ from fip64agent import hub
 from fip64agent.exceptions import TopologyError
 from fip64agent.plan.changes import describe_changes
 from fip64agent.plan.desired import Desired, Uplink
-from fip64agent.plan.inputs import Allocations, Inputs, Interface, Settings
+from fip64agent.plan.inputs import Allocations, Datapath, Inputs, Interface, Settings
 from fip64agent.plan.planner import plan, replan
 from fip64agent.reconcile.loop import Loop
 from fip64agent.reconcile.room import Room
@@ -36,6 +36,7 @@ class Planning:
         self._on_plan = on_plan
         self._topology: Topology | None = None
         self._interfaces: Mapping[str, Interface] | None = None
+        self._datapath: Datapath | None = None
         self._due = hub.Event()
         self.inputs: Inputs | None = None
         """What the plan in force was made from; None before the first."""
@@ -58,6 +59,12 @@ class Planning:
         """Plan with these interfaces of the bridge, by name, from now on."""
         self._interfaces = interfaces
         self._due.set()
+
+    def take_datapath(self, datapath: Datapath) -> None:
+        """Plan with this datapath of the bridge from now on."""
+        if datapath != self._datapath:
+            self._datapath = datapath
+            self._due.set()
 
     def take_settings(self, settings: Settings) -> None:
         """Plan with these settings from now on."""
@@ -96,7 +103,7 @@ class Planning:
     def _plan(self) -> Desired:
         before, previous = self.inputs, self._loop.desired
         allocations = allocations_in_force(self._rooms) if before is None else previous.allocations
-        inputs = Inputs(self._topology, self._interfaces, self._settings, allocations)
+        inputs = Inputs(self._topology, self._interfaces, self._settings, allocations, self._datapath)
         desired = plan(inputs) if before is None else replan(previous, before, inputs)
         self.inputs = dataclasses.replace(inputs, allocations=desired.allocations)
         return desired

@@ -190,6 +190,10 @@ class OvsdbClient:
         """Return None when the bridge exists and can be used, as far as is known, else the reason."""
         return self._missing
 
+    def datapath_type(self) -> str:
+        """Return the type of the bridge's datapath: "system", "netdev"; "" before the first snapshot."""
+        return self._latest.datapath_type if self._latest else ""
+
     def own_ports(self) -> Mapping[str, OwnPort]:
         """Return the ports that are ours. Raises: NotReady before the first complete snapshot."""
         if self._latest is None:

@@ -7,6 +7,7 @@ It runs in a native thread of its own, where each changed row is turned into val
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 
 from ovs.db import idl as ovs_idl
@@ -17,12 +18,15 @@ from fip64agent.switch.ovsdb_ports import IFINDEX, OWNER, is_isolated
 
 COLUMNS = {
     "Open_vSwitch": ["bridges", "cur_cfg", "next_cfg"],
-    "Bridge": ["name", "ports", "datapath_id", "protocols"],
-    "Port": ["name", "interfaces", "external_ids", "tag", "vlan_mode", "cvlans", "bond_active_slave"],
+    "Bridge": ["name", "ports", "datapath_id", "datapath_type", "protocols"],
+    "Port": ["name", "interfaces", "external_ids", "tag", "vlan_mode", "trunks", "cvlans",
+             "bond_active_slave"],
     "Interface": ["name", "type", "ofport", "ifindex", "external_ids", "error", "mac_in_use"],
 }
 RECONNECT = (200, 500)
 """Shortest and longest time between attempts to reconnect, in ms (the library's own: 1 to 8 s)."""
+_TRUNKS = ("trunk", "native-tagged", "native-untagged")
+_NO_VLANS = (None, False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class Snapshot:
     own: Mapping[str, OwnPort]
     protocols: frozenset[str] = frozenset()
     """OpenFlow versions that the bridge is limited to; empty: it is not limited."""
+    datapath_type: str = ""
+    """"system", "netdev"."""
 
 
 def _device_error(opened: int, present: int | None) -> str | None:
@@ -56,6 +62,19 @@ def _device_error(opened: int, present: int | None) -> str | None:
     if not present:
         return "the device is gone"
     return f"the device was made anew (ifindex {opened} became {present}); OVS still has the old one"
+
+
+@functools.cache
+def _shared(tag: int | None, trunk: bool) -> tuple[int | None, bool]:
+    """Return the tuple of these, of which there is one for all the ports that have them."""
+    return tag, trunk
+
+
+def _vlans_of(port) -> tuple[int | None, bool]:
+    """Return (access VLAN, whether it is a trunk) of a row of the Port table (ovs-vswitchd.conf.db(5))."""
+    mode = port.vlan_mode[0] if port.vlan_mode else ""
+    tag = port.tag[0] if port.tag and mode in ("", "access") else None
+    return _shared(tag, mode in _TRUNKS or (not mode and tag is None and bool(port.trunks)))
 
 
 def _number(text: str) -> int:
@@ -71,9 +90,12 @@ class _Rows:
         self._bridge = None
         self._port_uuids: list = []
         self._protocols: frozenset[str] = frozenset()
+        self._datapath_type = ""
         self._ports: dict = {}
         self._interfaces: dict = {}
         self._macs: dict = {}
+        self._vlans: dict = {}
+        """What _vlans_of() says, by the UUID of an interface; only of those whose ports have VLANs."""
 
     def changed(self, event: str, row) -> None:
         table = row._table.name
@@ -87,6 +109,7 @@ class _Rows:
                 active = row.bond_active_slave[0] if row.bond_active_slave and len(members) > 1 else None
                 self._ports[row.uuid] = (row.name, row.external_ids.get(OWNER), members, active,
                                          is_isolated(row))
+                self._changed_vlans(members, _vlans_of(row))
         elif table == "Bridge" and row.name == self._bridge_name:
             if event == ovs_idl.ROW_DELETE:
                 if row.uuid == self._bridge:
@@ -94,11 +117,24 @@ class _Rows:
             else:
                 self._bridge, self._port_uuids = row.uuid, [port.uuid for port in row.ports]
                 self._protocols = frozenset(row.protocols)
+                self._datapath_type = row.datapath_type or "system"
+
+    def _changed_vlans(self, members: list, vlans: tuple[int | None, bool]) -> None:
+        for uuid in members:
+            if self._vlans.get(uuid, _NO_VLANS) == vlans:
+                continue
+            if vlans == _NO_VLANS:
+                del self._vlans[uuid]
+            else:
+                self._vlans[uuid] = vlans
+            if (interface := self._interfaces.get(uuid)) is not None:
+                self._interfaces[uuid] = dataclasses.replace(interface, tag=vlans[0], trunk=vlans[1])
 
     def _changed_interface(self, event: str, row) -> None:
         if event == ovs_idl.ROW_DELETE:
             self._interfaces.pop(row.uuid, None)
             self._macs.pop(row.uuid, None)
+            self._vlans.pop(row.uuid, None)
             return
         ids = row.external_ids
         error = (row.error[0] if row.error else "") or None
@@ -108,13 +144,15 @@ class _Rows:
             error = _device_error(_number(ids.get(IFINDEX, "")), ifindex)
         if error is not None or (ofport is not None and ofport < 0):
             ofport = None
-        self._interfaces[row.uuid] = Interface(row.name, ofport, ids.get("iface-id"), error)
+        tag, trunk = self._vlans.get(row.uuid, _NO_VLANS)
+        self._interfaces[row.uuid] = Interface(row.name, ofport, ids.get("iface-id"), error, tag=tag,
+                                               trunk=trunk)
         self._macs[row.uuid] = row.mac_in_use[0] if row.mac_in_use else None
 
     def forget(self, tables) -> None:
         """Drop the rows that are not in the replica any more, after it was read anew."""
         for rows, table in ((self._ports, "Port"), (self._interfaces, "Interface"),
-                            (self._macs, "Interface")):
+                            (self._macs, "Interface"), (self._vlans, "Interface")):
             present = tables[table].rows
             for uuid in [uuid for uuid in rows if uuid not in present]:
                 del rows[uuid]
@@ -140,7 +178,7 @@ class _Rows:
                     error, ofport = error or interface.error, interface.ofport
             if mark is not None:
                 own[name] = OwnPort(name, mark, error, isolated, ofport)
-        return Snapshot(interfaces, own, self._protocols)
+        return Snapshot(interfaces, own, self._protocols, self._datapath_type)
 
 
 class Replica(connection.OvsdbIdl):

@@ -11,10 +11,10 @@ from typing import Any
 from fip64agent import hub
 from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import Desired, Host, ObjectKey, PlanObject
-from fip64agent.plan.inputs import Interface
+from fip64agent.plan.inputs import Datapath, Interface
 from fip64agent.switch import appctl, features, pipeline, ports, text
 from fip64agent.switch.announce import Announcer
-from fip64agent.switch.connection import bundle, codec, meters, monitor, packet_in
+from fip64agent.switch.connection import bundle, codec, datapath, meters, monitor, packet_in
 from fip64agent.switch.connection.app import Connection
 from fip64agent.switch.connection.codec import FlowItem
 from fip64agent.switch.connection.flooding import Floods
@@ -46,6 +46,7 @@ class SwitchRoom:
     `probe_interval`: seconds between two read-backs because of changes by others, at least.
     `on_change`: called when what is installed may have changed.
     `on_interfaces`: called with all interfaces of the bridge when they have changed.
+    `on_datapath`: called after each connection to the bridge with what its datapath can do.
     `packet_in_rate`, `packet_in_burst`: packets a second, and at once, that one port may send to one service.
     """
 
@@ -54,12 +55,14 @@ class SwitchRoom:
     def __init__(self, ovsdb_connection: str, run_path: str, bridge: str, *, timeout: float = 10,
                  probe_interval: float = 2, packet_in_rate: int = 200, packet_in_burst: int = 50,
                  on_change: Callable[[], None] = lambda: None,
-                 on_interfaces: Callable[[Mapping[str, Interface]], None] = lambda interfaces: None) -> None:
+                 on_interfaces: Callable[[Mapping[str, Interface]], None] = lambda interfaces: None,
+                 on_datapath: Callable[[Datapath], None] = lambda datapath: None) -> None:
         self._run_path = run_path
         self._bridge = bridge
         self._probe_interval = probe_interval
         self._packet_in_rate, self._packet_in_burst = packet_in_rate, packet_in_burst
         self._on_change = on_change
+        self._on_datapath = on_datapath
         self._ovsdb = OvsdbClient(ovsdb_connection, bridge, on_interfaces, timeout, self._on_own_ports,
                                   self._on_state)
         self._connection = Connection(f"{run_path}/{bridge}.mgmt", timeout, self._on_connected,
@@ -81,10 +84,12 @@ class SwitchRoom:
 
     @classmethod
     def from_conf(cls, conf, on_change: Callable[[], None] = lambda: None,
-                  on_interfaces: Callable[[Mapping[str, Interface]], None] = lambda _: None) -> SwitchRoom:
+                  on_interfaces: Callable[[Mapping[str, Interface]], None] = lambda _: None,
+                  on_datapath: Callable[[Datapath], None] = lambda _: None) -> SwitchRoom:
         return cls(conf.ovs.ovsdb_connection, conf.ovs.run_path, conf.ovs.bridge, timeout=conf.ovs.timeout,
                    probe_interval=conf.reconcile.probe_interval, packet_in_rate=conf.ovs.packet_in_rate,
-                   packet_in_burst=conf.ovs.packet_in_burst, on_change=on_change, on_interfaces=on_interfaces)
+                   packet_in_burst=conf.ovs.packet_in_burst, on_change=on_change, on_interfaces=on_interfaces,
+                   on_datapath=on_datapath)
 
     # -- start and stop ---------------------------------------------------------------------------
 
@@ -236,7 +241,7 @@ class SwitchRoom:
         self._on_change()
 
     def _on_connected(self) -> None:
-        """Ask for packets and for reports of changed flows; have what changed before that read back."""
+        """Ask for packets, for reports of changed flows and what the datapath can do; have all read back."""
         try:
             reply = self._connection.request(lambda xid: [packet_in.config_request(xid)])
             flags = packet_in.config_flags(next(iter(reply.bodies.values()), [b""])[0])
@@ -244,6 +249,7 @@ class SwitchRoom:
                 lambda xid: [*packet_in.setup_messages(xid, flags),
                              monitor.request(xid + packet_in.SETUP_MESSAGES, features.tables())],
                 packet_in.SETUP_MESSAGES + 1)
+            self._on_datapath(datapath.ask(self._connection, self._ovsdb.datapath_type()))
         except NotReady:
             self._connection.disconnect()  # the next connection asks again
             return

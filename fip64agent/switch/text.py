@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
+from fip64agent.switch.connection.actions import CHECK_PKT_LARGER
 from fip64agent.switch.connection.fields import field
 
 # isort: split
@@ -107,6 +108,12 @@ def _action_text(action) -> str:
             return f"conjunction:0x{action.id:08x}:{action.clause + 1}/{action.n_clauses}"
         case parser.NXActionBundle():
             return f"bundle:{'/'.join(map(str, action.slaves))}"
+        case parser.NXActionOutputReg():
+            return f"output:{_field_text(action.src)}"
+        case parser.OFPActionDecNwTtl():
+            return "dec_ttl"
+        case parser.NXActionCTClear():
+            return "ct_clear"
         case parser.OFPActionPushVlan():
             return "push_vlan"
         case parser.OFPActionPopVlan():
@@ -127,9 +134,13 @@ def _actions(data: bytes) -> Iterator[str]:
         if size < 8 or position + size > len(data):
             raise ValueError(f"an action of {size} bytes")
         vendor, subtype = struct.unpack_from("!IH", data, position + 4) if size >= 10 else (0, 0)
-        if (kind == ofp.OFPAT_EXPERIMENTER and vendor == ofproto_common.NX_EXPERIMENTER_ID
-                and subtype in (_CONTROLLER, _CONTROLLER2)):
+        nicira = kind == ofp.OFPAT_EXPERIMENTER and vendor == ofproto_common.NX_EXPERIMENTER_ID
+        if nicira and subtype in (_CONTROLLER, _CONTROLLER2):
             yield "controller"
+        elif nicira and subtype == CHECK_PKT_LARGER:  # os-ken does not know it
+            octets, bit = struct.unpack_from("!HH", data, position + 10)
+            number, _ = ofp.oxm_parse_header(data, position + 14)
+            yield f"check_pkt_larger:{octets}->{_field_text(ofp.oxm_to_user_header(number), bit, 1)}"
         else:
             yield _action_text(parser.OFPAction.parser(data, position))
         position += size

@@ -6,7 +6,7 @@ import pytest
 from fip64agent import hub
 from fip64agent.agent import Agent
 from fip64agent.cmd.common import load_config
-from fip64agent.plan.inputs import Allocations
+from fip64agent.plan.inputs import Allocations, Datapath
 from fip64agent.reconcile import planning as module
 from fip64agent.topology.model import Topology
 
@@ -42,3 +42,32 @@ def test_a_plan_that_could_not_be_made_is_tried_again(agent, monkeypatch):
         assert submitted.wait(5) and not failures
     finally:
         planning.kill()
+
+
+def test_what_the_datapath_can_do_is_planned_with(agent, monkeypatch):
+    """It need not be known. What it is told again, after each connection, makes no plan."""
+    monkeypatch.setattr(module, "allocations_in_force", lambda rooms: Allocations())
+    planning = hub.spawn(agent.planning.run)
+
+    def planned(datapath):
+        return agent.inputs is not None and agent.inputs.datapath == datapath and not agent.planning.due
+
+    try:
+        agent.planning.take_topology(Topology())
+        agent.planning.take_interfaces({})
+        wait_for(lambda: planned(None))
+        for datapath in (Datapath("system"), Datapath("netdev", nd_flags=True)):
+            agent.planning.take_datapath(datapath)
+            wait_for(lambda: planned(datapath))  # noqa: B023
+        agent.planning.take_datapath(Datapath("netdev", nd_flags=True))
+        assert not agent.planning.due
+    finally:
+        planning.kill()
+
+
+def wait_for(condition):
+    for _ in range(500):
+        if condition():
+            return
+        hub.sleep(0.01)
+    raise AssertionError("not within 5 s")

@@ -12,16 +12,19 @@ import functools
 import struct
 
 from fip64agent.switch import pipeline
-from fip64agent.switch.connection.fields import CodecError, header, nicira, tlv
+from fip64agent.switch.connection.fields import CodecError, field, header, nicira, tlv
 from fip64agent.switch.flows.flow import (
     CONTROLLER_ID,
     REASON_ACTION,
     WHOLE_PACKET,
     Action,
     Bundle,
+    CheckPktLarger,
     Conjunction,
     Controller,
     Ct,
+    CtClear,
+    DecTtl,
     Learn,
     LearnLoad,
     LearnMatch,
@@ -30,6 +33,7 @@ from fip64agent.switch.flows.flow import (
     Meter,
     Move,
     Output,
+    OutputField,
     PopVlan,
     PushVlan,
     Resubmit,
@@ -49,7 +53,10 @@ _METER = struct.Struct("!HHI")
 _NICIRA = struct.Struct("!HHIH")
 _LEARN = struct.Struct("!HHHQHBxHH")
 _CT = struct.Struct("!H4sHB3xH")
-_RESUBMIT_TABLE, _LEARN_SUBTYPE, _CONTROLLER, _CT_SUBTYPE, _NAT, _CONTROLLER2 = 14, 16, 20, 35, 36, 37
+_CHECK_PKT_LARGER = struct.Struct("!HH4s6x")
+_OUTPUT_REG = struct.Struct("!H4sH6x")
+_RESUBMIT_TABLE, _OUTPUT_REG_SUBTYPE, _LEARN_SUBTYPE, _CONTROLLER, _CT_SUBTYPE = 14, 15, 16, 20, 35
+_NAT, _CONTROLLER2, _CT_CLEAR, CHECK_PKT_LARGER = 36, 37, 43, 49
 _IN_PORT = 0xFFF8
 _NO_TABLE = 0xFF
 _COMMIT, _FORCE = 1, 2
@@ -142,6 +149,15 @@ def encode_action(action: Action) -> bytes:
     match action:
         case Output():
             return struct.pack("!HHIH6x", ofp.OFPAT_OUTPUT, 16, action.port, 0)
+        case OutputField():
+            _, size = field(action.field)
+            return _extension(_OUTPUT_REG_SUBTYPE, _OUTPUT_REG.pack(
+                nicira_ext.ofs_nbits(0, 8 * size - 1), header(action.field), WHOLE_PACKET))
+        case DecTtl():
+            return struct.pack("!HH4x", ofp.OFPAT_DEC_NW_TTL, 8)
+        case CheckPktLarger():
+            return _extension(CHECK_PKT_LARGER,
+                              _CHECK_PKT_LARGER.pack(action.octets, action.bit, header(action.field)))
         case SetField():
             value = tlv(action.field, action.value)
             length = 4 + len(value)
@@ -174,6 +190,8 @@ def encode_action(action: Action) -> bytes:
             return _controller(action)
         case Ct():
             return _ct(action)
+        case CtClear():
+            return _extension(_CT_CLEAR, bytes(6))
         case Learn():
             return _learn(action)
     raise TypeError(f"unknown action {action!r}")

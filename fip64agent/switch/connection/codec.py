@@ -87,10 +87,16 @@ def _common_tlv(name: str, value: Value) -> bytes:
 
 
 def encode_match(match: Match) -> bytes:
-    """Return the normalised match. A prefix of length 0 is left out, as Open vSwitch does."""
+    """Return the normalised match. What matches any value is left out, as Open vSwitch does."""
     return _ordered([tlv(name, value) if isinstance(value, IPv4Address | IPv6Address)
-                     else _common_tlv(name, value) for name, value in match
-                     if not (isinstance(value, IPv4Network | IPv6Network) and value.prefixlen == 0)])
+                     else _common_tlv(name, value) for name, value in match if not _is_any(value)])
+
+
+def _is_any(value: Value) -> bool:
+    """Return whether a prefix has the length 0, or a mask is 0."""
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value.prefixlen == 0
+    return isinstance(value, tuple) and value[1] == 0
 
 
 def _ordered(tlvs: list[bytes]) -> bytes:

@@ -11,6 +11,8 @@ from fip64agent.switch import pipeline
 
 IN_PORT = 0xFFFFFFF8
 """OpenFlow's reserved port: the one by which the packet came in."""
+IN_PORT_16 = IN_PORT & 0xFFFF
+"""The same as a number in a register, for OutputField."""
 NORMAL = 0xFFFFFFFA
 """OpenFlow's reserved port: the packet is switched as without flows."""
 
@@ -21,6 +23,17 @@ IPV4 = ("eth_type", ETH_IPV4)
 IPV6 = ("eth_type", ETH_IPV6)
 ARP = ("eth_type", ETH_ARP)
 ICMPV6 = ("ip_proto", 58)
+MULTICAST = ("eth_dst", (0x333300000000, 0xFFFF00000000))
+"""The Ethernet addresses of IPv6 multicast (RFC 2464, section 7)."""
+ANY_FRAGMENT = ("ip_frag", (1, 1))
+"""A fragment, also the first. OVS's fields of the upper protocol are 0 in all fragments but the first."""
+LATER_FRAGMENT = ("ip_frag", 3)
+"""A fragment that is not the first."""
+NO_LATER_FRAGMENT = ("ip_frag", (0, 2))
+"""A whole packet, or the first fragment of one."""
+
+CT_NEW, CT_ESTABLISHED, CT_RELATED, CT_REPLY, CT_INVALID, CT_TRACKED = 1, 2, 4, 8, 16, 32
+"""Bits of ct_state (ovs-fields(7)). All are 0 before the packet went through conntrack."""
 
 Value = int | str | IPv4Address | IPv6Address | IPv4Network | IPv6Network | tuple[int, int]
 """An integer, a MAC address as text, an address, a prefix, or (integer, mask)."""
@@ -39,6 +52,39 @@ class Output:
     """Output to an OpenFlow port."""
 
     port: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class OutputField:
+    """Output to the OpenFlow port whose number is in a register, in its lowest 16 bits; the others must be 0.
+
+    As with Output, nothing goes to the port by which the packet came in, unless the number is IN_PORT_16 or
+    the flow has loaded another number into "in_port" before.
+    """
+
+    field: str
+    """"reg2"."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DecTtl:
+    """Decrement the hop limit, or the TTL, of an IP packet.
+
+    The flow must not match packets in which it is 0 or 1, which other flows take (a field "nw_ttl" has no
+    mask: one flow for each): Open vSwitch sends those to the controllers of other systems, and carries out
+    none of the actions that follow.
+    """
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CheckPktLarger:
+    """Set a bit of a register to whether the frame is larger than `octets`, its Ethernet header included."""
+
+    octets: int
+    """Without a tag 14 more than the MTU that is meant."""
+    field: str
+    bit: int = 0
+    """0: the lowest."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -99,7 +145,11 @@ class Bundle:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Conjunction:
-    """Clause `clause` of `clauses`: a packet that matches one flow of each matches ("conj_id", number)."""
+    """Clause `clause` of `clauses`: a packet that matches one flow of each matches ("conj_id", number).
+
+    A flow may have several of these actions, and then no others. Open vSwitch reports them in the order in
+    which they were given, so a feature must always give them in the same order.
+    """
 
     number: int
     clause: int
@@ -137,8 +187,13 @@ class Ct:
     """Commit, and delete a connection that was committed in the opposite direction."""
     nat: bool = False
     """Translate addresses as for the connection's first packet (the action "nat" without arguments)."""
-    actions: tuple[SetField, ...] = ()
-    """Fields that are set in the committed connection: ct_mark, ct_label."""
+    actions: tuple[SetField | Load, ...] = ()
+    """What is set in the committed connection: ct_mark, ct_label, or some of their bits."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CtClear:
+    """Forget what conntrack has told of the packet: ct_state becomes 0, as before the first Ct."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -187,8 +242,8 @@ class Learn:
     cookie: int = 0
 
 
-Action = (Output | SetField | Load | Move | PushVlan | PopVlan | StripVlan | Bundle | Conjunction | Resubmit
-          | Controller | Ct | Meter | Learn)
+Action = (Output | OutputField | SetField | Load | Move | DecTtl | CheckPktLarger | PushVlan | PopVlan
+          | StripVlan | Bundle | Conjunction | Resubmit | Controller | Ct | CtClear | Meter | Learn)
 
 
 def to_controller(feature: int, ofport: int) -> Controller:

@@ -44,6 +44,7 @@ class Bench:
         self.ovs = ovs
         self.changes = 0
         self.interfaces: list = []
+        self.datapaths: list = []
         self.rooms: list[SwitchRoom] = []
 
     def _changed(self) -> None:
@@ -52,7 +53,7 @@ class Bench:
     def room(self, **options) -> SwitchRoom:
         options = {"timeout": 5, "probe_interval": 0.3, **options}
         room = SwitchRoom(self.ovs.db, str(self.ovs.directory), BRIDGE, on_change=self._changed,
-                          on_interfaces=self.interfaces.append, **options)
+                          on_interfaces=self.interfaces.append, on_datapath=self.datapaths.append, **options)
         self.rooms.append(room)
         room.start()
         until(lambda: room.ready() is None, what="the room is ready")

@@ -1,21 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
 """Actions and fields through a real ovs-vswitchd: what is read back is what was sent, byte for byte."""
 
-from ipaddress import IPv6Address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from typing import get_args
 
 import pytest
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
 
 from fip64agent.switch.connection import codec, meters
 from fip64agent.switch.connection.meters import MeterItem
 from fip64agent.switch.flows.flow import (
+    ANY_FRAGMENT,
+    CT_ESTABLISHED,
+    CT_INVALID,
+    CT_NEW,
+    CT_RELATED,
+    CT_REPLY,
+    CT_TRACKED,
     ICMPV6,
+    IN_PORT_16,
+    IPV4,
     IPV6,
+    LATER_FRAGMENT,
+    MULTICAST,
+    NO_LATER_FRAGMENT,
     Action,
     Bundle,
+    CheckPktLarger,
     Conjunction,
     Controller,
     Ct,
+    CtClear,
+    DecTtl,
     Flow,
     Learn,
     LearnLoad,
@@ -25,6 +43,7 @@ from fip64agent.switch.flows.flow import (
     Meter,
     Move,
     Output,
+    OutputField,
     PopVlan,
     PushVlan,
     Resubmit,
@@ -32,18 +51,27 @@ from fip64agent.switch.flows.flow import (
     StripVlan,
     to_controller,
 )
+from fip64agent.switch.flows.ranges import masked
 from fip64agent.switch.pipeline import meter_number
+from tests.functional.switch.conftest import trace
 
 TABLE = 7
 METER = meter_number(200, 1)
 PORT = ("in_port", 1)
 TAGGED = ("vlan_vid", 0x1007)
-TRACKED = (IPV6, ("ct_state", (0x21, 0x21)))
+TRACKED = (IPV6, ("ct_state", (CT_TRACKED | CT_NEW, CT_TRACKED | CT_NEW)))
 SOLICITATION = (IPV6, ICMPV6, ("icmpv6_type", 135), ("icmpv6_code", 0))
 ADVERTISEMENT = (IPV6, ICMPV6, ("icmpv6_type", 136), ("icmpv6_code", 0))
 
 ACTIONS = {
     "output": ((PORT,), (Output(11),)),
+    "output of a register": ((PORT,), (OutputField("reg2"),)),
+    "output to the port by which it came": ((PORT,), (SetField("reg2", IN_PORT_16), OutputField("reg2"))),
+    "output, whichever port it came by": ((PORT,), (Load("in_port", 0, bits=16), OutputField("reg15"))),
+    "dec_ttl": ((IPV6,), (DecTtl(), Output(11))),
+    "dec_ttl of IPv4": ((IPV4, ("nw_ttl", 64)), (DecTtl(), Output(11))),
+    "check_pkt_larger": ((PORT,), (CheckPktLarger(1514, "reg5", 3), Resubmit(9))),
+    "check_pkt_larger, lowest bit": ((PORT,), (CheckPktLarger(9014, "reg5"), Resubmit(9))),
     "set_field": ((PORT,), (SetField("eth_src", "02:00:00:00:00:01"), Output(11))),
     **{f"set reg{number}": ((PORT,), (SetField(f"reg{number}", 0xF1640000 | number),))
        for number in range(16)},
@@ -63,6 +91,10 @@ ACTIONS = {
     "strip_vlan": ((PORT,), (StripVlan(), Output(11))),
     "bundle": ((PORT,), (Bundle((11, 12)),)),
     "conjunction": ((PORT,), (Conjunction(5, 1, 2),)),
+    "conjunctions": ((PORT,), (Conjunction(7, 2, 3), Conjunction(5, 1, 2), Conjunction(7, 1, 3))),
+    "conjunctions, the other way round": (
+        (PORT,), (Conjunction(7, 1, 3), Conjunction(5, 1, 2), Conjunction(7, 2, 3))),
+    "many conjunctions": ((PORT,), tuple(Conjunction(number, 2, 2) for number in range(1000, 0, -1))),
     "resubmit": ((PORT,), (Resubmit(9), Output(11))),
     "controller": ((PORT,), (Controller(),)),
     "controller, part of the packet": ((PORT,), (Controller(max_length=128),)),
@@ -81,6 +113,11 @@ ACTIONS = {
     "ct, label": (TRACKED, (Ct(zone=5, commit=True, actions=(SetField("ct_label", 7),)), Output(11))),
     "ct, all": (TRACKED, (Ct("reg2", 9, True, False, True,
                               (SetField("ct_mark", 7), SetField("ct_label", 1))),)),
+    "ct, a bit of the mark": (TRACKED, (Ct(zone="reg0", commit=True, actions=(Load("ct_mark", 1, bits=1),)),
+                                        Output(11))),
+    "ct, bits of the label": (TRACKED, (Ct(zone=5, commit=True, actions=(Load("ct_label", 5, 8, first=96),)),
+                                        Output(11))),
+    "ct_clear": ((PORT,), (CtClear(), Output(11))),
     "learn": ((PORT,), (Learn(9, 100, (LearnMatch("eth_dst", "eth_src", 48), LearnOutput("in_port", 16)),
                               idle_timeout=60, hard_timeout=300, cookie=0xABC),)),
     "learn, numbers": ((PORT,), (Learn(9, 100, (
@@ -99,6 +136,36 @@ MATCHES = {
     "metadata": (("metadata", 0xF164),),
     "ct_state": TRACKED,
     "ct_zone, ct_mark, ct_label": (*TRACKED, ("ct_zone", 5), ("ct_mark", 7), ("ct_label", (1, 3))),
+    **{f"ct_state {state:#x}/{mask:#x}": (IPV6, ("ct_state", (state, mask))) for state, mask in (
+        (0, CT_TRACKED), (CT_TRACKED | CT_ESTABLISHED, CT_TRACKED | CT_ESTABLISHED | CT_REPLY | CT_INVALID),
+        (CT_TRACKED | CT_RELATED, CT_TRACKED | CT_RELATED | CT_REPLY), (CT_TRACKED | CT_INVALID,) * 2)},
+    "ct_mark of a connection, with mask": (*TRACKED, ("ct_mark", (0, 1))),
+    "nw_ttl": (IPV6, ("nw_ttl", 1)),
+    "nw_ttl of IPv4": (IPV4, ("nw_ttl", 0)),
+    "any fragment": (IPV6, ANY_FRAGMENT),
+    "a later fragment": (IPV4, LATER_FRAGMENT),
+    "no later fragment": (IPV6, NO_LATER_FRAGMENT),
+    "no fragment": (IPV6, ("ip_frag", 0)),
+    "ICMPv6 type and code": (IPV6, ICMPV6, ("icmpv6_type", 1), ("icmpv6_code", 4)),
+    "ICMP type and code": (IPV4, ("ip_proto", 1), ("icmpv4_type", 3), ("icmpv4_code", 4)),
+    **{f"{family} {protocol} {side}": ((("eth_type", family), ("ip_proto", protocol), (f"{name}_{side}", 7)))
+       for family in (0x0800, 0x86DD) for protocol, name in ((6, "tcp"), (17, "udp"), (132, "sctp"))
+       for side in ("src", "dst")},
+    **{f"{name} ports {value}": (IPV6, ("ip_proto", protocol), (f"{name}_dst", value))
+       for protocol, name in ((6, "tcp"), (17, "udp"), (132, "sctp"))
+       for value in (*masked(1, 65534), *masked(0, 65535), *masked(32768, 65535))},
+    "a protocol": (IPV6, ("ip_proto", 47)),
+    "multicast": (IPV6, MULTICAST),
+    "an Ethernet address": (("eth_dst", "fa:16:3e:00:00:01"),),
+    "nd_sll": (*SOLICITATION, ("ipv6_nd_sll", "fa:16:3e:00:00:01")),
+    "nd_tll": (*ADVERTISEMENT, ("ipv6_nd_tll", "fa:16:3e:00:00:01")),
+    "nd_target of a prefix": (*SOLICITATION, ("ipv6_nd_target", IPv6Network("2001:db8::/64"))),
+    **{f"{prefix}": (IPV6, ("ipv6_dst", IPv6Network(prefix)))
+       for prefix in ("::/0", "2001:db8::/32", "ff02::/16", "2001:db8::1/128")},
+    "IPv4 prefix": (IPV4, ("ipv4_src", IPv4Network("10.0.0.0/8"))),
+    "UDP from the network and port of a register": (
+        IPV6, ("reg0", 0x8001), ("reg5", (1, 1)), ("ipv6_src", IPv6Address("fe80::1")), ("ip_proto", 17),
+        ("udp_src", 547)),
     "nd_reserved": (*ADVERTISEMENT, ("nd_reserved", 0x60000000)),
     "nd_options_type": (*SOLICITATION, ("nd_options_type", 1)),
     "nd_target and hop limit": (*SOLICITATION, ("nw_ttl", 255), ("ipv6_nd_target", IPv6Address("fe80::1"))),
@@ -174,3 +241,34 @@ def test_meters_that_make_no_sense():
             list(meters.decode(body))
 
 
+
+def test_what_the_actions_do_to_a_packet(bench):
+    """The hop limit is decremented, a large packet is told apart, and a register says where it goes."""
+    room = bench.room()
+    wanted = [codec.encode(Flow(table, 50000, match, actions, "default", ("host",)))
+              for table, match, actions in (
+        (0, (IPV6,), (DecTtl(), CheckPktLarger(100, "reg5", 3), SetField("reg2", 12), Resubmit(TABLE))),
+        (TABLE, (("reg5", (8, 8)),), (SetField("reg2", IN_PORT_16), OutputField("reg2"))),
+        (TABLE, (("reg5", (0, 8)),), (OutputField("reg2"), Output(21), Load("in_port", 0, 16), Output(21))))]
+    assert room.apply([(None, item) for item in wanted]) == {}
+    packet = Ether(src="fa:16:3e:00:00:05", dst="fa:16:3e:00:00:06") / IPv6(dst="2001:db8::1", hlim=64)
+    # To "vm" only once if it is not larger: the first time that is the port by which it came.
+    assert trace(bench, "vm", packet) == "set(ipv6(hlimit=63)),check_pkt_len(size=100,gt(vm),le(dl,vm))"
+
+
+def test_a_flow_of_several_conjunctions_serves_each(bench):
+    room = bench.room()
+    both, one = (Conjunction(7, 1, 2), Conjunction(5, 1, 2)), (Conjunction(5, 1, 2),)
+    wanted = [codec.encode(Flow(0, 50000, match, actions, "default", ("host",))) for match, actions in (
+        ((IPV6, ("in_port", 21)), both), ((IPV6, ("in_port", 12)), one),
+        ((IPV6, ("ip_proto", 59)), (Conjunction(5, 2, 2),)),
+        ((IPV6, ("ip_proto", 47)), (Conjunction(7, 2, 2),)),
+        ((IPV6, ("conj_id", 5)), (Output(11),)), ((IPV6, ("conj_id", 7)), (Output(13),)))]
+    assert room.apply([(None, item) for item in wanted]) == {}
+    assert {key: item for key, item in room.actual().items() if item in wanted} == {
+        item.key: item for item in wanted}
+    ether = Ether(src="fa:16:3e:00:00:05", dst="fa:16:3e:00:00:06")
+    seen = {(port, number): trace(bench, port, ether / IPv6(dst="2001:db8::1", nh=number) / Raw(bytes(8)))
+            for port in ("vm", "dl") for number in (59, 47)}
+    assert (seen["vm", 59], seen["vm", 47], seen["dl", 59]) == ("veth", "shared", "veth")
+    assert seen["dl", 47] not in ("veth", "shared")

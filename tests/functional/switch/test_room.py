@@ -242,6 +242,44 @@ def test_what_somebody_wrote_in_place_of_our_numbers_hides_no_interface(bench):
     assert {*PORTS} <= {*bench.interfaces[-1]}
 
 
+VLANS = (
+    (("tag=7",), 7, False), ((), None, False), (("tag=7", "vlan_mode=access"), 7, False),
+    (("tag=7", "vlan_mode=native-untagged", "trunks=7,8"), None, True), (("vlan_mode=trunk",), None, True),
+    (("vlan_mode=native-tagged", "tag=8"), None, True), (("tag=4094",), 4094, False),
+    (("trunks=8,9",), None, True), (("tag=7", "trunks=8,9"), 7, False),
+    (("tag=7", "vlan_mode=dot1q-tunnel", "cvlans=8"), None, False))
+"""(columns of a port, access VLAN, whether it is a trunk)"""
+
+
+def test_an_interface_has_the_vlans_of_its_port(bench):
+    """Those that are there when the agent starts, and whatever they become; the interface may change, too."""
+    clear = [word for column in ("tag", "vlan_mode", "trunks", "cvlans")
+             for word in ("--", "clear", "port", "vm", column)][1:]
+    for number, (columns, tag, trunk) in enumerate(VLANS):
+        bench.ovs.vsctl(*clear, *(("--", "set", "port", "vm", *columns) if columns else ()), "--", "set",
+                        "interface", "vm", f"external_ids:iface-id=port-{number}")
+        if not bench.rooms:
+            bench.room()
+            until(lambda: bench.interfaces)
+        until(lambda: bench.interfaces[-1]["vm"].iface_id == f"port-{number}")  # noqa: B023
+        vm, other = bench.interfaces[-1]["vm"], bench.interfaces[-1]["dl"]
+        assert (vm.tag, vm.trunk) == (tag, trunk), columns
+        assert (other.tag, other.trunk) == (None, False)
+    bench.ovs.vsctl(*clear)
+    bench.ovs.vsctl("set", "port", "vm", "tag=5")  # a change of the port alone
+    until(lambda: bench.interfaces[-1]["vm"].tag == 5)
+
+
+def test_members_of_a_bond_have_the_vlans_of_their_port(bench):
+    bench.ovs.vsctl("add-bond", BRIDGE, "bond0", "one", "two", "tag=7",
+                    "--", "set", "interface", "one", "type=dummy",
+                    "--", "set", "interface", "two", "type=dummy")
+    bench.room()
+    until(lambda: bench.interfaces and {"one", "two"} <= set(bench.interfaces[-1]))
+    assert {(member.bond, member.tag) for name, member in bench.interfaces[-1].items()
+            if name in ("one", "two")} == {("bond0", 7)}
+
+
 def test_ovsdb_server_restarts(bench):
     room = bench.room()
     until(lambda: bench.interfaces)

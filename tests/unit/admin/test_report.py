@@ -13,7 +13,7 @@ from fip64agent.admin.listings import floatingips, uplinks
 from fip64agent.admin.state import States
 from fip64agent.exceptions import TopologyError
 from fip64agent.links.gateways import Reachability
-from fip64agent.plan.inputs import Inputs, Interface
+from fip64agent.plan.inputs import Datapath, Inputs, Interface
 from fip64agent.plan.planner import plan
 from fip64agent.switch import pipeline
 from fip64agent.switch.features import features
@@ -126,6 +126,17 @@ def test_the_translator_s_program_and_why_it_is_this_one(agent):
     line = ("translator    tayga (vpp and its plugin are there), 26.06, process 77, up 1 h 1 min, "
             "lost 2 times since the agent started, DOWN: VPP (pid 77) hung")
     assert line in render.status(answer).splitlines()
+
+
+def test_what_the_datapath_can_do(agent):
+    line = next(line for line in render.status(report.status(agent)).splitlines() if "datapath" in line)
+    assert line == "datapath      not known yet"
+    agent.inputs = dataclasses.replace(agent.inputs, datapath=Datapath("system", False, True, True, True))
+    answer = report.status(agent)
+    assert answer["datapath"] == {"kind": "system", "nd_flags": False, "packet_size": True, "conntrack": True,
+                                  "meters": True}
+    assert ("datapath      kernel (system), sets ND flags: no, checks packet size: yes, conntrack: yes, "
+            "meters: yes") in render.status(answer).splitlines()
 
 
 def test_when_vpp_is_started_again(agent):

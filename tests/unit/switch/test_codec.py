@@ -16,9 +16,12 @@ from fip64agent.switch.document import page
 from fip64agent.switch.features import flows_of
 from fip64agent.switch.flows.flow import (
     Bundle,
+    CheckPktLarger,
     Conjunction,
     Controller,
     Ct,
+    CtClear,
+    DecTtl,
     Learn,
     LearnLoad,
     LearnMatch,
@@ -27,6 +30,7 @@ from fip64agent.switch.flows.flow import (
     Meter,
     Move,
     Output,
+    OutputField,
     PopVlan,
     PushVlan,
     Resubmit,
@@ -219,10 +223,12 @@ def test_the_page_is_not_stale(request):
         "run: python -m fip64agent.switch.document > doc/source/reference/pipeline.rst")
 
 
-def test_a_prefix_of_length_0_matches_everything_and_is_no_field():
+def test_what_matches_everything_is_no_field():
     """Open vSwitch leaves it out when it reports the flow."""
     family = ("eth_type", 0x86DD)
-    assert codec.encode_match((family, ("ipv6_dst", IPv6Network("::/0")))) == codec.encode_match((family,))
+    for field in (("ipv6_dst", IPv6Network("::/0")), ("ipv4_dst", IPv4Network("0.0.0.0/0")),
+                  ("tcp_dst", (0, 0)), ("xxreg1", (0, 0))):
+        assert codec.encode_match((family, field)) == codec.encode_match((family,))
 
 
 @pytest.mark.parametrize(("actions", "words"), [
@@ -235,6 +241,10 @@ def test_a_prefix_of_length_0_matches_everything_and_is_no_field():
     ((Ct(5, 9, commit=True, force=True, nat=True, actions=(SetField("ct_mark", 7),)),),
      "ct:commit/force/zone=5/table=9/nat/set_field:ct_mark=0x0007"),
     ((Ct("reg2"),), "ct:zone=reg2"),
+    ((Ct(5, commit=True, actions=(Load("ct_mark", 1, 1),)),), "ct:commit/zone=5/load:1->ct_mark[0..0]"),
+    ((CtClear(), DecTtl(), CheckPktLarger(1514, "reg5", 3), OutputField("reg2")),
+     "ct_clear,dec_ttl,check_pkt_larger:1514->reg5[3..3],output:reg2"),
+    ((Conjunction(7, 2, 3), Conjunction(5, 1, 2)), "conjunction:0x00000007:2/3,conjunction:0x00000005:1/2"),
     ((Learn(9, 1, (LearnMatch("eth_dst", "eth_src", 48), LearnMatch("eth_type", 0x800, 16),
                    LearnLoad("reg0", 1, 32), LearnOutput("in_port", 16))),),
      "learn:table=9/eth_dst=eth_src/eth_type=2048/load:1->reg0/output:in_port")])
