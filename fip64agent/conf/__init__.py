@@ -8,7 +8,7 @@ from oslo_config import cfg
 
 from fip64agent.conf.modules import modules_with
 from fip64agent.exceptions import ConfigError
-from fip64agent.plan.inputs import Settings
+from fip64agent.plan.inputs import PortServices, Settings
 
 
 def register_opts(conf) -> None:
@@ -52,7 +52,9 @@ def settings_from(conf, fixed: Settings | None = None) -> Settings:
         client_idle_timeout=conf.fip64.client_idle_timeout,
         clients_per_prefix=conf.fip64.clients_per_prefix, lowest_ipv6_mtu=conf.fip64.lowest_ipv6_mtu,
         zero_traffic_class=conf.fip64.traffic_class == "zero",
-        drop_udp_zero_checksum=conf.fip64.udp_zero_checksum == "drop")
+        drop_udp_zero_checksum=conf.fip64.udp_zero_checksum == "drop",
+        ports=PortServices(**{field.name: getattr(conf.ports, field.name)
+                              for field in dataclasses.fields(PortServices)}))
 
 
 def _pool_slice(text: str, is_prefix: bool) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Interface, IPv6
 
 from fip64agent.plan.desired import Gateway, Host, Mapping64, Tenant, Uplink
 from fip64agent.plan.inputs import REDIRECT_EXTERNAL_NETWORKS
+from fip64agent.plan.ports.objects import Holder, RouterInterface6, ServedAddress, ServedNetwork, ServedPort
 
 HOST = Host(nd_netns="fip64-nd",
             guarded=(IPv6Network("2001:db8:f::/64"), IPv6Network("fe80::1/128")),
@@ -43,3 +44,14 @@ UPLINK_BOND = dataclasses.replace(UPLINK, members=(2, 1))
 MAPPING_SHARED = dataclasses.replace(MAPPING, downlink_ofport=13, downlink_vlan=7, on_link=False)
 MAPPING_ALONE = dataclasses.replace(MAPPING, redirect_ofport=11, nd_ofport=14)
 """On-link, where only external networks are redirected."""
+
+SERVED_NETWORK = ServedNetwork("net-a", 0x8001, (21, 22), (IPv6Network("2001:db8:1::/64"),), 1500)
+SERVED_NETWORK_VLAN = dataclasses.replace(SERVED_NETWORK, vlan=7)
+SERVED_PORT = ServedPort(
+    "vm-a", "net-a", 0x8001, 21, "fa:16:3e:00:00:05", (IPv6Address("2001:db8:1::5"),), (), secured=True,
+    filtered=True)
+SERVED_ADDRESS = ServedAddress("net-a", 0x8001, IPv6Address("2001:db8:1::5"),
+                               (Holder(21, "fa:16:3e:00:00:05"),))
+ROUTER_INTERFACE = RouterInterface6(
+    "router-a-net-a", "router-a", 3, "net-a", 0x8001, "fa:16:3e:00:00:fe", IPv6Address("fe80::1"),
+    (IPv6Interface("2001:db8:1::1/64"),), 1500)

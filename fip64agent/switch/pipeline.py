@@ -66,6 +66,7 @@ class Zone:
 
 ISOLATION = 42000
 NEIGHBOR = 41000
+CLASSIFY = 40500
 SERVICE = 40000
 GUARD = 39000
 DEFAULT = 0
@@ -73,6 +74,7 @@ DEFAULT = 0
 PRIORITIES = {
     ISOLATION: "drops what VMs must not send, before anything takes it",
     NEIGHBOR: "Neighbor Discovery and MLD queries from the uplink: before the redirect of all IPv6",
+    CLASSIFY: "IPv6 of served ports, into the tables of theirs",
     SERVICE: "what a feature takes from its port",
     GUARD: "drops what comes out of our own veths and nothing above has taken",
     DEFAULT: "NORMAL, unless another system has a flow of its own there",

@@ -27,6 +27,8 @@ class ServedNetwork:
     """Of its IPv6 subnets, sorted."""
     mtu: int
     """Bytes."""
+    vlan: int | None = None
+    """The access VLAN that its served ports have on the bridge; None: they have none."""
 
     @property
     def key(self) -> ObjectKey:
@@ -61,6 +63,8 @@ class ServedPort:
     """Neutron's port_security_enabled: only what its addresses and pairs allow may come from it."""
     filtered: bool
     """It has security groups, which IPv6 and IPv4 from it and to it pass."""
+    vlan: int | None = None
+    """The access VLAN of its port on the bridge; None: it has none."""
 
     @property
     def macs(self) -> tuple[str, ...]:

@@ -71,24 +71,28 @@ def _port(ask, port_id: str, port: Port | Problem) -> tuple[ServedPort | None, P
         port_id=port_id, network_id=port.network_id, network=network, ofport=bindings[0].ofport,
         mac=port.mac_address, addresses=tuple(sorted(addresses)),
         pairs=tuple(sorted(_pairs(port), key=lambda pair: (pair.prefix, pair.mac))),
-        secured=port.port_security_enabled,
-        filtered=_is_filtered(ask, port)), bound_twice(port_id, bindings)
+        secured=port.port_security_enabled, filtered=_is_filtered(ask, port),
+        vlan=bindings[0].tag), bound_twice(port_id, bindings)
 
 
 SERVED_PORTS = Objects(ServedPort.kind, _port, each=_BOUND,
                        reads=(NETWORK_NUMBERS.number, BINDINGS, SETTINGS, SECURITY_GROUPS))
 SERVED_ON = Collected("served ports of a network", {
-    SERVED_PORTS: lambda port_id, port: ((port.network_id, port.ofport),)})
-"""By network id: their OpenFlow ports, sorted."""
+    SERVED_PORTS: lambda port_id, port: ((port.network_id, (port.ofport, port.vlan or 0)),)})
+"""By network id: (OpenFlow port, access VLAN) of each, sorted; 0: it has none."""
 
 
 # The networks
 
-def _network(ask, network_id: str, ofports: tuple[int, ...]) -> tuple[ServedNetwork | None, None]:
+def _network(ask, network_id: str, ports: tuple[tuple[int, int], ...]
+             ) -> tuple[ServedNetwork | None, None]:
     network = ask(NETWORKS, network_id)
     prefixes: tuple[IPv6Network, ...] = ask(PREFIXES, network_id)
-    return ServedNetwork(network_id, ask(NETWORK_NUMBERS.number, network_id), ofports, prefixes,
-                         network.mtu if network is not None else 1500), None
+    vlans = {vlan for _, vlan in ports}
+    return ServedNetwork(network_id, ask(NETWORK_NUMBERS.number, network_id),
+                         tuple(ofport for ofport, _ in ports), prefixes,
+                         network.mtu if network is not None else 1500,
+                         (vlans.pop() or None) if len(vlans) == 1 else None), None
 
 
 SERVED_NETWORKS = Objects(ServedNetwork.kind, _network, each=SERVED_ON,
