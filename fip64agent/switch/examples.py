@@ -12,7 +12,16 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Interface, IPv6
 
 from fip64agent.plan.desired import Gateway, Host, Mapping64, Tenant, Uplink
 from fip64agent.plan.inputs import REDIRECT_EXTERNAL_NETWORKS
-from fip64agent.plan.ports.objects import Holder, RouterInterface6, ServedAddress, ServedNetwork, ServedPort
+from fip64agent.plan.ports.objects import (
+    Holder,
+    Hop,
+    RouterInterface6,
+    Route6,
+    ServedAddress,
+    ServedNetwork,
+    ServedPort,
+    ServedRouter,
+)
 
 HOST = Host(nd_netns="fip64-nd",
             guarded=(IPv6Network("2001:db8:f::/64"), IPv6Network("fe80::1/128")),
@@ -55,3 +64,5 @@ SERVED_ADDRESS = ServedAddress("net-a", 0x8001, IPv6Address("2001:db8:1::5"),
 ROUTER_INTERFACE = RouterInterface6(
     "router-a-net-a", "router-a", 3, "net-a", 0x8001, "fa:16:3e:00:00:fe", IPv6Address("fe80::1"),
     (IPv6Interface("2001:db8:1::1/64"),), 1500)
+SERVED_ROUTER = ServedRouter("router-a", 3)
+ROUTE = Route6("router-a", 3, IPv6Network("2001:db8:2::/64"), Hop(0x8002, "fa:16:3e:00:02:fe", 1400))

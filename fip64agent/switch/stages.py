@@ -46,7 +46,8 @@ TABLES = (
           "The port, and the feature whose service the packet is for.", "The agent."),
 )
 
-REG_NETWORK, REG_PORT, REG_DESTINATION, REG_ROUTER, REG_FEATURE = "reg0", "reg1", "reg2", "reg3", "reg4"
+REG_NETWORK, REG_PORT, REG_DESTINATION, REG_ROUTER, REG_FEATURE, REG_TOO_BIG = (
+    "reg0", "reg1", "reg2", "reg3", "reg4", "reg5")
 
 REGISTERS = (
     Register(REG_NETWORK, "Number of the network that the packet is on."),
@@ -54,6 +55,7 @@ REGISTERS = (
     Register(REG_DESTINATION, "OpenFlow port that it is for."),
     Register(REG_ROUTER, "Number of the router that it goes through."),
     Register(REG_FEATURE, "Number of the feature whose service it is for, on the way to the agent."),
+    Register(REG_TOO_BIG, "1: it is larger than the MTU of the network that it was routed to."),
 )
 
 

@@ -5,8 +5,16 @@ from __future__ import annotations
 
 from fip64agent.plan.kinds import Feature, Kind
 from fip64agent.plan.ports.addresses import ADDRESSES
-from fip64agent.plan.ports.objects import RouterInterface6, ServedAddress, ServedNetwork, ServedPort
+from fip64agent.plan.ports.objects import (
+    RouterInterface6,
+    Route6,
+    ServedAddress,
+    ServedNetwork,
+    ServedPort,
+    ServedRouter,
+)
 from fip64agent.plan.ports.routers import INTERFACES6, ROUTER_NUMBERS
+from fip64agent.plan.ports.routes import ROUTES6, SERVED_ROUTERS
 from fip64agent.plan.ports.served import NETWORK_NUMBERS, SERVED_NETWORKS, SERVED_PORTS
 from fip64agent.plan.problems import ObjectKey
 
@@ -33,6 +41,8 @@ FEATURE = Feature(
              stands_on=_on_network),
         Kind(ServedAddress.kind, "address", "addresses", after=(ServedPort.kind,), listed=False),
         Kind(RouterInterface6.kind, "router interface", "router interfaces", after=(ServedNetwork.kind,),
-             listed=False, describe=_describe_interface, stands_on=_on_network)),
-    planners=(SERVED_NETWORKS, SERVED_PORTS, ADDRESSES, INTERFACES6),
+             listed=False, describe=_describe_interface, stands_on=_on_network),
+        Kind(ServedRouter.kind, "router", "routers", after=(RouterInterface6.kind,), listed=False),
+        Kind(Route6.kind, "route", "routes", after=(ServedRouter.kind, ServedAddress.kind), listed=False)),
+    planners=(SERVED_NETWORKS, SERVED_PORTS, ADDRESSES, INTERFACES6, SERVED_ROUTERS, ROUTES6),
     numbers=(NETWORK_NUMBERS, ROUTER_NUMBERS))

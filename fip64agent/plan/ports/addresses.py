@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ipaddress import IPv6Address
 
 from fip64agent.net.addresses import link_local
-from fip64agent.plan.nodes import Collected, Objects
+from fip64agent.plan.nodes import Collected, Derived, Objects
 from fip64agent.plan.ports.objects import Holder, ServedAddress, ServedPort
 from fip64agent.plan.ports.served import NETWORK_NUMBERS, SERVED_PORTS
 
@@ -30,14 +30,22 @@ def _claims(port_id: str, port: ServedPort) -> Iterator[tuple[Place, Claim]]:
             yield (port.network_id, pair.prefix.network_address), (True, port.ofport, pair.mac)
 
 
-_HOLDERS = Collected("who has an address", {SERVED_PORTS: _claims})
+_CLAIMS = Collected("who has an address", {SERVED_PORTS: _claims})
 """By (network id, address): Claims, sorted."""
+
+
+def _holders(ask, place: Place) -> tuple[Holder, ...]:
+    return tuple(dict.fromkeys(Holder(ofport, mac) for _, ofport, mac in ask(_CLAIMS, place)))
+
+
+ADDRESS_HOLDERS = Derived("holders of an address", _holders, (_CLAIMS,))
+"""By (network id, address): Holders, as ServedAddress has them; () when no served port has it."""
 
 
 def _address(ask, place: Place, claims: tuple[Claim, ...]) -> tuple[tuple[ServedAddress], None]:
     network_id, address = place
-    holders = tuple(dict.fromkeys(Holder(ofport, mac) for _, ofport, mac in claims))
-    return (ServedAddress(network_id, ask(NETWORK_NUMBERS.number, network_id), address, holders),), None
+    return (ServedAddress(network_id, ask(NETWORK_NUMBERS.number, network_id), address,
+                          _holders(ask, place)),), None
 
 
-ADDRESSES = Objects(ServedAddress.kind, _address, each=_HOLDERS, reads=(NETWORK_NUMBERS.number,))
+ADDRESSES = Objects(ServedAddress.kind, _address, each=_CLAIMS, reads=(NETWORK_NUMBERS.number, _CLAIMS))

@@ -121,3 +121,48 @@ class RouterInterface6:
     @property
     def key(self) -> ObjectKey:
         return (self.kind, self.port_id)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ServedRouter:
+    """A router with an interface on a network that served ports are on."""
+
+    kind: ClassVar[str] = "router"
+    router_id: str
+    number: int
+    """What the register of the router holds."""
+
+    @property
+    def key(self) -> ObjectKey:
+        return (self.kind, self.router_id)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Hop:
+    """Where a route leads to, on a network with served ports."""
+
+    network: int
+    """Its number."""
+    mac: str
+    """Of the router there: the source of what it forwards."""
+    largest: int | None
+    """The network's MTU in bytes, if it is smaller than that of another network of the router; None: whatever
+    comes fits."""
+    holder: Holder | None = None
+    """The next hop, a served port; None: the destination itself is on this network."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Route6:
+    """An IPv6 route of a served router."""
+
+    kind: ClassVar[str] = "route"
+    router_id: str
+    router: int
+    destination: IPv6Network
+    hop: Hop | None
+    """None: nobody there can be reached from this host."""
+
+    @property
+    def key(self) -> ObjectKey:
+        return (self.kind, self.router_id, str(self.destination))

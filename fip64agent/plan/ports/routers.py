@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv6Address, IPv6Interface
+from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 
 from fip64agent.net.addresses import link_local
 from fip64agent.plan.inputs import NETWORKS, PORTS, ROUTERS, SUBNETS
@@ -70,3 +70,21 @@ def _interface(ask, port_id: str, port: Port) -> tuple[RouterInterface6 | None, 
 
 INTERFACES6 = Objects(RouterInterface6.kind, _interface, each=_ON_SERVED_NETWORKS,
                       reads=(ROUTER_NUMBERS.number, SUBNETS, NETWORK_NUMBERS.number, NETWORKS))
+
+
+def _ipv6_subnets(port_id: str, port: Port) -> Iterator[tuple[str, tuple[str, str]]]:
+    if port.device_owner == ROUTER_INTERFACE:
+        for subnet_id in sorted({fixed.subnet_id for fixed in port.fixed_ips if fixed.ip_address.version == 6}):
+            yield port.device_id, (subnet_id, port_id)
+
+
+_IPV6_SUBNETS = Collected("IPv6 subnets of a router", {PORTS: _ipv6_subnets})
+
+
+def _prefixes(ask, router_id: str) -> tuple[IPv6Network, ...]:
+    found = (ask(SUBNETS, subnet_id) for subnet_id, _ in ask(_IPV6_SUBNETS, router_id))
+    return tuple(sorted({subnet.cidr for subnet in found if subnet is not None}))
+
+
+SUBNETS_BY_ROUTER = Derived("prefixes that a router has addresses in", _prefixes, (_IPV6_SUBNETS, SUBNETS))
+"""By router id: the IPv6 prefixes that it has an interface on, with served ports or without; sorted."""
