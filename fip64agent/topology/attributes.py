@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every attribute a topology document may have: the schema and its reference come from here."""
+"""Every attribute a topology document may have, and what it becomes in the model.
+
+The schema, the objects of the model and the reference come from here.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, NotRequired
 
 from pydantic import ConfigDict
 from typing_extensions import TypedDict
 
-from fip64agent.topology import values
+from fip64agent.topology import model, values
 from fip64agent.topology.values import Kind
 
 
@@ -20,7 +24,9 @@ class Attribute:
     meaning: str
     required: bool = False
     default: str = "none"
-    """What leaving it out, or null, means: words for the reference."""
+    """What leaving it out, or null, means: words for the reference. The value is the model's default."""
+    field: str | None = ""
+    """The field of the model that it becomes; "": the one with its name, None: none."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -29,6 +35,8 @@ class Resource:
 
     name: str
     meaning: str
+    model: type
+    """Class of the model's object."""
     attributes: tuple[Attribute, ...]
     ignored: dict[str, Kind] = dataclasses.field(default_factory=dict)
     """Neutron's attributes that are accepted, checked for their type and not used."""
@@ -44,9 +52,23 @@ class Resource:
         typed.__pydantic_config__ = ConfigDict(extra="forbid", strict=True)
         return typed
 
+    def build(self, item: Mapping[str, Any]) -> Any:
+        """Return the model's object for a mapping that was checked against annotation()."""
+        values = {}
+        for attribute in self.attributes:
+            value, make = item.get(attribute.name), attribute.kind.build
+            if value is not None and attribute.field is not None:
+                values[attribute.field or attribute.name] = value if make is None else make(value)
+        return self.model(**values)
+
+    def inner(self, name: str) -> Resource:
+        """Return what the items of an attribute are, which has a list of mappings."""
+        return next(attribute.kind.inner for attribute in self.attributes if attribute.name == name)
+
 
 def list_of(resource: Resource) -> Kind:
-    return Kind(f"list of {resource.name}", list[resource.annotation()])
+    return Kind(f"list of {resource.name}", list[resource.annotation()],
+                lambda items: tuple(map(resource.build, items)), resource)
 
 
 def _all(kind: Kind, *names: str) -> dict[str, Kind]:
@@ -61,31 +83,31 @@ _IGNORED_EVERYWHERE = {
     **_all(values.ANYTHING, "location"),
 }
 
-ROUTE = Resource("Route", "A route.", (
+ROUTE = Resource("Route", "A route.", model.Route, (
     Attribute("destination", values.CIDR, "Where it leads to.", required=True),
     Attribute("nexthop", values.ADDRESS, "The next hop, of the same IP version.", required=True),
 ))
 
 NAT64_BINDING = Resource("Nat64Binding", "A client whose NAT64 pool address never changes: so a VM can call "
                          "it. On the hosts whose slice of the pool ([fip64] nat64_pool_slice) has that "
-                         "address.", (
+                         "address.", model.Nat64Binding, (
     Attribute("ipv6_address", values.CLIENT, "The client; only one binding of a router may have it.",
               required=True),
     Attribute("pool_address", values.IPV4, "An address of the NAT64 pool, but its first and last one; only "
               "one binding of a router may have it.", required=True),
 ))
 
-FIXED_IP = Resource("FixedIP", "An address of a port.", (
+FIXED_IP = Resource("FixedIP", "An address of a port.", model.FixedIP, (
     Attribute("subnet_id", values.ID, "A subnet of the port's network.", required=True),
     Attribute("ip_address", values.ADDRESS, "An address in that subnet; only one port may have it.",
               required=True),
 ))
 
-NETWORK = Resource("Network", "A layer 2 network.", (
+NETWORK = Resource("Network", "A layer 2 network.", model.Network, (
     Attribute("id", values.ID, "Identifies the network.", required=True),
     Attribute("name", values.TEXT, "Name for people.", default="empty"),
     Attribute("router:external", values.BOOLEAN, "Floating IPs may come from this network.",
-              default="false"),
+              default="false", field="external"),
     Attribute("mtu", values.MTU, f"MTU in bytes, {values.MIN_MTU} to {values.MAX_MTU}.", default="1500"),
 ), _IGNORED_EVERYWHERE | _all(values.BOOLEAN, "is_default", "is_vlan_transparent", "port_security_enabled",
                               "qinq", "shared", "vlan_transparent", "vlan_qinq", "is_vlan_qinq")
@@ -96,7 +118,7 @@ NETWORK = Resource("Network", "A layer 2 network.", (
     | _all(values.ANYTHING, "segments"))
 
 SUBNET = Resource("Subnet", "A prefix on a network. Subnets of one network do not overlap, nor do those "
-                            "that one router has ports on.", (
+                            "that one router has ports on.", model.Subnet, (
     Attribute("id", values.ID, "Identifies the subnet.", required=True),
     Attribute("network_id", values.ID, "Its network.", required=True),
     Attribute("cidr", values.CIDR, "Its prefix, IPv4 or IPv6.", required=True),
@@ -104,13 +126,13 @@ SUBNET = Resource("Subnet", "A prefix on a network. Subnets of one network do no
     Attribute("gateway_ip", values.ADDRESS, "Its gateway: an address in the prefix, or an IPv6 link-local "
                                             "one.", default="no gateway"),
     Attribute("host_routes", list_of(ROUTE), "More routes for its hosts.", default="none"),
-    Attribute("ip_version", values.IP_VERSION, "Must agree with cidr.", default="that of cidr"),
+    Attribute("ip_version", values.IP_VERSION, "Must agree with cidr.", default="that of cidr", field=None),
 ), _IGNORED_EVERYWHERE | _all(values.BOOLEAN, "dns_publish_fixed_ip", "enable_dhcp")
     | _all(values.TEXT, "ipv6_address_mode", "ipv6_ra_mode", "segment_id", "subnetpool_id")
     | _all(values.STRINGS, "dns_nameservers", "service_types")
     | _all(values.ANYTHING, "allocation_pools", "prefixlen", "use_default_subnetpool"))
 
-ROUTER = Resource("Router", "A router, and with it a tenant: one IPv4 address space.", (
+ROUTER = Resource("Router", "A router, and with it a tenant: one IPv4 address space.", model.Router, (
     Attribute("id", values.ID, "Identifies the router.", required=True),
     Attribute("name", values.TEXT, "Name for people.", default="empty"),
     Attribute("nat64_pool", values.POOL, "IPv4 range, /30 or larger, that stands in for IPv6 clients in this "
@@ -128,7 +150,7 @@ ROUTER = Resource("Router", "A router, and with it a tenant: one IPv4 address sp
 PORT = Resource("Port", "A port on a network: a VM's, or a router's when device_owner is "
                         "network:router_interface (tenant side) or network:router_gateway "
                         "(external side). A router port with an IPv6 address that is bound on a host is "
-                        "an uplink there.", (
+                        "an uplink there.", model.Port, (
     Attribute("id", values.ID, "Identifies the port; OVS Interfaces carry it in external_ids:iface-id.",
               required=True),
     Attribute("network_id", values.ID, "Its network.", required=True),
@@ -151,7 +173,7 @@ PORT = Resource("Port", "A port on a network: a VM's, or a router's when device_
            "resource_request", "trunk_details"))
 
 FLOATINGIP = Resource("FloatingIP", "A floating IPv6 address, and the IPv4 address of a VM port "
-                                    "that it leads to.", (
+                                    "that it leads to.", model.FloatingIP, (
     Attribute("id", values.ID, "Identifies the floating IP.", required=True),
     Attribute("floating_network_id", values.ID, "The external network it comes from.", required=True),
     Attribute("floating_ip_address", values.FLOATING, "The address: in an IPv6 subnet of that network, "
@@ -168,3 +190,4 @@ FLOATINGIP = Resource("FloatingIP", "A floating IPv6 address, and the IPv4 addre
 
 SECTIONS: dict[str, Resource] = {
     "networks": NETWORK, "subnets": SUBNET, "routers": ROUTER, "ports": PORT, "floatingips": FLOATINGIP}
+"""In the order of model.KINDS."""

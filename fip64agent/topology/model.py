@@ -9,9 +9,10 @@ of it, and what is in it in an older form, is in its faults.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from types import MappingProxyType
+from typing import Any
 
 from fip64agent.topology.words import Path, path_text
 
@@ -107,12 +108,6 @@ class FloatingIP:
 
 
 Resource = Network | Subnet | Router | Port | FloatingIP
-KINDS = ("networks", "subnets", "routers", "ports", "floatingips")
-"""The kinds of resources, as sections of the topology file and fields of Topology are called. Each refers
-to kinds before it only, but for what floating IPs and routers need of ports."""
-NOUNS = {"networks": "network", "subnets": "subnet", "routers": "router", "ports": "port",
-         "floatingips": "floating IP"}
-"""What one resource of a kind is called in a sentence."""
 Key = tuple[str, str]
 """(kind, id)"""
 
@@ -149,21 +144,28 @@ class Unreadable:
     """The ids that it has in it: of what it may belong to."""
 
 
-def _frozen(mapping):
-    return MappingProxyType(dict(mapping))
+_NONE: Mapping = MappingProxyType({})
+
+
+def _kind(noun: str) -> Any:
+    """Return a field of Topology with the resources of one kind.
+
+    noun: what one of them is called in a sentence.
+    """
+    return dataclasses.field(default_factory=lambda: _NONE, metadata={"noun": noun})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Topology:
     """One consistent view of all resources, each kind by id."""
 
-    networks: Mapping[str, Network] = dataclasses.field(default_factory=lambda: _frozen({}))
-    subnets: Mapping[str, Subnet] = dataclasses.field(default_factory=lambda: _frozen({}))
-    routers: Mapping[str, Router] = dataclasses.field(default_factory=lambda: _frozen({}))
-    ports: Mapping[str, Port] = dataclasses.field(default_factory=lambda: _frozen({}))
-    floatingips: Mapping[str, FloatingIP] = dataclasses.field(default_factory=lambda: _frozen({}))
+    networks: Mapping[str, Network] = _kind("network")
+    subnets: Mapping[str, Subnet] = _kind("subnet")
+    routers: Mapping[str, Router] = _kind("router")
+    ports: Mapping[str, Port] = _kind("port")
+    floatingips: Mapping[str, FloatingIP] = _kind("floating IP")
     """A floating IP with a port has fixed_ip_address and router_id, given or as they follow."""
-    faults: Mapping[Key, Fault] = dataclasses.field(default_factory=lambda: _frozen({}))
+    faults: Mapping[Key, Fault] = dataclasses.field(default_factory=lambda: _NONE)
     """Of the resources that are not, or not in their newest form, in the topology."""
 
     def known(self, kind: str, item_id: str) -> Resource | None:
@@ -192,7 +194,15 @@ class Topology:
         return text.removesuffix(": ")
 
     @classmethod
-    def of(cls, networks=(), subnets=(), routers=(), ports=(), floatingips=()) -> Topology:
-        """Build one from plain iterables of resources."""
-        return cls(*(_frozen({item.id: item for item in kind})
-                     for kind in (networks, subnets, routers, ports, floatingips)))
+    def of(cls, **kinds: Iterable[Resource]) -> Topology:
+        """Build one from plain iterables of resources, by kind."""
+        return cls(**{kind: MappingProxyType({item.id: item for item in items})
+                      for kind, items in kinds.items()})
+
+
+NOUNS: Mapping[str, str] = {field.name: field.metadata["noun"] for field in dataclasses.fields(Topology)
+                            if "noun" in field.metadata}
+"""What one resource of a kind is called in a sentence."""
+KINDS = tuple(NOUNS)
+"""The kinds of resources, as sections of the topology file and fields of Topology are called. Each refers
+to kinds before it only, but for what floating IPs and routers need of ports."""

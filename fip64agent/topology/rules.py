@@ -77,7 +77,7 @@ class Verdict(NamedTuple):
 def check(kind: str, item: Resource, others: InForce) -> Verdict:
     """Check a resource of a kind by itself and against what it refers to."""
     rules = _Rules(others)
-    checked = _RULES[kind](rules, item)
+    checked = _RULES[kind](rules, item) if kind in _RULES else None
     return Verdict(checked or item, tuple(rules.findings), rules.needs)
 
 
@@ -114,9 +114,6 @@ class _Rules:
             elif route.nexthop.version != route.destination.version:
                 self._add((name, index, "nexthop"), f"must be IPv{route.destination.version}, like the "
                           f"destination; {route.nexthop} is IPv{route.nexthop.version}")
-
-    def network(self, network: Network) -> None:
-        """A network that is valid by itself is right."""
 
     def subnet(self, subnet: Subnet) -> None:
         self._refer("networks", subnet.network_id, ("network_id",))
@@ -260,8 +257,9 @@ class _Rules:
             self._add(("router_id",), reason)
 
 
-_RULES = {"networks": _Rules.network, "subnets": _Rules.subnet, "routers": _Rules.router,
-          "ports": _Rules.port, "floatingips": _Rules.floating_ip}
+_RULES = {"subnets": _Rules.subnet, "routers": _Rules.router, "ports": _Rules.port,
+          "floatingips": _Rules.floating_ip}
+"""A resource of another kind is right when it is valid by itself."""
 
 
 def _no_host(address: IPv4Address, subnet: Subnet) -> str:

@@ -12,6 +12,7 @@ import functools
 import ipaddress
 import re
 import sys
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated, Any
 
@@ -174,6 +175,10 @@ class Kind:
 
     label: str
     annotation: Any
+    build: Callable[[Any], Any] | None = None
+    """Makes of a checked value what the model has; None: it is that already."""
+    inner: Any = None
+    """The attributes.Resource that each item of a list of mappings is."""
 
 
 def _kind(label: str, validator) -> Kind:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from fip64agent.plan.desired import Desired
 from fip64agent.plan.inputs import DEFAULT_POOL, Allocations, Inputs, Interface, Settings
 from fip64agent.topology.model import (
+    KINDS,
     ROUTER_GATEWAY,
     ROUTER_INTERFACE,
     FixedIP,
@@ -32,8 +33,6 @@ from fip64agent.topology.model import (
 )
 from fip64agent.topology.resources import Resources
 from tests.fakes.translators import CAPABILITIES
-
-KINDS = ("networks", "subnets", "routers", "ports", "floatingips")
 
 
 def uuid(kind: int, number: int = 0) -> str:
@@ -91,7 +90,7 @@ class Site:
     @property
     def topology(self) -> Topology:
         """As it stands here, sound or not."""
-        return Topology.of(*(getattr(self, kind).values() for kind in KINDS))
+        return Topology.of(**{kind: getattr(self, kind).values() for kind in KINDS})
 
     @property
     def inputs(self) -> Inputs:
