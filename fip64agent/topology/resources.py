@@ -117,6 +117,9 @@ class Resources:
     def knows(self, kind: str, item_id: str) -> bool:
         return item_id in self.newest[kind]
 
+    def has_any(self, kind: str) -> bool:
+        return bool(self.newest[kind])
+
     def subnets_of(self, network_id: str) -> list[Subnet]:
         return [subnet for item_id in self.claimants["subnets"].get(network_id)
                 if (subnet := self._in_force["subnets"].get(item_id)) is not None
@@ -149,6 +152,11 @@ class Resources:
         """Return the form that was in force before the update at hand."""
         before = self._before.get((kind, item_id))
         return self._in_force[kind].get(item_id) if before is None else before.in_force
+
+    def came_or_went(self, kind: str) -> set[str]:
+        """Return the ids of resources that the source has since the update at hand, or has no more."""
+        return {item_id for (other, item_id), before in self._before.items()
+                if other == kind and bool(before.presence) != (item_id in self.newest[kind])}
 
     # -- changes ----------------------------------------------------------------------------
 

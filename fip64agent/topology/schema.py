@@ -30,10 +30,19 @@ def build(kind: str, value: Any, known: tuple[Finding, ...] = ()) -> Resource | 
         if not findings:
             findings.append(Finding((), "cannot be used"))  # never silently dropped
     else:
+        findings += _contradictions(SECTIONS[kind], item)
         if kind == "subnets" and item.get("ip_version") not in (None, item["cidr"].version):
             findings.append(Finding(("ip_version",), f"is {item['ip_version']}, but cidr {item['cidr']} "
                                                      f"is IPv{item['cidr'].version}"))
     return Unreadable(tuple(findings), _mentions(value)) if findings else SECTIONS[kind].build(item)
+
+
+def _contradictions(resource: Description, item: dict[str, Any]) -> list[Finding]:
+    """Return what is wrong with attributes that are given under both of their names."""
+    return [Finding((attribute.other_name,), f"differs from {attribute.name}, which is the same attribute")
+            for attribute in resource.attributes if attribute.other_name
+            and item.get(attribute.name) is not None and item.get(attribute.other_name) is not None
+            and item[attribute.name] != item[attribute.other_name]]
 
 
 def id_of(value: Any) -> str | None:
@@ -70,7 +79,7 @@ def _reason(fault: Any, resource: Description) -> str:
         return str(fault["ctx"]["error"])
     if kind == "extra_forbidden":
         owner = resource.inner(loc[0]) if len(loc) > 1 else resource
-        known = [attribute.name for attribute in owner.attributes]
+        known = [name for attribute in owner.attributes for name in attribute.names]
         return unknown_key(loc[-1], [*known, *owner.ignored])
     if kind == "dict_type":
         return f"must be a mapping, is {shown(value)}"

@@ -32,24 +32,15 @@ def written(topology: Topology, extra: dict | None = None) -> str:
 
     def plain(value):
         if isinstance(value, tuple):
-            return [
-                {field.name: str(getattr(item, field.name)) for field in dataclasses.fields(item)}
-                for item in value
-            ]
+            return list(map(plain, value))
+        if dataclasses.is_dataclass(value):
+            values = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+            return {"router:external" if name == "external" else name: plain(item)
+                    for name, item in values.items() if item not in (None, "", ())}
         return value if isinstance(value, str | int | bool) else str(value)
 
-    document = {}
-    for kind in SECTIONS:
-        document[kind] = []
-        for item in getattr(topology, kind).values():
-            values = {
-                "router:external" if field.name == "external" else field.name: getattr(item, field.name)
-                for field in dataclasses.fields(item)
-            }
-            document[kind].append(
-                {name: plain(value) for name, value in values.items() if value not in (None, "", ())}
-                | (extra or {})
-            )
+    document = {kind: [plain(item) | (extra or {}) for item in getattr(topology, kind).values()]
+                for kind in SECTIONS}
     return yaml.dump(document, Dumper=_LOADER, sort_keys=False)
 
 
