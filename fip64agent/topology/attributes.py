@@ -180,9 +180,9 @@ SUBNET = Resource("Subnet", "A prefix on a network. Subnets of one network do no
     Attribute("enable_dhcp", values.BOOLEAN, "Whether its hosts get addresses by DHCP or by an IPv6 mode; "
               "without it, there can be no IPv6 mode.", default="true"),
     Attribute("ipv6_ra_mode", values.IPV6_MODE, "What routers of the topology advertise: slaac, "
-              "dhcpv6-stateful or dhcpv6-stateless. See below.", default="no advertisements"),
+              "dhcpv6-stateful or dhcpv6-stateless. See the table above.", default="no advertisements"),
     Attribute("ipv6_address_mode", values.IPV6_MODE, "By what hosts get their IPv6 addresses: slaac, "
-              "dhcpv6-stateful or dhcpv6-stateless. See below.", default="not known"),
+              "dhcpv6-stateful or dhcpv6-stateless. See the table above.", default="not known"),
 ), _IGNORED_EVERYWHERE | _all(values.BOOLEAN, "dns_publish_fixed_ip", "router:external")
     | _all(values.TEXT, "segment_id", "subnetpool_id") | _all(values.STRINGS, "service_types")
     | _all(values.ANYTHING, "allocation_pools", "prefix_length", "prefixlen", "use_default_subnet_pool",

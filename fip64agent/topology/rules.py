@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple, Protocol
 
 from fip64agent.net.special import reserved
-from fip64agent.topology.filters import rule_findings, with_icmpv6
+from fip64agent.topology.ipv6_modes import mode_findings
 from fip64agent.topology.model import (
     FLOATING_IP_OWNER,
     NOUNS,
@@ -30,7 +30,7 @@ from fip64agent.topology.model import (
     SecurityGroup,
     Subnet,
 )
-from fip64agent.topology.modes import mode_findings
+from fip64agent.topology.security_rules import rule_findings, with_icmpv6
 from fip64agent.topology.words import Path, shown
 
 SMALLEST_IPV6_MTU = 1280
