@@ -13,9 +13,8 @@ from typing import Any
 
 import yaml
 
-from fip64agent.topology.model import ROUTER_GATEWAY, ROUTER_INTERFACE
+from fip64agent.topology.model import KINDS, ROUTER_GATEWAY, ROUTER_INTERFACE
 
-KINDS = ("networks", "subnets", "routers", "ports", "floatingips")
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 

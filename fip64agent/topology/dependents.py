@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fip64agent.topology.model import (
     ROUTER_INTERFACE,
+    AddressGroup,
     FloatingIP,
     Network,
     Port,
     Resource,
     Router,
+    SecurityGroup,
     Subnet,
     Unreadable,
 )
@@ -66,7 +68,7 @@ def what_others_see(form: Resource | Unreadable | None) -> object:
             return form.external
         case Subnet():
             return form.network_id, form.cidr, form.gateway_ip
-        case Router():
+        case Router() | AddressGroup() | SecurityGroup():
             return True
         case Port():
             return form.network_id, form.device_owner, form.device_id, form.fixed_ips
@@ -78,15 +80,26 @@ def of(resources: Resources, kind: str, moved: Moved) -> set[str]:
     if kind == "subnets":
         networks = _presence_changed(moved["networks"])
         return _matching(resources, kind, lambda subnet: subnet.network_id in networks, bool(networks))
+    if kind == "security_groups":
+        groups, address_groups = resources.came_or_went(kind), _presence_changed(moved["address_groups"])
+        return _matching(resources, kind, lambda group: any(
+            rule.remote_group_id in groups or rule.remote_address_group_id in address_groups
+            for rule in group.rules), bool(groups or address_groups))
     if kind == "ports":
         networks, routers = _presence_changed(moved["networks"]), _presence_changed(moved["routers"])
-        subnets = moved["subnets"].keys()
+        subnets, groups = moved["subnets"].keys(), _presence_changed(moved["security_groups"])
+        # The first group gives a meaning to what all ports say of groups, and the last one takes it away.
+        came_or_went = resources.came_or_went("security_groups")
+        first_or_last = bool(came_or_went) and resources.newest["security_groups"].keys() <= came_or_went
 
         def refers(port: Port) -> bool:
             return (port.network_id in networks or (port.is_router_port and port.device_id in routers)
-                    or any(fixed.subnet_id in subnets for fixed in port.fixed_ips))
+                    or any(fixed.subnet_id in subnets for fixed in port.fixed_ips)
+                    or (bool(port.security_groups)
+                        and (first_or_last or not groups.isdisjoint(port.security_groups))))
 
-        return _matching(resources, kind, refers, bool(networks or routers or subnets))
+        return _matching(resources, kind, refers, bool(networks or routers or subnets or groups
+                                                       or first_or_last))
     return set()
 
 

@@ -9,9 +9,10 @@ of it, and what is in it in an older form, is in its faults.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from types import MappingProxyType
+from typing import Any
 
 from fip64agent.topology.words import Path, path_text
 
@@ -20,6 +21,16 @@ ROUTER_GATEWAY = "network:router_gateway"
 ROUTER_OWNERS = frozenset({ROUTER_INTERFACE, ROUTER_GATEWAY})
 FLOATING_IP_OWNER = "network:floatingip"
 """device_owner of the port that Neutron makes for each floating IP, with the floating address."""
+SLAAC = "slaac"
+DHCPV6_STATEFUL = "dhcpv6-stateful"
+DHCPV6_STATELESS = "dhcpv6-stateless"
+IPV6_MODES = (SLAAC, DHCPV6_STATEFUL, DHCPV6_STATELESS)
+INGRESS = "ingress"
+EGRESS = "egress"
+DIRECTIONS = (INGRESS, EGRESS)
+IPV4 = "IPv4"
+IPV6 = "IPv6"
+ETHERTYPES = (IPV4, IPV6)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -29,6 +40,8 @@ class Network:
     external: bool = False
     """Neutron's ``router:external``: floating IPs come from here."""
     mtu: int = 1500
+    dns_domain: str = ""
+    """In lower case, without a dot at its end."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,6 +58,12 @@ class Subnet:
     name: str = ""
     gateway_ip: IPv4Address | IPv6Address | None = None
     host_routes: tuple[Route, ...] = ()
+    dns_nameservers: tuple[IPv4Address | IPv6Address, ...] = ()
+    enable_dhcp: bool = True
+    ipv6_ra_mode: str | None = None
+    """One of IPV6_MODES: what our router advertises; None: another router may advertise, ours does not."""
+    ipv6_address_mode: str | None = None
+    """One of IPV6_MODES: by what hosts get their addresses; None: nobody knows."""
 
     @property
     def ip_version(self) -> int:
@@ -78,6 +97,23 @@ class FixedIP:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class AddressPair:
+    """What a port may use as if it were its own (Neutron's allowed address pair)."""
+
+    ip_address: IPv4Network | IPv6Network
+    """A single address is a prefix of 32 or 128 bits."""
+    mac_address: str | None = None
+    """None: the port's. A port in force has none without."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DhcpOption:
+    opt_name: str
+    opt_value: str
+    ip_version: int = 4
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Port:
     id: str
     network_id: str
@@ -87,6 +123,14 @@ class Port:
     device_id: str = ""
     """For a router port: the router's id."""
     fixed_ips: tuple[FixedIP, ...] = ()
+    allowed_address_pairs: tuple[AddressPair, ...] = ()
+    port_security_enabled: bool = True
+    security_groups: tuple[str, ...] = ()
+    """Their ids. They are in force too, unless the source has no security group at all: then this has no
+    effect."""
+    extra_dhcp_opts: tuple[DhcpOption, ...] = ()
+    dns_name: str = ""
+    """In lower case, without a dot at its end."""
 
     @property
     def is_router_port(self) -> bool:
@@ -106,13 +150,51 @@ class FloatingIP:
     """The tenant; None with a port: the only router with an interface on the fixed IP's subnet."""
 
 
-Resource = Network | Subnet | Router | Port | FloatingIP
-KINDS = ("networks", "subnets", "routers", "ports", "floatingips")
-"""The kinds of resources, as sections of the topology file and fields of Topology are called. Each refers
-to kinds before it only, but for what floating IPs and routers need of ports."""
-NOUNS = {"networks": "network", "subnets": "subnet", "routers": "router", "ports": "port",
-         "floatingips": "floating IP"}
-"""What one resource of a kind is called in a sentence."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class AddressGroup:
+    id: str
+    name: str = ""
+    addresses: tuple[IPv4Network | IPv6Network, ...] = ()
+    """A single address is a prefix of 32 or 128 bits."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SecurityGroupRule:
+    """Traffic that a security group lets through."""
+
+    id: str
+    """Only one rule of a group has it."""
+    direction: str
+    """INGRESS: to the VM; EGRESS: from it."""
+    ethertype: str = IPV4
+    """IPV4 or IPV6."""
+    protocol: int | None = None
+    """IP protocol number; None: any. In a rule in force it is 58 for ICMPv6, whatever the source calls it."""
+    port_range_min: int | None = None
+    """First destination port; of ICMP and ICMPv6 the type. None: any."""
+    port_range_max: int | None = None
+    """Last destination port; of ICMP and ICMPv6 the code. None: any."""
+    remote_ip_prefix: IPv4Network | IPv6Network | None = None
+    """At most one of the three remote attributes is given: whom the traffic comes from or goes to."""
+    remote_group_id: str | None = None
+    """The ports that have this security group. The source has it, but it need not be in force."""
+    remote_address_group_id: str | None = None
+
+    @property
+    def ip_version(self) -> int:
+        return 6 if self.ethertype == IPV6 else 4
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SecurityGroup:
+    id: str
+    name: str = ""
+    stateful: bool = True
+    """Whether answers to what a rule lets through need no rule."""
+    rules: tuple[SecurityGroupRule, ...] = ()
+
+
+Resource = Network | Subnet | Router | AddressGroup | SecurityGroup | Port | FloatingIP
 Key = tuple[str, str]
 """(kind, id)"""
 
@@ -149,21 +231,30 @@ class Unreadable:
     """The ids that it has in it: of what it may belong to."""
 
 
-def _frozen(mapping):
-    return MappingProxyType(dict(mapping))
+_NONE: Mapping = MappingProxyType({})
+
+
+def _kind(noun: str) -> Any:
+    """Return a field of Topology with the resources of one kind.
+
+    noun: what one of them is called in a sentence.
+    """
+    return dataclasses.field(default_factory=lambda: _NONE, metadata={"noun": noun})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Topology:
     """One consistent view of all resources, each kind by id."""
 
-    networks: Mapping[str, Network] = dataclasses.field(default_factory=lambda: _frozen({}))
-    subnets: Mapping[str, Subnet] = dataclasses.field(default_factory=lambda: _frozen({}))
-    routers: Mapping[str, Router] = dataclasses.field(default_factory=lambda: _frozen({}))
-    ports: Mapping[str, Port] = dataclasses.field(default_factory=lambda: _frozen({}))
-    floatingips: Mapping[str, FloatingIP] = dataclasses.field(default_factory=lambda: _frozen({}))
+    networks: Mapping[str, Network] = _kind("network")
+    subnets: Mapping[str, Subnet] = _kind("subnet")
+    routers: Mapping[str, Router] = _kind("router")
+    address_groups: Mapping[str, AddressGroup] = _kind("address group")
+    security_groups: Mapping[str, SecurityGroup] = _kind("security group")
+    ports: Mapping[str, Port] = _kind("port")
+    floatingips: Mapping[str, FloatingIP] = _kind("floating IP")
     """A floating IP with a port has fixed_ip_address and router_id, given or as they follow."""
-    faults: Mapping[Key, Fault] = dataclasses.field(default_factory=lambda: _frozen({}))
+    faults: Mapping[Key, Fault] = dataclasses.field(default_factory=lambda: _NONE)
     """Of the resources that are not, or not in their newest form, in the topology."""
 
     def known(self, kind: str, item_id: str) -> Resource | None:
@@ -192,7 +283,16 @@ class Topology:
         return text.removesuffix(": ")
 
     @classmethod
-    def of(cls, networks=(), subnets=(), routers=(), ports=(), floatingips=()) -> Topology:
-        """Build one from plain iterables of resources."""
-        return cls(*(_frozen({item.id: item for item in kind})
-                     for kind in (networks, subnets, routers, ports, floatingips)))
+    def of(cls, **kinds: Iterable[Resource]) -> Topology:
+        """Build one from plain iterables of resources, by kind."""
+        return cls(**{kind: MappingProxyType({item.id: item for item in items})
+                      for kind, items in kinds.items()})
+
+
+NOUNS: Mapping[str, str] = {field.name: field.metadata["noun"] for field in dataclasses.fields(Topology)
+                            if "noun" in field.metadata}
+"""What one resource of a kind is called in a sentence."""
+KINDS = tuple(NOUNS)
+"""The kinds of resources, as sections of the topology file and fields of Topology are called. Each refers
+to kinds before it only, but for what floating IPs and routers need of ports, and for the security groups
+that the rules of others name."""

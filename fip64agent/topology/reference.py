@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fip64agent.topology.attributes import FIXED_IP, NAT64_BINDING, ROUTE, SECTIONS, Resource
+from fip64agent.topology.attributes import SECTIONS, Resource
 
 
 def rows(resource: Resource) -> list[tuple[str, str, str, str, str]]:
@@ -20,8 +20,10 @@ def rst() -> str:
     lines: list[str] = []
     for section, resource in SECTIONS.items():
         lines += _resource(section, resource)
-    for resource in (FIXED_IP, ROUTE, NAT64_BINDING):
-        lines += _resource(resource.name, resource)
+    inner = {attribute.kind.inner.name: attribute.kind.inner for resource in SECTIONS.values()
+             for attribute in resource.attributes if attribute.kind.inner is not None}
+    for name, resource in inner.items():
+        lines += _resource(name, resource)
     return "\n".join(lines)
 
 

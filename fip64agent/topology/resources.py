@@ -18,11 +18,11 @@ import dataclasses
 import heapq
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
-from ipaddress import IPv4Network, IPv6Address
+from ipaddress import IPv4Network
 from types import MappingProxyType
 
 from fip64agent.topology import dependents
-from fip64agent.topology.claims import address_claim, claims, conflicts, goes_first
+from fip64agent.topology.claims import claims, conflicts, goes_first
 from fip64agent.topology.dependents import Standing
 from fip64agent.topology.model import (
     KINDS,
@@ -33,48 +33,32 @@ from fip64agent.topology.model import (
     Port,
     Resource,
     Router,
-    Subnet,
     Topology,
     Unreadable,
 )
-from fip64agent.topology.multimap import Multimap
 from fip64agent.topology.pools import binding_findings, pool_finding
+from fip64agent.topology.records import Records
 from fip64agent.topology.rules import check
 
 Changes = Mapping[Key, Resource | Unreadable | None]
 """New forms of resources; None for those that are gone."""
 
 
-class Resources:
+class Resources(Records):
     """See above. Not for use by two threads at once."""
 
     def __init__(self, default_pool: IPv4Network) -> None:
         """default_pool: of routers that have no nat64_pool of their own."""
+        super().__init__()
         self._default_pool = default_pool
-        self.newest: dict[str, dict[str, Resource | Unreadable]] = {kind: {} for kind in KINDS}
-        """All that the source has, as it has it."""
-        self.last_good: dict[Key, Resource] = {}
-        """Of resources that are faulty now: the form that was right last, in force or not."""
-        self._in_force: dict[str, dict[str, Resource]] = {kind: {} for kind in KINDS}
-        self._faults: dict[Key, Fault] = {}
         self._topology = Topology()
         self._changed: dict[str, set] = {}
         """Field of Topology -> keys that the update at hand has changed; a field is copied before its first
         change."""
-        self.claimants: dict[str, Multimap] = {kind: Multimap() for kind in KINDS}
-        """Claim -> ids of the resources that have or want it."""
         self._wanted: dict[Key, tuple[Hashable, ...]] = {}
         """The claims of resources that have a form with no other fault than that others have them."""
-        self._interfaces = Multimap()
-        """Subnet id -> ids of the router interfaces in force on it."""
-        self.floatingips_of_port = Multimap()
-        """Port id -> ids of the floating IPs whose newest form leads to it."""
-        self._unusable_pools: dict[str, Finding] = {}
-        """Router id -> why its pool cannot be used, of routers in force."""
         self._in_need: Counter[Key] = Counter()
         """How many faulty resources need each faulty one."""
-        self._faulty_at: dict[str, dict[str, str]] | None = None
-        self._before: dict[Key, Standing] = {}
 
     @property
     def topology(self) -> Topology:
@@ -109,47 +93,6 @@ class Resources:
         self._before = {}
         return self._result()
 
-    # -- what the rules ask (rules.InForce) -------------------------------------------------
-
-    def get(self, kind: str, item_id: str) -> Resource | None:
-        return self._in_force[kind].get(item_id)
-
-    def knows(self, kind: str, item_id: str) -> bool:
-        return item_id in self.newest[kind]
-
-    def subnets_of(self, network_id: str) -> list[Subnet]:
-        return [subnet for item_id in self.claimants["subnets"].get(network_id)
-                if (subnet := self._in_force["subnets"].get(item_id)) is not None
-                and subnet.network_id == network_id]
-
-    def routers_on(self, subnet_id: str) -> set[str]:
-        ports = self._in_force["ports"]
-        return {ports[port_id].device_id for port_id in self._interfaces.get(subnet_id)}
-
-    def ports_at(self, subnet_id: str, address: IPv6Address) -> list[Port]:
-        claim = address_claim(subnet_id, address)
-        return [port for port_id in sorted(self.claimants["ports"].get(claim))
-                if (port := self._in_force["ports"].get(port_id)) is not None
-                and any(fixed.subnet_id == subnet_id and fixed.ip_address == address
-                        for fixed in port.fixed_ips)]
-
-    def faulty_at(self, kind: str, item_id: str) -> str | None:
-        if self._faulty_at is None:
-            self._faulty_at = {"subnets": {}, "ports": {}}
-            for faulty_kind, faulty_id in sorted(self._faults):
-                if faulty_kind in self._faulty_at:
-                    for place in dependents.places(self.newest[faulty_kind][faulty_id]):
-                        self._faulty_at[faulty_kind].setdefault(place, faulty_id)
-        return self._faulty_at[kind].get(item_id)
-
-    def pool_usable(self, router_id: str) -> bool:
-        return router_id not in self._unusable_pools
-
-    def in_force_before(self, kind: str, item_id: str) -> Resource | None:
-        """Return the form that was in force before the update at hand."""
-        before = self._before.get((kind, item_id))
-        return self._in_force[kind].get(item_id) if before is None else before.in_force
-
     # -- changes ----------------------------------------------------------------------------
 
     def _give(self, kind: str, item_id: str, form: Resource | Unreadable | None) -> bool:
@@ -173,12 +116,6 @@ class Resources:
                 if new is not None:
                     self.floatingips_of_port.put(new, item_id)
         return True
-
-    def standing(self, key: Key) -> Standing:
-        """Return what the others may see of a resource now."""
-        kind, item_id = key
-        faulty = self.newest[kind].get(item_id) if key in self._faults else None
-        return Standing(self._in_force[kind].get(item_id), faulty)
 
     def _settle(self, kind: str, item_ids: Iterable[str]) -> dict[str, tuple[Standing, Standing]]:
         """Decide on resources of a kind, and on those that want what these had or have.

@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple, Protocol
 
 from fip64agent.net.special import reserved
+from fip64agent.topology.ipv6_modes import mode_findings
 from fip64agent.topology.model import (
     FLOATING_IP_OWNER,
     NOUNS,
@@ -26,8 +27,10 @@ from fip64agent.topology.model import (
     Resource,
     Route,
     Router,
+    SecurityGroup,
     Subnet,
 )
+from fip64agent.topology.security_rules import rule_findings, with_icmpv6
 from fip64agent.topology.words import Path, shown
 
 SMALLEST_IPV6_MTU = 1280
@@ -42,6 +45,9 @@ class InForce(Protocol):
 
     def knows(self, kind: str, item_id: str) -> bool:
         """Return whether the source has such a resource, right or not."""
+
+    def has_any(self, kind: str) -> bool:
+        """Return whether the source has any resource of a kind, right or not."""
 
     def subnets_of(self, network_id: str) -> Collection[Subnet]:
         """Return a network's subnets in force."""
@@ -77,7 +83,7 @@ class Verdict(NamedTuple):
 def check(kind: str, item: Resource, others: InForce) -> Verdict:
     """Check a resource of a kind by itself and against what it refers to."""
     rules = _Rules(others)
-    checked = _RULES[kind](rules, item)
+    checked = _RULES[kind](rules, item) if kind in _RULES else None
     return Verdict(checked or item, tuple(rules.findings), rules.needs)
 
 
@@ -99,8 +105,11 @@ class _Rules:
             if self._others.knows(kind, item_id):
                 self._need(kind, item_id)
             else:
-                self._add(path, f"no {NOUNS[kind]} has the id {shown(item_id)}")
+                self._missing(kind, item_id, path)
         return found
+
+    def _missing(self, kind: str, item_id: str, path: Path) -> None:
+        self._add(path, f"no {NOUNS[kind]} has the id {shown(item_id)}")
 
     def _need(self, kind: str, item_id: str) -> None:
         if self.needs is None:
@@ -115,9 +124,6 @@ class _Rules:
                 self._add((name, index, "nexthop"), f"must be IPv{route.destination.version}, like the "
                           f"destination; {route.nexthop} is IPv{route.nexthop.version}")
 
-    def network(self, network: Network) -> None:
-        """A network that is valid by itself is right."""
-
     def subnet(self, subnet: Subnet) -> None:
         self._refer("networks", subnet.network_id, ("network_id",))
         gateway = subnet.gateway_ip
@@ -128,11 +134,33 @@ class _Rules:
             elif gateway.version == 4 or not gateway.is_link_local:
                 self._add(("gateway_ip",), f"{gateway} is not in {subnet.cidr}")
         self._routes(subnet.host_routes, subnet.cidr.version, "host_routes")
+        for index, server in enumerate(subnet.dns_nameservers):
+            if server.version != subnet.cidr.version:
+                self._add(("dns_nameservers", index), f"must be IPv{subnet.cidr.version}, like cidr; "
+                                                      f"{server} is IPv{server.version}")
+        self.findings.extend(mode_findings(subnet))
 
     def router(self, router: Router) -> None:
         self._routes(router.routes, None, "routes")
 
-    def port(self, port: Port) -> None:
+    def security_group(self, group: SecurityGroup) -> SecurityGroup:
+        group = with_icmpv6(group)
+        places: dict[str, int] = {}
+        for index, rule in enumerate(group.rules):
+            path = "rules", index
+            if (first := places.setdefault(rule.id, index)) != index:
+                self._add((*path, "id"), f"{shown(rule.id)} is already the id of rules[{first}]")
+            self.findings.extend(Finding((*path, name), reason) for name, reason in rule_findings(rule))
+            other = rule.remote_group_id
+            # Groups may refer to each other in a circle: it is enough that the source has the other one.
+            if other is not None and not self._others.knows("security_groups", other):
+                self._missing("security_groups", other, (*path, "remote_group_id"))
+            if rule.remote_address_group_id is not None:
+                self._refer("address_groups", rule.remote_address_group_id,
+                            (*path, "remote_address_group_id"))
+        return group
+
+    def port(self, port: Port) -> Port:
         self._refer("networks", port.network_id, ("network_id",))
         if port.is_router_port and not port.device_id:
             self._add(("device_id",), "is required: the id of the router whose port it is")
@@ -142,6 +170,10 @@ class _Rules:
             self._fixed_ip(port, fixed, ("fixed_ips", index))
             if fixed in port.fixed_ips[:index]:
                 self._add(("fixed_ips", index, "ip_address"), address_taken(fixed, port))
+        if port.security_groups and self._others.has_any("security_groups"):
+            for index, group_id in enumerate(port.security_groups):
+                self._refer("security_groups", group_id, ("security_groups", index))
+        return _with_macs(port)
 
     def _fixed_ip(self, port: Port, fixed: FixedIP, path: Path) -> None:
         subnet = self._refer("subnets", fixed.subnet_id, (*path, "subnet_id"))
@@ -260,8 +292,18 @@ class _Rules:
             self._add(("router_id",), reason)
 
 
-_RULES = {"networks": _Rules.network, "subnets": _Rules.subnet, "routers": _Rules.router,
+_RULES = {"subnets": _Rules.subnet, "routers": _Rules.router, "security_groups": _Rules.security_group,
           "ports": _Rules.port, "floatingips": _Rules.floating_ip}
+"""A resource of another kind is right when it is valid by itself."""
+
+
+def _with_macs(port: Port) -> Port:
+    """Return the port with its MAC address in the address pairs that have none."""
+    if all(pair.mac_address is not None for pair in port.allowed_address_pairs):
+        return port
+    return dataclasses.replace(port, allowed_address_pairs=tuple(
+        pair if pair.mac_address is not None else dataclasses.replace(pair, mac_address=port.mac_address)
+        for pair in port.allowed_address_pairs))
 
 
 def _no_host(address: IPv4Address, subnet: Subnet) -> str:

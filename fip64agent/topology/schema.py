@@ -3,58 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from fip64agent.topology import model
-from fip64agent.topology.attributes import FIXED_IP, NAT64_BINDING, ROUTE, SECTIONS
+from fip64agent.topology.attributes import SECTIONS
 from fip64agent.topology.attributes import Resource as Description
 from fip64agent.topology.model import Finding, Resource, Unreadable
 from fip64agent.topology.values import resource_id
 from fip64agent.topology.words import UNKNOWN, shown, unknown_key
 
 _ADAPTERS = {section: TypeAdapter(resource.annotation()) for section, resource in SECTIONS.items()}
-_INNER = {"fixed_ips": FIXED_IP, "routes": ROUTE, "host_routes": ROUTE, "nat64_bindings": NAT64_BINDING}
-
-
-def _routes(items) -> tuple[model.Route, ...]:
-    return tuple(model.Route(item["destination"], item["nexthop"]) for item in items or ())
-
-
-def _network(item: dict[str, Any]) -> model.Network:
-    mtu = item.get("mtu")
-    return model.Network(item["id"], item.get("name") or "", item.get("router:external") or False,
-                         1500 if mtu is None else mtu)
-
-
-def _subnet(item: dict[str, Any]) -> model.Subnet:
-    return model.Subnet(item["id"], item["network_id"], item["cidr"], item.get("name") or "",
-                        item.get("gateway_ip"), _routes(item.get("host_routes")))
-
-
-def _router(item: dict[str, Any]) -> model.Router:
-    return model.Router(item["id"], item.get("name") or "", item.get("nat64_pool"),
-                        _routes(item.get("routes")),
-                        tuple(model.Nat64Binding(binding["ipv6_address"], binding["pool_address"])
-                              for binding in item.get("nat64_bindings") or ()))
-
-
-def _port(item: dict[str, Any]) -> model.Port:
-    return model.Port(item["id"], item["network_id"], item["mac_address"], item.get("name") or "",
-                      item.get("device_owner") or "", item.get("device_id") or "",
-                      tuple(model.FixedIP(fixed["subnet_id"], fixed["ip_address"])
-                            for fixed in item.get("fixed_ips") or ()))
-
-
-def _floatingip(item: dict[str, Any]) -> model.FloatingIP:
-    return model.FloatingIP(item["id"], item["floating_network_id"], item["floating_ip_address"],
-                            item.get("port_id"), item.get("fixed_ip_address"), item.get("router_id"))
-
-
-_BUILDERS: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "networks": _network, "subnets": _subnet, "routers": _router, "ports": _port, "floatingips": _floatingip}
 
 
 def build(kind: str, value: Any, known: tuple[Finding, ...] = ()) -> Resource | Unreadable:
@@ -71,10 +30,19 @@ def build(kind: str, value: Any, known: tuple[Finding, ...] = ()) -> Resource | 
         if not findings:
             findings.append(Finding((), "cannot be used"))  # never silently dropped
     else:
+        findings += _contradictions(SECTIONS[kind], item)
         if kind == "subnets" and item.get("ip_version") not in (None, item["cidr"].version):
             findings.append(Finding(("ip_version",), f"is {item['ip_version']}, but cidr {item['cidr']} "
                                                      f"is IPv{item['cidr'].version}"))
-    return Unreadable(tuple(findings), _mentions(value)) if findings else _BUILDERS[kind](item)
+    return Unreadable(tuple(findings), _mentions(value)) if findings else SECTIONS[kind].build(item)
+
+
+def _contradictions(resource: Description, item: dict[str, Any]) -> list[Finding]:
+    """Return what is wrong with attributes that are given under both of their names."""
+    return [Finding((attribute.other_name,), f"differs from {attribute.name}, which is the same attribute")
+            for attribute in resource.attributes if attribute.other_name
+            and item.get(attribute.name) is not None and item.get(attribute.other_name) is not None
+            and item[attribute.name] != item[attribute.other_name]]
 
 
 def id_of(value: Any) -> str | None:
@@ -110,8 +78,8 @@ def _reason(fault: Any, resource: Description) -> str:
     if kind == "value_error":
         return str(fault["ctx"]["error"])
     if kind == "extra_forbidden":
-        owner = _INNER[loc[0]] if len(loc) > 1 else resource
-        known = [attribute.name for attribute in owner.attributes]
+        owner = resource.inner(loc[0]) if len(loc) > 1 else resource
+        known = [name for attribute in owner.attributes for name in attribute.names]
         return unknown_key(loc[-1], [*known, *owner.ignored])
     if kind == "dict_type":
         return f"must be a mapping, is {shown(value)}"

@@ -18,8 +18,12 @@ from hypothesis import strategies as st
 from fip64agent.plan.desired import Desired
 from fip64agent.plan.inputs import DEFAULT_POOL, Allocations, Inputs, Interface, Settings
 from fip64agent.topology.model import (
+    KINDS,
     ROUTER_GATEWAY,
     ROUTER_INTERFACE,
+    AddressGroup,
+    AddressPair,
+    DhcpOption,
     FixedIP,
     FloatingIP,
     Nat64Binding,
@@ -27,13 +31,13 @@ from fip64agent.topology.model import (
     Port,
     Route,
     Router,
+    SecurityGroup,
+    SecurityGroupRule,
     Subnet,
     Topology,
 )
 from fip64agent.topology.resources import Resources
 from tests.fakes.translators import CAPABILITIES
-
-KINDS = ("networks", "subnets", "routers", "ports", "floatingips")
 
 
 def uuid(kind: int, number: int = 0) -> str:
@@ -66,6 +70,8 @@ class Site:
     networks: dict[str, Network] = dataclasses.field(default_factory=dict)
     subnets: dict[str, Subnet] = dataclasses.field(default_factory=dict)
     routers: dict[str, Router] = dataclasses.field(default_factory=dict)
+    address_groups: dict[str, AddressGroup] = dataclasses.field(default_factory=dict)
+    security_groups: dict[str, SecurityGroup] = dataclasses.field(default_factory=dict)
     ports: dict[str, Port] = dataclasses.field(default_factory=dict)
     floatingips: dict[str, FloatingIP] = dataclasses.field(default_factory=dict)
     interfaces: dict[str, Interface] = dataclasses.field(default_factory=dict)
@@ -74,6 +80,7 @@ class Site:
     def add(self, *items) -> Site:
         """Add or replace resources and interfaces."""
         kinds = {Network: self.networks, Subnet: self.subnets, Router: self.routers, Port: self.ports,
+                 AddressGroup: self.address_groups, SecurityGroup: self.security_groups,
                  FloatingIP: self.floatingips}
         for item in items:
             if isinstance(item, Interface):
@@ -91,7 +98,7 @@ class Site:
     @property
     def topology(self) -> Topology:
         """As it stands here, sound or not."""
-        return Topology.of(*(getattr(self, kind).values() for kind in KINDS))
+        return Topology.of(**{kind: getattr(self, kind).values() for kind in KINDS})
 
     @property
     def inputs(self) -> Inputs:
@@ -226,7 +233,24 @@ def valid_sites(draw) -> Site:
         network_id = site.ports[f"{router_id}-gw"].network_id
         prefix = {"ext": "2001:db8:f", "ext2": "2001:db8:e"}[network_id]
         site.add(FloatingIP(FIP_IDS[number], network_id, IPv6Address(f"{prefix}::{0x100 + number:x}"), vm))
+    if draw(st.booleans()):
+        add_groups(site)
+        for vm in VM_IDS:
+            site.change("ports", vm, security_groups=draw(st.sampled_from(((), ("g0",), ("g1", "g0")))))
     return site
+
+
+def add_groups(site: Site) -> Site:
+    """Add two security groups that refer to each other, and an address group."""
+    return site.add(
+        AddressGroup("ag", "office", (ip_network("192.0.2.0/24"), ip_network("2001:db8:9::/64"))),
+        SecurityGroup("g0", "web", rules=(
+            SecurityGroupRule("1", "ingress", "IPv6", 6, 80, 443, remote_group_id="g1"),
+            SecurityGroupRule("2", "ingress", "IPv4", 1, 8, 0, remote_address_group_id="ag"),
+            SecurityGroupRule("3", "egress", "IPv6"))),
+        SecurityGroup("g1", stateful=False, rules=(
+            SecurityGroupRule("1", "egress", "IPv4", 17, 53, 53, ip_network("10.0.0.0/24")),
+            SecurityGroupRule("2", "ingress", "IPv6", 58, 128, remote_group_id="g0"))))
 
 
 def _maybe(values: st.SearchStrategy) -> st.SearchStrategy:
@@ -253,16 +277,35 @@ BINDINGS = st.lists(st.builds(
         "2001:db8:9::1", "2001:db8:9::2", "2001:db8:f::100", "2001:db8:ffff::a0", "64:ff9b::1", "ff02::1")]),
     st.sampled_from([IPv4Address(address) for address in (
         "100.64.0.1", "100.64.0.9", "100.64.0.10", "192.0.2.9", "10.0.0.0")])), max_size=3).map(tuple)
+GROUP_IDS = st.sampled_from(("g0", "g1", "g2"))
+MODES = st.sampled_from((None, None, None, "slaac", "dhcpv6-stateful", "dhcpv6-stateless"))
+RULES = st.lists(st.builds(
+    SecurityGroupRule, st.sampled_from(("1", "2", "3")), st.sampled_from(("ingress", "egress")),
+    st.sampled_from(("IPv4", "IPv6")), st.sampled_from((None, None, 1, 6, 17, 58, 47)),
+    st.sampled_from((None, None, None, 0, 22, 128)), st.sampled_from((None, None, None, 0, 80)),
+    _maybe(st.sampled_from([ip_network("192.0.2.0/24"), ip_network("2001:db8::/32")])),
+    st.none() | st.none() | GROUP_IDS, st.none() | st.none() | st.sampled_from(("ag", "noag"))),
+    max_size=2).map(tuple)
+PAIRS = st.lists(st.builds(AddressPair, CIDRS, _maybe(st.just(mac(9, 7)))), max_size=2).map(tuple)
 RESOURCES = {
     "networks": st.builds(Network, NETWORK_IDS, external=st.booleans(), mtu=st.sampled_from((1280, 1500))),
     "subnets": st.builds(Subnet, SUBNET_IDS, NETWORK_IDS, CIDRS, gateway_ip=_maybe(ADDRESSES4 | ADDRESSES6),
-                         host_routes=ROUTES),
+                         host_routes=ROUTES, ipv6_ra_mode=MODES, ipv6_address_mode=MODES,
+                         enable_dhcp=st.sampled_from((True, True, True, False)),
+                         dns_nameservers=st.lists(ADDRESSES4 | ADDRESSES6, max_size=1).map(tuple)),
     "routers": st.builds(Router, ANY_ROUTER, nat64_pool=_maybe(st.sampled_from(
         (IPv4Network("10.0.0.0/24"), IPv4Network("192.0.2.0/24")))), routes=ROUTES,
                          nat64_bindings=BINDINGS),
+    "address_groups": st.builds(AddressGroup, st.just("ag"), addresses=st.lists(
+        CIDRS, max_size=2, unique=True).map(tuple)),
+    "security_groups": st.builds(SecurityGroup, GROUP_IDS, stateful=st.booleans(), rules=RULES),
     "ports": st.builds(Port, ANY_PORT, NETWORK_IDS, st.sampled_from((mac(9, 1), mac(9, 2))),
                        device_owner=st.sampled_from(("", "", ROUTER_GATEWAY, ROUTER_INTERFACE)),
-                       device_id=ANY_ROUTER, fixed_ips=FIXED_IPS),
+                       device_id=ANY_ROUTER, fixed_ips=FIXED_IPS, allowed_address_pairs=PAIRS,
+                       port_security_enabled=st.booleans(), security_groups=st.sampled_from((
+                           (), (), (), ("g0",), ("g1", "g2"), ("nogroup",))),
+                       extra_dhcp_opts=st.sampled_from(((), (DhcpOption("bootfile-name", "x", 6),))),
+                       dns_name=st.sampled_from(("", "vm"))),
     "floatingips": st.builds(FloatingIP, st.sampled_from(FIP_IDS), NETWORK_IDS, ADDRESSES6, _maybe(ANY_PORT),
                              _maybe(ADDRESSES4), _maybe(ANY_ROUTER)),
 }
@@ -321,6 +364,8 @@ edits = st.one_of(
     st.tuples(st.just("networks"), NETWORK_IDS),
     st.tuples(st.just("subnets"), SUBNET_IDS),
     st.tuples(st.just("routers"), ANY_ROUTER),
+    st.tuples(st.just("security_groups"), GROUP_IDS),
+    st.tuples(st.just("address_groups"), st.just("ag")),
     st.tuples(st.just("ports"), ANY_PORT),
     st.tuples(st.just("settings"), SETTINGS),
     st.tuples(st.just("numbers"), NUMBERS),

@@ -114,7 +114,7 @@ def split(data: bytes) -> list[Section] | None:
 def _section(line: bytes) -> tuple[str, bool] | None:
     """Return the name of the section that a line begins, and whether entries may follow."""
     name, colon, rest = line.partition(b":")
-    if not (colon and name.isalpha() and name.islower() and name.isascii()):
+    if not (colon and name.replace(b"_", b"a").isalpha() and name.islower() and name.isascii()):
         return None
     if _is_comment(rest):
         return name.decode(), True

@@ -13,7 +13,7 @@ import gc
 from collections.abc import Iterable, Iterator, Mapping
 
 from fip64agent.topology import schema
-from fip64agent.topology.attributes import SECTIONS
+from fip64agent.topology.attributes import OTHER_NAMES, SECTIONS
 from fip64agent.topology.file import entries
 from fip64agent.topology.file.document import Document, Unreadable, locate
 from fip64agent.topology.file.entries import Contents, Form, Section
@@ -136,8 +136,17 @@ def lines_of(data: bytes, found: Iterable[Found], ids: Mapping[str, list] | None
     parsed, where the text can be split.
     """
     paths = {fault.path for fault in found if fault.line is None}
-    if not paths:
-        return {}
+    others = {(*path[:2], OTHER_NAMES[path[0], path[2]], *path[3:]): path for path in paths
+              if len(path) > 2 and (path[0], path[2]) in OTHER_NAMES}
+    lines = _lines_of(data, paths | others.keys(), ids) if paths else {}
+    for other, path in others.items():
+        for length in range(3, len(path) + 1):
+            if other[:length] in lines:
+                lines.setdefault(path[:length], lines[other[:length]])
+    return lines
+
+
+def _lines_of(data: bytes, paths: set[Path], ids: Mapping[str, list] | None) -> dict[Path, int]:
     sections = entries.split(data) if ids is not None else None
     if sections is None or any(each.count != len(ids.get(each.name, ())) for each in sections):
         return locate(data, paths)

@@ -13,6 +13,7 @@ import sys
 import pytest
 
 from fip64agent import hub
+from fip64agent.topology.model import KINDS
 from tests.fakes import topologies
 from tests.fakes.scripted_agent import ScriptedAgent
 from tests.unit.admin.conftest import Running, serving
@@ -35,8 +36,8 @@ def running(short_tmp, count):
     """An agent whose only uplink is dead, with a long reason; one floating IP has a fault of its own."""
     agent = ScriptedAgent(str(short_tmp / "admin.sock"))
     topology, interfaces = topologies.big_topology(3, count)
-    agent.site = topologies.Site(*(dict(getattr(topology, kind)) for kind in topologies.KINDS),
-                                 dict(interfaces))
+    agent.site = topologies.Site(**{kind: dict(getattr(topology, kind)) for kind in KINDS},
+                                 interfaces=dict(interfaces))
     agent.settle()
     refuse(agent, "links", "links of uplink uplink")
     refuse(agent, "switch", f"switch of fip {min(agent.site.floatingips)}")

@@ -11,9 +11,9 @@ from fip64agent.plan.desired import ERROR, PENDING
 from fip64agent.plan.inputs import Inputs
 from fip64agent.plan.kinds import kinds
 from fip64agent.plan.planner import plan, replan
-from fip64agent.topology.model import Topology
+from fip64agent.topology.model import KINDS, Topology
 from tests.fakes import topologies
-from tests.fakes.topologies import KINDS, any_inputs, edited, edits, valid_sites
+from tests.fakes.topologies import any_inputs, edited, edits, valid_sites
 
 quick = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 MAPPINGS = (*kinds(), "problems")
@@ -34,7 +34,7 @@ def in_other_order(inputs: Inputs, random) -> Inputs:
         return dict(items)
 
     return dataclasses.replace(
-        inputs, topology=Topology(*(shuffled(getattr(inputs.topology, kind)) for kind in KINDS)),
+        inputs, topology=Topology(**{kind: shuffled(getattr(inputs.topology, kind)) for kind in KINDS}),
         interfaces=shuffled(inputs.interfaces))
 
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from fip64agent.exceptions import TopologyError
 from fip64agent.topology import reference
-from fip64agent.topology.attributes import SECTIONS
+from fip64agent.topology.attributes import SECTIONS, Resource
 from fip64agent.topology.file.loader import DEFAULT_POOL, load, parse
 from fip64agent.topology.file.worker import Loaded, Worker, digest_of
-from fip64agent.topology.model import FloatingIP, Nat64Binding, Topology
+from fip64agent.topology.model import KINDS, FloatingIP, Nat64Binding, Topology
 from fip64agent.topology.resources import Resources
 from tests.fakes import topologies
 
@@ -32,24 +32,15 @@ def written(topology: Topology, extra: dict | None = None) -> str:
 
     def plain(value):
         if isinstance(value, tuple):
-            return [
-                {field.name: str(getattr(item, field.name)) for field in dataclasses.fields(item)}
-                for item in value
-            ]
+            return list(map(plain, value))
+        if dataclasses.is_dataclass(value):
+            values = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+            return {"router:external" if name == "external" else name: plain(item)
+                    for name, item in values.items() if item not in (None, "", ())}
         return value if isinstance(value, str | int | bool) else str(value)
 
-    document = {}
-    for kind in SECTIONS:
-        document[kind] = []
-        for item in getattr(topology, kind).values():
-            values = {
-                "router:external" if field.name == "external" else field.name: getattr(item, field.name)
-                for field in dataclasses.fields(item)
-            }
-            document[kind].append(
-                {name: plain(value) for name, value in values.items() if value not in (None, "", ())}
-                | (extra or {})
-            )
+    document = {kind: [plain(item) | (extra or {}) for item in getattr(topology, kind).values()]
+                for kind in SECTIONS}
     return yaml.dump(document, Dumper=_LOADER, sort_keys=False)
 
 
@@ -68,10 +59,8 @@ def with_targets(topology: Topology) -> Topology:
         }
         return dataclasses.replace(fip, fixed_ip_address=fixed.ip_address, router_id=router_id)
 
-    return Topology.of(
-        *(getattr(topology, kind).values() for kind in list(SECTIONS)[:-1]),
-        map(target, topology.floatingips.values()),
-    )
+    return dataclasses.replace(topology, floatingips={
+        fip.id: target(fip) for fip in topology.floatingips.values()})
 
 
 def representable(topology: Topology) -> bool:
@@ -345,17 +334,14 @@ def test_worker(tmp_path):
 
 
 def with_targets_by_number(topology: Topology) -> Topology:
-    return Topology.of(
-        *(getattr(topology, kind).values() for kind in list(SECTIONS)[:-1]),
-        [
-            dataclasses.replace(
-                fip,
-                router_id=topologies.uuid(2, number % 5),
-                fixed_ip_address=topology.ports[fip.port_id].fixed_ips[0].ip_address,
-            )
-            for number, fip in enumerate(topology.floatingips.values())
-        ],
-    )
+    return dataclasses.replace(topology, floatingips={
+        fip.id: dataclasses.replace(
+            fip,
+            router_id=topologies.uuid(2, number % 5),
+            fixed_ip_address=topology.ports[fip.port_id].fixed_ips[0].ip_address,
+        )
+        for number, fip in enumerate(topology.floatingips.values())
+    })
 
 
 def test_worker_reports_all_problems(tmp_path):
@@ -387,17 +373,19 @@ def test_reference_names_every_attribute():
             assert f"``{name}``" in text
 
 
-def test_every_field_of_the_model_is_an_attribute():
-    model = {
-        "networks": "Network",
-        "subnets": "Subnet",
-        "routers": "Router",
-        "ports": "Port",
-        "floatingips": "FloatingIP",
-    }
-    from fip64agent.topology import model as objects
+def test_every_kind_has_its_section_in_the_order_of_the_model():
+    assert tuple(SECTIONS) == KINDS
 
-    for section, name in model.items():
-        fields = {field.name for field in dataclasses.fields(getattr(objects, name))}
-        attributes = {attribute.name.removeprefix("router:") for attribute in SECTIONS[section].attributes}
-        assert attributes - {"ip_version"} == fields
+
+def described() -> list[Resource]:
+    """Return the resources of the sections, and the mappings inside of them."""
+    inner = [attribute.kind.inner for resource in SECTIONS.values() for attribute in resource.attributes]
+    return [*SECTIONS.values(), *(resource for resource in inner if resource is not None)]
+
+
+@pytest.mark.parametrize("resource", described(), ids=lambda resource: resource.name)
+def test_every_field_of_the_model_is_an_attribute(resource):
+    fields = [field.name for field in dataclasses.fields(resource.model)]
+    named = [attribute.field or attribute.name for attribute in resource.attributes
+             if attribute.field is not None]
+    assert sorted(named) == sorted(fields) and resource.model.__name__ == resource.name

@@ -871,11 +871,8 @@ def test_what_the_translator_cannot_do_is_told_of_the_topology():
         ("", "t.yaml:1: is empty; a topology with nothing in it is written as {}"),
         ("# nothing\n", "t.yaml:1: is empty; a topology with nothing in it is written as {}"),
         ("---\n", "t.yaml:1: is empty; a topology with nothing in it is written as {}"),
-        ("- a\n", "t.yaml:1: must be a mapping with the keys networks, subnets, routers, ports, floatingips"),
-        (
-            "\nhello\n",
-            "t.yaml:2: must be a mapping with the keys networks, subnets, routers, ports, floatingips",
-        ),
+        ("- a\n", f"t.yaml:1: must be a mapping with the keys {', '.join(KINDS)}"),
+        ("\nhello\n", f"t.yaml:2: must be a mapping with the keys {', '.join(KINDS)}"),
         ("{}\n---\n{}\n", "t.yaml:2: has a second YAML document; only one is allowed"),
         ("networks: []\nnetworks: []\n", "t.yaml:2: networks: is there twice in this mapping"),
         ("3: []\n", "t.yaml:1: key '3' must be a string"),

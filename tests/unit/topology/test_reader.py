@@ -154,7 +154,7 @@ def changed(draw, topology: Topology) -> Topology:
         elif kind == "ports" and item.fixed_ips:
             address = dataclasses.replace(item.fixed_ips[0], ip_address=draw(topologies.ADDRESSES4))
             kinds[kind][item.id] = dataclasses.replace(item, fixed_ips=(address,))
-    return Topology.of(*(kind.values() for kind in kinds.values()))
+    return Topology.of(**{kind: items.values() for kind, items in kinds.items()})
 
 
 _VALID = topologies.valid_sites().map(lambda site: site.topology).filter(representable)

@@ -66,6 +66,15 @@ def check_sound(topology: Topology) -> None:
         assert port.network_id in topology.networks
         assert all(address.subnet_id in topology.subnets for address in port.fixed_ips)
         assert not port.is_router_port or port.device_id in topology.routers
+        assert all(pair.mac_address for pair in port.allowed_address_pairs)
+        if topology.security_groups or any(kind == "security_groups" for kind, _ in topology.faults):
+            assert topology.security_groups.keys() >= set(port.security_groups)
+    for group in topology.security_groups.values():
+        for rule in group.rules:
+            assert rule.remote_group_id is None or (
+                rule.remote_group_id in topology.security_groups
+                or ("security_groups", rule.remote_group_id) in topology.faults)
+            assert rule.remote_address_group_id in {None, *topology.address_groups}
     taken = set()
     for fip in topology.floatingips.values():
         assert topology.networks[fip.floating_network_id].external

@@ -95,7 +95,7 @@ def test_a_source_of_another_package(another, feed):
     source = source_from(configured("fixed"), feed)
     assert source.name == "a fixed topology"
     source.start()
-    assert feed.topologies == [Topology.of([Network("n")])] and feed.errors == []
+    assert feed.topologies == [Topology.of(networks=[Network("n")])] and feed.errors == []
 
 
 def test_an_unknown_name(another):
