@@ -13,15 +13,33 @@ from scapy.layers.inet6 import (
     ICMPv6DestUnreach,
     ICMPv6EchoReply,
     ICMPv6EchoRequest,
+    ICMPv6MLDMultAddrRec,
+    ICMPv6MLDone,
+    ICMPv6MLQuery,
+    ICMPv6MLQuery2,
+    ICMPv6MLReport,
+    ICMPv6MLReport2,
+    ICMPv6MRD_Advertisement,
+    ICMPv6MRD_Solicitation,
+    ICMPv6MRD_Termination,
+    ICMPv6ND_INDAdv,
+    ICMPv6ND_INDSol,
     ICMPv6ND_NA,
     ICMPv6ND_NS,
     ICMPv6ND_RA,
+    ICMPv6ND_Redirect,
     ICMPv6ND_RS,
+    ICMPv6NDOptDNSSL,
     ICMPv6NDOptDstLLAddr,
     ICMPv6NDOptMTU,
+    ICMPv6NDOptPREF64,
     ICMPv6NDOptPrefixInfo,
     ICMPv6NDOptRDNSS,
+    ICMPv6NDOptRouteInfo,
+    ICMPv6NDOptSrcAddrList,
     ICMPv6NDOptSrcLLAddr,
+    ICMPv6NDOptTgtAddrList,
+    ICMPv6NDOptUnknown,
     ICMPv6PacketTooBig,
     ICMPv6ParamProblem,
     ICMPv6TimeExceeded,
@@ -29,56 +47,34 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrFragment,
     IPv6ExtHdrHopByHop,
     PadN,
+    RouterAlert,
 )
 from scapy.layers.inet6 import IPv6 as ScapyIPv6
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Raw
 
-from fip64agent.net import icmpv6, ipv6, options
-from fip64agent.net.ipv6 import Extension, IPv6, PacketError
+from fip64agent.net import icmpv6, inverse, ipv6, mld, multicast_router, options, router_options
+from fip64agent.net.ipv6 import Extension, FragmentedDiscovery, IPv6, PacketError
 from fip64agent.net.packet import Ethernet, Packet, Udp, build, parse
-
-U8, U16, U32 = (st.integers(0, (1 << bits) - 1) for bits in (8, 16, 32))
-MACS = st.binary(min_size=6, max_size=6).map(lambda octets: octets.hex(":"))
-ADDRESSES = st.integers(0, 2 ** 128 - 1).map(IPv6Address)
-DATA = st.binary(max_size=64)
-UNITS = st.integers(0, 4).flatmap(lambda more: st.binary(min_size=6 + 8 * more, max_size=6 + 8 * more))
-READ = {options.SOURCE_LINK_LAYER_ADDRESS, options.TARGET_LINK_LAYER_ADDRESS, options.PREFIX_INFORMATION,
-        options.MTU}
-
-OPTIONS = st.lists(st.one_of(
-    st.builds(options.SourceLinkLayerAddress, MACS), st.builds(options.TargetLinkLayerAddress, MACS),
-    st.builds(options.PrefixInformation, ADDRESSES, U8, U8, U32, U32), st.builds(options.Mtu, U32),
-    st.builds(options.OtherOption, U8.filter(lambda kind: kind not in READ), UNITS)), max_size=6).map(tuple)
-READ_TYPES = {1, 2, 3, 4, 128, 129, 133, 134, 135, 136}
-MESSAGES = st.one_of(
-    st.builds(icmpv6.Echo, st.booleans(), U16, U16, DATA),
-    st.builds(icmpv6.NeighborSolicitation, ADDRESSES, OPTIONS),
-    st.builds(icmpv6.NeighborAdvertisement, ADDRESSES, U32, OPTIONS),
-    st.builds(icmpv6.RouterSolicitation, OPTIONS),
-    st.builds(icmpv6.RouterAdvertisement, U8, U8, U16, U32, U32, OPTIONS),
-    st.builds(icmpv6.Error, st.integers(1, 4), U8, U32, DATA),
-    st.builds(icmpv6.OtherMessage, U8.filter(lambda kind: kind not in READ_TYPES), U8, DATA))
-DATAGRAMS = st.builds(Udp, U16, U16, DATA)
-FRAGMENT_OF_SOME = st.tuples(st.integers(1, 8191), U32).map(
-    lambda each: Extension(ipv6.FRAGMENT, (each[0] << 3).to_bytes(2) + each[1].to_bytes(4)))
-EXTENSIONS = st.lists(st.builds(Extension, st.sampled_from([ipv6.HOP_BY_HOP, ipv6.ROUTING, ipv6.DESTINATION]),
-                                UNITS), max_size=3).map(tuple)
-TAGS = st.none() | U16
-ETHERNET = st.builds(Ethernet, MACS, MACS, st.just(0x86DD), TAGS)
-
-
-def headers(next_header, extensions=EXTENSIONS):
-    return st.builds(IPv6, ADDRESSES, ADDRESSES, next_header, U8, U8, st.integers(0, 0xFFFFF), extensions)
-
-
-PACKETS = st.one_of(
-    st.builds(Packet, ETHERNET, headers(st.just(ipv6.ICMPV6)), MESSAGES),
-    st.builds(Packet, ETHERNET, headers(st.just(ipv6.UDP)), DATAGRAMS),
-    st.builds(Packet, ETHERNET, headers(st.sampled_from([6, 50, 59, 132])), DATA),
-    st.builds(Packet, ETHERNET, headers(st.sampled_from([17, 58]), st.tuples(FRAGMENT_OF_SOME)), DATA),
-    st.builds(Packet, st.builds(Ethernet, MACS, MACS, st.sampled_from([0x0800, 0x0806, 0x88CC]), TAGS),
-              st.none(), DATA))
+from tests.unit.net.strategies import (
+    ADDRESSES,
+    DATA,
+    ETHERNET,
+    MACS,
+    MESSAGES,
+    NAMES,
+    NAT64_PREFIXES,
+    PACKETS,
+    QUERIES,
+    REPORTS,
+    ROUTES,
+    SOME,
+    TAGS,
+    U8,
+    U16,
+    U32,
+    headers,
+)
 
 
 @given(PACKETS)
@@ -105,9 +101,60 @@ def scapy_options(found):
                 flags = found.L << 7 | found.A << 6 | found.R << 5 | found.res1
                 yield options.PrefixInformation(IPv6Address(found.prefix), found.prefixlen, flags,
                                                 found.validlifetime, found.preferredlifetime)
+            case ICMPv6NDOptRouteInfo():
+                flags = found.res1 << 5 | found.prf << 3 | found.res2
+                yield router_options.RouteInformation(IPv6Address(found.prefix), found.plen, flags,
+                                                      found.rtlifetime)
+            case ICMPv6NDOptRDNSS():
+                yield router_options.Rdnss(found.lifetime, tuple(map(IPv6Address, found.dns)))
+            case ICMPv6NDOptDNSSL():
+                names = tuple(name.removesuffix(".") for name in found.searchlist)
+                yield router_options.Dnssl(found.lifetime, names)
+            case ICMPv6NDOptPREF64():
+                yield router_options.Pref64(IPv6Address(found.prefix), (96, 64, 56, 48, 40, 32)[found.plc],
+                                            8 * found.scaledlifetime)
+            case ICMPv6NDOptTgtAddrList():  # before the other, whose subclass it is in scapy
+                yield options.TargetAddressList(tuple(map(IPv6Address, found.addrlist)))
+            case ICMPv6NDOptSrcAddrList():
+                yield options.SourceAddressList(tuple(map(IPv6Address, found.addrlist)))
+            case ICMPv6NDOptUnknown(type=14):
+                yield options.Nonce(found.data)
             case _:
                 return
         found = found.payload
+
+
+def scapy_sources(found):
+    return tuple(map(IPv6Address, found.sources))
+
+
+def check_multicast(message, inner):
+    """Compare messages of MLD and of Multicast Router Discovery."""
+    match message:
+        case mld.Query():
+            assert isinstance(inner, ICMPv6MLQuery) and inner.mrd == message.maximum_response_delay
+            assert IPv6Address(inner.mladdr) == message.group
+        case mld.QueryV2():
+            assert isinstance(inner, ICMPv6MLQuery2) and IPv6Address(inner.mladdr) == message.group
+            assert (inner.S, inner.QRV, scapy_sources(inner)) == (
+                message.suppress, message.robustness, message.sources)
+            assert message.maximum_response_delay > 0x7FFF or inner.mrd == message.maximum_response_delay
+            assert message.interval > 0x7F or message.interval == inner.QQIC
+        case mld.Report() | mld.Done():
+            assert isinstance(inner, ICMPv6MLReport if isinstance(message, mld.Report) else ICMPv6MLDone)
+            assert IPv6Address(inner.mladdr) == message.group
+        case mld.ReportV2():
+            assert isinstance(inner, ICMPv6MLReport2)
+            assert tuple(mld.Record(each.rtype, IPv6Address(each.dst), scapy_sources(each))
+                         for each in inner.records) == message.records
+        case multicast_router.MulticastRouterAdvertisement():
+            assert isinstance(inner, ICMPv6MRD_Advertisement)
+            assert (inner.advinter, inner.queryint, inner.robustness) == (
+                message.interval, message.query_interval, message.robustness)
+        case multicast_router.MulticastRouterSolicitation():
+            assert isinstance(inner, ICMPv6MRD_Solicitation)
+        case multicast_router.MulticastRouterTermination():
+            assert isinstance(inner, ICMPv6MRD_Termination)
 
 
 @given(ETHERNET, headers(st.just(58), st.just(())), MESSAGES)
@@ -143,6 +190,12 @@ def test_scapy_reads_what_we_build(ethernet, header, message):
             assert isinstance(inner, (ICMPv6DestUnreach, ICMPv6PacketTooBig, ICMPv6TimeExceeded,
                                       ICMPv6ParamProblem)[message.kind - 1])
             assert inner.code == message.code
+        case inverse.InverseSolicitation():
+            assert isinstance(inner, ICMPv6ND_INDSol)
+        case inverse.InverseAdvertisement():
+            assert isinstance(inner, ICMPv6ND_INDAdv)
+        case _:
+            check_multicast(message, inner)
     if hasattr(message, "options"):
         known = list(scapy_options(inner.payload))
         assert tuple(known) == message.options[:len(known)]
@@ -165,10 +218,39 @@ IN_SCAPY = st.one_of(
     st.builds(lambda one, two, data: ICMPv6EchoRequest(id=one, seq=two, data=data), U16, U16, DATA),
     st.builds(lambda mtu, data: ICMPv6PacketTooBig(mtu=mtu) / Raw(data), U32, DATA),
     st.builds(lambda one, two, data: UDP(sport=one, dport=two) / Raw(data), U16, U16,
-              st.binary(min_size=1, max_size=64)))
+              st.binary(min_size=1, max_size=64)),
+    st.builds(lambda route, servers, names, nat64, seconds: ICMPv6ND_RA(M=1, prf=3)
+              / ICMPv6NDOptRouteInfo(prefix=str(route.prefix), plen=route.length, prf=route.flags >> 3 & 3,
+                                     rtlifetime=seconds, len=1 + (route.length + 63) // 64)
+              / ICMPv6NDOptRDNSS(dns=list(map(str, servers)), lifetime=seconds)
+              / ICMPv6NDOptDNSSL(searchlist=names, lifetime=seconds)
+              / ICMPv6NDOptPREF64(prefix=str(nat64.prefix), plc=(96, 64, 56, 48, 40, 32).index(nat64.length),
+                                  scaledlifetime=seconds & 0x1FFF),
+              ROUTES, SOME.filter(len), st.lists(NAMES, min_size=1, max_size=3), NAT64_PREFIXES, U32),
+    st.builds(lambda group, delay: ICMPv6MLQuery(mladdr=str(group), mrd=delay), ADDRESSES, U16),
+    st.builds(lambda group: ICMPv6MLReport(mladdr=str(group), mrd=0), ADDRESSES),
+    st.builds(lambda group: ICMPv6MLDone(mladdr=str(group), mrd=0), ADDRESSES),
+    st.builds(lambda query, delay, interval: ICMPv6MLQuery2(
+        mrd=delay, mladdr=str(query.group), S=query.suppress, QRV=query.robustness, QQIC=interval,
+        sources=list(map(str, query.sources))), QUERIES, U16, U8),
+    st.builds(lambda report: ICMPv6MLReport2(records=[
+        ICMPv6MLDMultAddrRec(rtype=each.kind, dst=str(each.group), sources=list(map(str, each.sources)))
+        for each in report.records]), REPORTS),
+    st.builds(lambda one, two, three: ICMPv6MRD_Advertisement(advinter=one, queryint=two, robustness=three),
+              U8, U16, U16),
+    st.sampled_from([ICMPv6MRD_Solicitation, ICMPv6MRD_Termination]).map(lambda kind: kind()),
+    st.builds(lambda mac, addresses: ICMPv6ND_INDSol() / ICMPv6NDOptSrcLLAddr(lladdr=mac)
+              / ICMPv6NDOptDstLLAddr(lladdr=mac) / ICMPv6NDOptSrcAddrList(addrlist=list(map(str, addresses))),
+              MACS, SOME.filter(len)),
+    st.builds(lambda mac, addresses: ICMPv6ND_INDAdv() / ICMPv6NDOptSrcLLAddr(lladdr=mac)
+              / ICMPv6NDOptDstLLAddr(lladdr=mac) / ICMPv6NDOptTgtAddrList(addrlist=list(map(str, addresses))),
+              MACS, SOME.filter(len)))
 BETWEEN = st.sampled_from([
     lambda: None, lambda: IPv6ExtHdrHopByHop(options=[PadN(optdata=bytes(4))]),
+    lambda: IPv6ExtHdrHopByHop(options=[RouterAlert(value=0)]),
     lambda: IPv6ExtHdrDestOpt(options=[PadN(optdata=bytes(12))]), lambda: IPv6ExtHdrFragment(id=7)])
+DISCOVERY = {kind().name for kind in (ICMPv6ND_NS, ICMPv6ND_NA, ICMPv6ND_RS, ICMPv6ND_RA, ICMPv6ND_INDSol,
+                                      ICMPv6ND_INDAdv)}
 
 
 @given(MACS, MACS, TAGS, ADDRESSES, ADDRESSES, U8, BETWEEN, IN_SCAPY)
@@ -181,12 +263,17 @@ def test_we_read_what_scapy_builds_and_build_the_same(destination, source, tag, 
     if (extension := between()) is not None:
         packet /= extension
     data = bytes(packet / inner)
+    if isinstance(extension, IPv6ExtHdrFragment) and inner.name in DISCOVERY:
+        with pytest.raises(FragmentedDiscovery):
+            parse(data)
+        return
     read = parse(data)
     assert (read.ethernet.destination, read.ethernet.source) == (destination, source)
     assert read.ethernet.tag == (None if tag is None else tag & 0xEFFF)
     assert (read.ipv6.source, read.ipv6.destination, read.ipv6.hop_limit) == (src, dst, hops)
     assert len(read.ipv6.extensions) == (extension is not None)
-    assert not isinstance(read.payload, bytes)
+    assert not isinstance(read.payload, (bytes, icmpv6.OtherMessage))
+    assert not any(isinstance(option, options.OtherOption) for option in getattr(read.payload, "options", ()))
     assert build(read) == data
 
 
@@ -257,6 +344,34 @@ def test_options_and_extension_headers_are_counted():
     packet = solicitation(ipv6=dataclasses.replace(solicitation().ipv6, extensions=many))
     with pytest.raises(PacketError, match="more than 8 extension headers"):
         parse(build(packet))
+
+
+@pytest.mark.parametrize("message", [
+    ICMPv6ND_NS(tgt="2001:db8::5"), ICMPv6ND_NA(tgt="2001:db8::5"), ICMPv6ND_RS(), ICMPv6ND_RA(),
+    ICMPv6ND_Redirect(), ICMPv6ND_INDSol(), ICMPv6ND_INDAdv()], ids=lambda message: message.name)
+@pytest.mark.parametrize("fragment", [
+    [IPv6ExtHdrFragment()], [IPv6ExtHdrFragment(m=1)],
+    [IPv6ExtHdrDestOpt(options=[PadN(optdata=bytes(4))]), IPv6ExtHdrFragment()],
+    [IPv6ExtHdrFragment(), IPv6ExtHdrDestOpt(options=[PadN(optdata=bytes(4))])]],
+    ids=["atomic", "first", "after another header", "before another header"])
+def test_neighbor_discovery_in_a_fragment_is_told_apart(message, fragment):
+    packet = Ether(dst="33:33:00:00:00:01") / ScapyIPv6(src="fe80::1", dst="ff02::1", hlim=255)
+    for header in fragment:
+        packet /= header
+    with pytest.raises(FragmentedDiscovery, match="Neighbor Discovery, type"):
+        parse(bytes(packet / message))
+
+
+def test_what_else_is_in_a_fragment():
+    """Atomic fragments are whole packets (RFC 6946); what a later fragment carries is not looked at."""
+    head = Ether(dst="02:00:00:00:00:01") / ScapyIPv6(src="fe80::1", dst="fe80::2")
+    assert isinstance(parse(bytes(head / IPv6ExtHdrFragment() / ICMPv6EchoRequest())).payload, icmpv6.Echo)
+    assert isinstance(parse(bytes(head / IPv6ExtHdrFragment(m=1) / ICMPv6EchoRequest())).payload, bytes)
+    advertisement = bytes(ICMPv6ND_RA())
+    for number in (ipv6.ICMPV6, ipv6.DESTINATION, ipv6.FRAGMENT):
+        later = parse(bytes(head / IPv6ExtHdrFragment(nh=number, offset=1) / Raw(advertisement)))
+        assert (later.payload, later.ipv6.next_header) == (advertisement, number)
+        assert later.ipv6.later_fragment and later.ipv6.has_fragment_header and not later.ipv6.whole
 
 
 def test_a_wrong_checksum_is_refused():
