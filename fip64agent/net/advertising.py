@@ -75,7 +75,7 @@ def leaving(advertising: Advertising) -> Advertising:
 
 def messages(advertising: Advertising, link_mtu: int) -> tuple[RouterAdvertisement, ...]:
     """Return the messages that advertise it: one, or more if the options do not all fit into one packet of
-    `link_mtu` bytes (RFC 4861, section 6.2.3), or are more than options.MOST.
+    `link_mtu` bytes (RFC 4861, section 6.2.3), or are more than our own codec reads (options.MOST, LONGEST).
 
     Each message has the router's MAC and the MTU. Hosts take the options of all of them together.
     Raises: PacketError when a value does not fit, or `link_mtu` is below 1,280.
@@ -85,7 +85,7 @@ def messages(advertising: Advertising, link_mtu: int) -> tuple[RouterAdvertiseme
     always: tuple[Option, ...] = (SourceLinkLayerAddress(advertising.mac),)
     if advertising.mtu is not None:
         always += (Mtu(advertising.mtu),)
-    room = link_mtu - _FIXED - 8 * len(always)
+    room = min(link_mtu - _FIXED, options.LONGEST) - 8 * len(always)
     parts: list[list[Option]] = [[]]
     left = room
     for option in _options(advertising, room):
@@ -120,7 +120,7 @@ def _search_lists(advertising: Advertising, most: int) -> Iterator[Dnssl]:
     octets = 0
     for name in advertising.search_domains:
         size = len(names.encode(name))
-        if octets + size > most:
+        if octets + size > most or len(together) == names.MOST:
             yield Dnssl(advertising.search_domains_lifetime, tuple(together))
             together, octets = [], 0
         together.append(name)

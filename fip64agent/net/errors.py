@@ -10,7 +10,7 @@ from fip64agent.net.icmpv6 import PACKET_TOO_BIG, PARAMETER_PROBLEM, REDIRECT, E
 from fip64agent.net.ipv6 import ICMPV6, MINIMUM_MTU, IPv6
 from fip64agent.net.packet import Ethernet, Packet, build
 
-NO_ROUTE, PROHIBITED, ADDRESS_UNREACHABLE, PORT_UNREACHABLE = 0, 1, 3, 4
+NO_ROUTE, ADDRESS_UNREACHABLE, PORT_UNREACHABLE = 0, 3, 4
 """Codes of UNREACHABLE (RFC 4443, section 3.1)."""
 HOP_LIMIT_EXCEEDED = 0
 """Code of TIME_EXCEEDED (RFC 4443, section 3.3)."""

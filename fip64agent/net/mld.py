@@ -19,9 +19,9 @@ MLD_QUERY, MLD_REPORT, MLD_DONE, MLDV2_REPORT = 130, 131, 132, 143
 MODE_IS_INCLUDE, MODE_IS_EXCLUDE, CHANGE_TO_INCLUDE_MODE, CHANGE_TO_EXCLUDE_MODE = 1, 2, 3, 4
 ALLOW_NEW_SOURCES, BLOCK_OLD_SOURCES = 5, 6
 """Types of a Record (RFC 3810, section 5.2.12)."""
-MOST = 600
-"""A message with more records, or with more sources in all, is refused. In 9,000 octets there is room for 447
-records, or for 559 sources."""
+MOST = 450
+"""A message with more records, or with more sources in all, is refused: it would take long to read. In 9,000
+octets there is room for 447 records."""
 
 _MESSAGE = struct.Struct("!BBHHH16s")
 """All of a message of version 1, and the beginning of a query of version 2."""

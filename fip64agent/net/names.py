@@ -7,6 +7,8 @@ from fip64agent.net.ipv6 import PacketError
 
 LONGEST_LABEL, LONGEST_NAME = 63, 255
 """Octets of a label, and of a name with the octets that state lengths (RFC 1035, section 2.3.4)."""
+MOST = 32
+"""One list of more names is refused: those who read it must not take long."""
 
 _LABEL = frozenset(range(0x21, 0x7F)) - {0x2E}
 """Octets of a label: those that stand for themselves in text. Other names would be ambiguous as text."""
@@ -34,8 +36,8 @@ def encode(name: str) -> bytes:
 def decode(data: bytes) -> tuple[str, ...]:
     """Return the names in `data`, one after the other; octets of 0 after the last one are padding.
 
-    Raises: PacketError when there is no name, or something else: compression, a name that is too long or not
-    whole, octets that are not text.
+    Raises: PacketError when there is no name, or more than MOST, or something else: compression, a name that
+    is too long or not whole, octets that are not text.
     """
     names: list[str] = []
     position, end = 0, len(data)
@@ -52,6 +54,8 @@ def decode(data: bytes) -> tuple[str, ...]:
             labels.append(label.decode())
         position += 1
         names.append(".".join(labels))
+        if len(names) > MOST:
+            raise PacketError(f"more than {MOST} names")
     if not names or any(data[position:]):
         raise PacketError("no name of DNS, or something after the last one")
     return tuple(names)

@@ -18,6 +18,9 @@ from fip64agent.net.router_options import Dnssl, Pref64, Rdnss, RouteInformation
 SOURCE_LINK_LAYER_ADDRESS, TARGET_LINK_LAYER_ADDRESS, PREFIX_INFORMATION, MTU = 1, 2, 3, 5
 MOST = 32
 """A message with more options is refused."""
+LONGEST = 9216
+"""A message with more octets of options is refused. No link is known to take longer packets, and messages of
+Neighbor Discovery are not fragmented."""
 ON_LINK, AUTONOMOUS = 0x80, 0x40
 """Flags of PrefixInformation: its addresses are on the link; hosts make addresses of it (SLAAC)."""
 
@@ -134,6 +137,8 @@ def parse(data: bytes, position: int = 0) -> tuple[Option, ...]:
     """
     options: list[Option] = []
     end = len(data)
+    if end - position > LONGEST:
+        raise PacketError(f"options of {end - position} octets")
     while position < end:
         if len(options) == MOST:
             raise PacketError(f"more than {MOST} options")

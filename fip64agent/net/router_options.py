@@ -19,7 +19,7 @@ from fip64agent.net.ipv6 import PacketError
 MOST_ADDRESSES = 127
 """Addresses that one option can have at most: its length is 8 bits, in units of 8 octets."""
 MOST_NAME_OCTETS = 255 * 8 - 8
-"""Octets that the names of one DNS Search List option can have at most."""
+"""Octets that the names of one DNS search list can have at most."""
 LONGEST_PREF64_LIFETIME = 8191 * 8
 """Seconds: the longest lifetime of a NAT64 prefix (RFC 8781, section 4.1)."""
 
@@ -91,7 +91,7 @@ class Dnssl:
     lifetime: int
     """Seconds, as that of Rdnss."""
     names: tuple[str, ...]
-    """One or more, ASCII, without a dot at the end."""
+    """1 to names.MOST, as names.encode() takes them; those that are read have no dot at their ends."""
 
     @classmethod
     def read(cls, content: bytes) -> Self | None:
@@ -102,6 +102,8 @@ class Dnssl:
         return cls(_LIFETIME.unpack_from(content)[0], found)
 
     def content(self) -> bytes:
+        if not 1 <= len(self.names) <= names.MOST:
+            raise PacketError(f"a search list of {len(self.names)} names")
         encoded = b"".join([names.encode(name) for name in self.names])
         return _LIFETIME.pack(self.lifetime) + encoded + bytes(-len(encoded) % 8)
 
