@@ -11,9 +11,9 @@ import struct
 from ipaddress import IPv6Address
 from typing import ClassVar, Self
 
-from fip64agent.net.addresses import addresses_of, mac_octets, packed
+from fip64agent.net.addresses import addresses_of, mac_octets
 from fip64agent.net.ipv6 import PacketError
-from fip64agent.net.router_options import Dnssl, Pref64, Rdnss, RouteInformation
+from fip64agent.net.router_options import Dnssl, Pref64, Rdnss, RouteInformation, listed
 
 SOURCE_LINK_LAYER_ADDRESS, TARGET_LINK_LAYER_ADDRESS, PREFIX_INFORMATION, MTU = 1, 2, 3, 5
 MOST = 32
@@ -92,7 +92,7 @@ class _AddressList:
         return None if addresses is None else cls(addresses)
 
     def content(self) -> bytes:
-        return bytes(6) + packed(self.addresses)
+        return bytes(6) + listed(self.addresses)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -36,6 +36,13 @@ def _prefix(octets: bytes, length: int) -> IPv6Address:
     return IPv6Address(number >> 128 - length << 128 - length)
 
 
+def listed(addresses: tuple[IPv6Address, ...]) -> bytes:
+    """Return the addresses as an option has them. Raises: PacketError when there are none or too many."""
+    if not 1 <= len(addresses) <= MOST_ADDRESSES:
+        raise PacketError(f"an option of {len(addresses)} addresses")
+    return packed(addresses)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class RouteInformation:
     """A route that leads to the router (RFC 4191, section 2.3)."""
@@ -80,7 +87,7 @@ class Rdnss:
         return None if addresses is None else cls(_LIFETIME.unpack_from(content)[0], addresses)
 
     def content(self) -> bytes:
-        return _LIFETIME.pack(self.lifetime) + packed(self.addresses)
+        return _LIFETIME.pack(self.lifetime) + listed(self.addresses)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

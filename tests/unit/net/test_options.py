@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fip64agent.net import names, options
 from fip64agent.net.ipv6 import PacketError
-from fip64agent.net.options import Nonce, OtherOption, SourceAddressList
+from fip64agent.net.options import Nonce, OtherOption, SourceAddressList, TargetAddressList
 from fip64agent.net.router_options import Dnssl, Pref64, Rdnss, RouteInformation
 from tests.unit.net.strategies import NAMES
 
@@ -36,7 +36,8 @@ def test_an_option_that_is_not_formed_as_its_type_demands_is_not_read(kind, cont
 
 @pytest.mark.parametrize("option", [
     RouteInformation(A, 129, 0, 0), RouteInformation(A, 64, 256, 0), RouteInformation(A, 64, 0, 1 << 32),
-    Rdnss(-1, (A,)), Rdnss(0, (A,) * 128), Dnssl(0, ("a" * 63 + ".b",) * 40), Dnssl(0, ("",)),
+    Rdnss(-1, (A,)), Rdnss(0, ()), Rdnss(0, (A,) * 128), TargetAddressList(()),
+    Dnssl(0, ("a" * 63 + ".b",) * 40), Dnssl(0, ("",)),
     Dnssl(0, ()), Dnssl(0, ("a",) * 33),
     Pref64(A, 95, 8), Pref64(A, 96, 65_529), Pref64(A, 96, -1), Nonce(b"12345"),
     SourceAddressList((A,) * 128)])

@@ -56,7 +56,6 @@ from scapy.packet import Raw
 from fip64agent.net import icmpv6, inverse, ipv6, mld, multicast_router, names, options, router_options
 from fip64agent.net.ipv6 import Extension, FragmentedDiscovery, IPv6, PacketError
 from fip64agent.net.packet import Ethernet, Packet, Udp, build, parse
-from fip64agent.switch.packets import LONGEST_CPU_TIME
 from tests.unit.net.strategies import (
     ADDRESSES,
     DATA,
@@ -450,4 +449,5 @@ def test_the_worst_packet_takes_no_time(message):
     begun = time.process_time()
     for _ in range(100):
         parse(data)
-    assert (time.process_time() - begun) / 100 < LONGEST_CPU_TIME / 2
+    # A service is suspended after 10 ms (switch/packets.py); this is well below, on a busy machine too.
+    assert (time.process_time() - begun) / 100 < 0.004
