@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ipaddress import IPv6Address
 
 from fip64agent.net import ipv6, names, options
-from fip64agent.net.icmpv6 import MANAGED, OTHER, PREFERENCE_MEDIUM, RouterAdvertisement
+from fip64agent.net.icmpv6 import MANAGED, OTHER_CONFIGURATION, PREFERENCE_MEDIUM, RouterAdvertisement
 from fip64agent.net.ipv6 import MINIMUM_MTU, PacketError
 from fip64agent.net.options import Mtu, Option, PrefixInformation, SourceLinkLayerAddress
 from fip64agent.net.router_options import (
@@ -95,7 +95,7 @@ def messages(advertising: Advertising, link_mtu: int) -> tuple[RouterAdvertiseme
             left = room
         parts[-1].append(option)
         left -= size
-    flags = (MANAGED if advertising.managed else 0) | (OTHER if advertising.other else 0)
+    flags = (MANAGED if advertising.managed else 0) | (OTHER_CONFIGURATION if advertising.other else 0)
     if advertising.router_lifetime:
         flags |= advertising.preference
     return tuple([RouterAdvertisement(advertising.hop_limit, flags, advertising.router_lifetime,

@@ -29,7 +29,7 @@ RFC 3122, whose messages are validated as those of RFC 4861 are."""
 
 ROUTER, SOLICITED, OVERRIDE = 0x80000000, 0x40000000, 0x20000000
 """Flags of a Neighbor Advertisement (RFC 4861, section 4.4)."""
-MANAGED, OTHER = 0x80, 0x40
+MANAGED, OTHER_CONFIGURATION = 0x80, 0x40
 """Flags of a Router Advertisement: addresses are to be had by DHCPv6; other configuration is, such as DNS
 servers (M and O, RFC 4861, section 4.2)."""
 PREFERENCE_HIGH, PREFERENCE_MEDIUM, PREFERENCE_LOW = 0x08, 0x00, 0x18
@@ -82,7 +82,7 @@ class RouterAdvertisement:
 
     hop_limit: int
     flags: int
-    """MANAGED | OTHER | PREFERENCE_HIGH ..., and bits that are reserved; 8 bits."""
+    """MANAGED | OTHER_CONFIGURATION | PREFERENCE_HIGH ..., and bits that are reserved; 8 bits."""
     lifetime: int
     """Seconds; 0: not a default router."""
     reachable_time: int

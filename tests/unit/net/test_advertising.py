@@ -13,7 +13,7 @@ from scapy.layers.l2 import Ether
 from fip64agent.net.advertising import Advertising, leaving, messages
 from fip64agent.net.icmpv6 import (
     MANAGED,
-    OTHER,
+    OTHER_CONFIGURATION,
     PREFERENCE_HIGH,
     PREFERENCE_LOW,
     PREFERENCE_MEDIUM,
@@ -48,7 +48,7 @@ def packet_of(message):
 
 def test_all_that_there_is_in_one_message():
     assert messages(ALL, 1500) == (RouterAdvertisement(
-        64, MANAGED | OTHER | PREFERENCE_HIGH, 1800, 30_000, 1_000,
+        64, MANAGED | OTHER_CONFIGURATION | PREFERENCE_HIGH, 1800, 30_000, 1_000,
         (SourceLinkLayerAddress(MAC), Mtu(1450), PREFIX, ROUTE, Rdnss(600, SERVERS),
          Dnssl(700, ("example.org.", "test")), NAT64)),)
 
@@ -115,7 +115,7 @@ def test_no_more_messages_than_needed():
 def test_leaving():
     """RFC 4861, section 6.2.5. The prefix is the link's and stays."""
     message, = messages(leaving(ALL), 1500)
-    assert (message.lifetime, message.flags) == (0, MANAGED | OTHER)
+    assert (message.lifetime, message.flags) == (0, MANAGED | OTHER_CONFIGURATION)
     assert message.options[2:] == (
         PREFIX, dataclasses.replace(ROUTE, lifetime=0), Rdnss(0, SERVERS),
         Dnssl(0, ("example.org.", "test")), dataclasses.replace(NAT64, lifetime=0))
