@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import IPv6Address, IPv6Network
 
 UNSPECIFIED = IPv6Address("::")
 LINK_LOCAL = IPv6Network("fe80::/10")
-ALL_NODES = IPv6Address("ff02::1")
+ALL_NODES, ALL_ROUTERS = IPv6Address("ff02::1"), IPv6Address("ff02::2")
 ALL_MLDV2_ROUTERS = IPv6Address("ff02::16")
 """Destination of MLDv2 reports (RFC 3810, section 5.2.14)."""
+ALL_SNOOPERS = IPv6Address("ff02::6a")
+"""Destination of what multicast routers announce (RFC 4286, sections 3.2 and 5.2)."""
 
 _SOLICITED_NODE = int(IPv6Address("ff02::1:ff00:0"))
 
@@ -40,3 +43,15 @@ def solicited_node(address: IPv6Address) -> IPv6Address:
 def multicast_mac(group: IPv6Address) -> str:
     """Return the MAC address of an IPv6 multicast group (RFC 2464, section 7)."""
     return "33:33:" + ":".join(f"{octet:02x}" for octet in group.packed[12:])
+
+
+def addresses_of(packed: bytes) -> tuple[IPv6Address, ...] | None:
+    """Return IPv6 addresses that stand one after the other; None when there is none, or a part of one."""
+    if not packed or len(packed) % 16:
+        return None
+    return tuple([IPv6Address(packed[start:start + 16]) for start in range(0, len(packed), 16)])
+
+
+def packed(addresses: Iterable[IPv6Address]) -> bytes:
+    """Return addresses as they stand one after the other."""
+    return b"".join([address.packed for address in addresses])

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import struct
 from ipaddress import IPv6Address
 
+from fip64agent.net import router_alert
 from fip64agent.net.addresses import (
     ALL_MLDV2_ROUTERS,
     ALL_NODES,
@@ -13,14 +13,11 @@ from fip64agent.net.addresses import (
     multicast_mac,
     solicited_node,
 )
-from fip64agent.net.icmpv6 import MLDV2_REPORT, OVERRIDE, ROUTER, NeighborAdvertisement, OtherMessage
-from fip64agent.net.ipv6 import HOP_BY_HOP, ICMPV6, Extension, IPv6
+from fip64agent.net.icmpv6 import OVERRIDE, ROUTER, NeighborAdvertisement
+from fip64agent.net.ipv6 import ICMPV6, IPv6
+from fip64agent.net.mld import CHANGE_TO_EXCLUDE_MODE, Record, ReportV2
 from fip64agent.net.options import TargetLinkLayerAddress
 from fip64agent.net.packet import Ethernet, Packet, build
-
-_CHANGE_TO_EXCLUDE_MODE = 4
-_ROUTER_ALERT = Extension(HOP_BY_HOP, bytes([5, 2, 0, 0, 1, 0]))
-"""Hop-by-Hop Options: Router Alert for MLD (RFC 2711), and two octets of padding."""
 
 
 def unsolicited_advertisement(mac: str, address: IPv6Address) -> bytes:
@@ -39,8 +36,7 @@ def membership_report(mac: str, address: IPv6Address) -> bytes:
 
     Switches that snoop MLD bring the group's packets from then on (RFC 3810, section 5.2; RFC 4861, 7.2.1).
     """
-    record = struct.pack("!BBH", _CHANGE_TO_EXCLUDE_MODE, 0, 0) + solicited_node(address).packed
-    message = OtherMessage(MLDV2_REPORT, 0, struct.pack("!HH", 0, 1) + record)
+    message = ReportV2((Record(CHANGE_TO_EXCLUDE_MODE, solicited_node(address)),))
     return build(Packet(Ethernet(multicast_mac(ALL_MLDV2_ROUTERS), mac),
-                        IPv6(link_local(mac), ALL_MLDV2_ROUTERS, ICMPV6, 1, extensions=(_ROUTER_ALERT,)),
-                        message))
+                        IPv6(link_local(mac), ALL_MLDV2_ROUTERS, ICMPV6, 1,
+                             extensions=(router_alert.extension(),)), message))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ICMPv6 messages (RFC 4443) and those of Neighbor Discovery (RFC 4861)."""
+"""ICMPv6 messages: those of RFC 4443 and of Neighbor Discovery (RFC 4861), and how all others are found: MLD,
+Inverse Neighbor Discovery and Multicast Router Discovery have modules of their own."""
 
 from __future__ import annotations
 
@@ -7,18 +8,32 @@ import dataclasses
 import struct
 from ipaddress import IPv6Address
 
+from fip64agent.net import inverse, mld, multicast_router
 from fip64agent.net import options as nd
+from fip64agent.net.inverse import INVERSE_ADVERTISEMENT, INVERSE_SOLICITATION
 from fip64agent.net.ipv6 import PacketError
+from fip64agent.net.mld import MLD_DONE, MLD_QUERY, MLD_REPORT, MLDV2_REPORT
+from fip64agent.net.multicast_router import MRD_ADVERTISEMENT, MRD_SOLICITATION, MRD_TERMINATION
 from fip64agent.net.options import Option
 
-UNREACHABLE, PARAMETER_PROBLEM = 1, 4
-"""The first and the last type of an error."""
+UNREACHABLE, PACKET_TOO_BIG, TIME_EXCEEDED, PARAMETER_PROBLEM = 1, 2, 3, 4
+"""All types of errors that there are; those up to 127 are for more of them (RFC 4443, section 2.1)."""
 ECHO_REQUEST, ECHO_REPLY = 128, 129
-MLD_QUERY, ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT = 130, 133, 134
-SOLICITATION, ADVERTISEMENT, MLDV2_REPORT = 135, 136, 143
+ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT, SOLICITATION, ADVERTISEMENT, REDIRECT = 133, 134, 135, 136, 137
+CERTIFICATION_PATH_SOLICITATION = 148
+NEIGHBOR_DISCOVERY = frozenset((ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT, SOLICITATION, ADVERTISEMENT,
+                                REDIRECT, CERTIFICATION_PATH_SOLICITATION, INVERSE_SOLICITATION,
+                                INVERSE_ADVERTISEMENT))
+"""Types that receivers ignore in a packet with a Fragment header: those of RFC 6980, section 5, and of
+RFC 3122, whose messages are validated as those of RFC 4861 are."""
 
 ROUTER, SOLICITED, OVERRIDE = 0x80000000, 0x40000000, 0x20000000
 """Flags of a Neighbor Advertisement (RFC 4861, section 4.4)."""
+MANAGED, OTHER_CONFIGURATION = 0x80, 0x40
+"""Flags of a Router Advertisement: addresses are to be had by DHCPv6; other configuration is, such as DNS
+servers (M and O, RFC 4861, section 4.2)."""
+PREFERENCE_HIGH, PREFERENCE_MEDIUM, PREFERENCE_LOW = 0x08, 0x00, 0x18
+"""Flags of a Router Advertisement, and of a RouteInformation option (RFC 4191, section 2.1)."""
 
 _HEADER = struct.Struct("!BBHI")
 """Type, code, checksum, and the first word of the body, which all messages that are read here have."""
@@ -67,7 +82,7 @@ class RouterAdvertisement:
 
     hop_limit: int
     flags: int
-    """8 bits: M (0x80), O (0x40), the router's preference (RFC 4191), and reserved ones."""
+    """MANAGED | OTHER_CONFIGURATION | PREFERENCE_HIGH ..., and bits that are reserved; 8 bits."""
     lifetime: int
     """Seconds; 0: not a default router."""
     reachable_time: int
@@ -91,7 +106,7 @@ class Error:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class OtherMessage:
-    """A message whose body is not read: MLD, and all other types."""
+    """A message whose body is not read: of a type, or with a code, that is not known here."""
 
     kind: int
     code: int
@@ -100,7 +115,11 @@ class OtherMessage:
 
 
 Message = (Echo | NeighborSolicitation | NeighborAdvertisement | RouterSolicitation | RouterAdvertisement
-           | Error | OtherMessage)
+           | Error | mld.Message | inverse.Message | multicast_router.Message | OtherMessage)
+
+_PARSERS = {**dict.fromkeys((MLD_QUERY, MLD_REPORT, MLD_DONE, MLDV2_REPORT), mld.parse),
+            **dict.fromkeys((MRD_ADVERTISEMENT, MRD_SOLICITATION, MRD_TERMINATION), multicast_router.parse)}
+"""By type, for messages whose code is ignored, or has another meaning."""
 
 
 def parse(data: bytes) -> Message:
@@ -130,7 +149,10 @@ def parse(data: bytes) -> Message:
         if len(data) < _ROUTER.size:
             raise PacketError(f"a message of type {kind} in {len(data)} octets")
         return RouterAdvertisement(*_ROUTER.unpack_from(data)[3:], nd.parse(data, _ROUTER.size))
-    return OtherMessage(kind, code, bytes(data[4:]))
+    if kind in (INVERSE_SOLICITATION, INVERSE_ADVERTISEMENT) and code == 0:
+        return inverse.parse(data)
+    parser = _PARSERS.get(kind)
+    return OtherMessage(kind, code, bytes(data[4:])) if parser is None else parser(data)
 
 
 def build(message: Message) -> bytes:
@@ -159,4 +181,8 @@ def _built(message: Message) -> bytes:
                             message.identifier << 16 | message.sequence) + message.data
     if isinstance(message, Error):
         return _HEADER.pack(message.kind, message.code, 0, message.value) + message.packet
-    return bytes((message.kind, message.code, 0, 0)) + message.body
+    if isinstance(message, OtherMessage):
+        return bytes((message.kind, message.code, 0, 0)) + message.body
+    if isinstance(message, mld.Message):
+        return mld.build(message)
+    return inverse.build(message) if isinstance(message, inverse.Message) else multicast_router.build(message)

@@ -14,13 +14,19 @@ MOST_EXTENSIONS = 8
 """A packet with more extension headers is refused: RFC 8200, section 4.1, lists six."""
 
 HEADER = struct.Struct("!IHBB16s16s")
-_EXTENSIONS = frozenset((HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION))
-_WHOLE = 0xFFF9
-"""Bits of a Fragment header: offset and "more fragments". 0: the packet is whole."""
+EXTENSIONS = frozenset((HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION))
+MINIMUM_MTU = 1280
+"""Bytes: every link takes packets of this length (RFC 8200, section 5)."""
+_OFFSET, _MORE = 0xFFF8, 1
+"""Bits of a Fragment header: where the fragment is in the packet, and whether fragments follow it."""
 
 
 class PacketError(ValueError):
     """Bytes that are not the packet that they claim to be, or one that has more parts than we read."""
+
+
+class FragmentedDiscovery(PacketError):
+    """Neighbor Discovery in a packet with a Fragment header: a receiver ignores it (RFC 6980, section 5)."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,8 +56,22 @@ class IPv6:
     @property
     def whole(self) -> bool:
         """Whether this is a whole packet, and not a fragment of one."""
-        return all(extension.kind != FRAGMENT or not int.from_bytes(extension.data[:2]) & _WHOLE
-                   for extension in self.extensions)
+        return all(not _fragment(extension) & (_OFFSET | _MORE) for extension in self.extensions)
+
+    @property
+    def later_fragment(self) -> bool:
+        """Whether this is a fragment of a packet whose other headers are in an earlier one."""
+        return any(_fragment(extension) & _OFFSET for extension in self.extensions)
+
+    @property
+    def has_fragment_header(self) -> bool:
+        """Whether there is a Fragment header, also that of a whole packet ("atomic fragment", RFC 6946)."""
+        return any(extension.kind == FRAGMENT for extension in self.extensions)
+
+
+def _fragment(extension: Extension) -> int:
+    """Return offset and flags of a Fragment header, 0 for another extension header."""
+    return int.from_bytes(extension.data[:2]) if extension.kind == FRAGMENT else 0
 
 
 def parse(data: bytes, start: int = 0) -> tuple[IPv6, bytes]:
@@ -70,7 +90,7 @@ def parse(data: bytes, start: int = 0) -> tuple[IPv6, bytes]:
     if end > len(data):
         raise PacketError(f"an IPv6 packet states {length} octets and has {len(data) - position}")
     extensions: tuple[Extension, ...] = ()
-    while number in _EXTENSIONS:
+    while number in EXTENSIONS:
         if len(extensions) == MOST_EXTENSIONS:
             raise PacketError(f"more than {MOST_EXTENSIONS} extension headers")
         if position + 8 > end:
@@ -81,6 +101,8 @@ def parse(data: bytes, start: int = 0) -> tuple[IPv6, bytes]:
         extensions += (Extension(number, bytes(data[position + 2:position + size])),)
         number = data[position]
         position += size
+        if extensions[-1].kind == FRAGMENT and _fragment(extensions[-1]) & _OFFSET:
+            break  # The packet's headers are in its first fragment: no header follows, whatever `number` is.
     header = IPv6(IPv6Address(source), IPv6Address(destination), number, hop_limit, word >> 20 & 0xFF,
                   word & 0xFFFFF, extensions)
     return header, data[position:end]

@@ -1,18 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options of Neighbor Discovery (RFC 4861, section 4.6)."""
+"""Options of Neighbor Discovery (RFC 4861, section 4.6).
+
+An option of a known type that is not formed as it must be is an OtherOption: receivers ignore it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import struct
 from ipaddress import IPv6Address
+from typing import ClassVar, Self
 
-from fip64agent.net.addresses import mac_octets
+from fip64agent.net.addresses import addresses_of, mac_octets
 from fip64agent.net.ipv6 import PacketError
+from fip64agent.net.router_options import Dnssl, Pref64, Rdnss, RouteInformation, listed
 
 SOURCE_LINK_LAYER_ADDRESS, TARGET_LINK_LAYER_ADDRESS, PREFIX_INFORMATION, MTU = 1, 2, 3, 5
 MOST = 32
 """A message with more options is refused."""
+LONGEST = 9216
+"""A message with more octets of options is refused. No link is known to take longer packets, and messages of
+Neighbor Discovery are not fragmented."""
+ON_LINK, AUTONOMOUS = 0x80, 0x40
+"""Flags of PrefixInformation: its addresses are on the link; hosts make addresses of it (SLAAC)."""
 
 _PREFIX = struct.Struct("!BBBBII4x16s")
 _MTU = struct.Struct("!BBxxI")
@@ -39,7 +49,7 @@ class PrefixInformation:
     prefix: IPv6Address
     length: int
     flags: int
-    """8 bits: on-link (0x80), autonomous address configuration (0x40), and reserved ones."""
+    """ON_LINK | AUTONOMOUS, and bits that are reserved; 8 bits."""
     valid_lifetime: int
     """Seconds; 0xffffffff: for ever."""
     preferred_lifetime: int
@@ -54,15 +64,70 @@ class Mtu:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Nonce:
+    """By this a node knows the answer to its own solicitation, or its own message that came back (RFC 3971,
+    section 5.3.2; RFC 7527)."""
+
+    kind: ClassVar[int] = 14
+    data: bytes
+    """6 octets, or 8 more, or 16 more ..."""
+
+    @classmethod
+    def read(cls, content: bytes) -> Self:
+        return cls(content)
+
+    def content(self) -> bytes:
+        return self.data
+
+
+class _AddressList:
+    """What SourceAddressList and TargetAddressList have in common."""
+
+    __slots__ = ()
+    addresses: tuple[IPv6Address, ...]
+
+    @classmethod
+    def read(cls, content: bytes) -> Self | None:
+        addresses = addresses_of(content[6:])
+        return None if addresses is None else cls(addresses)
+
+    def content(self) -> bytes:
+        return bytes(6) + listed(self.addresses)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SourceAddressList(_AddressList):
+    """Addresses that the sender's interface has (RFC 3122, section 3.1)."""
+
+    kind: ClassVar[int] = 9
+    addresses: tuple[IPv6Address, ...]
+    """1 to router_options.MOST_ADDRESSES."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TargetAddressList(_AddressList):
+    """Addresses that the interface with the target's MAC has (RFC 3122, section 3.1)."""
+
+    kind: ClassVar[int] = 10
+    addresses: tuple[IPv6Address, ...]
+    """1 to router_options.MOST_ADDRESSES."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class OtherOption:
-    """An option whose content is not read: RDNSS (RFC 8106), and all other types."""
+    """An option whose content is not read: of another type, or not formed as its type demands."""
 
     kind: int
     data: bytes
     """All after type and length: 6 octets, or 8 more, or 16 more ..."""
 
 
-Option = SourceLinkLayerAddress | TargetLinkLayerAddress | PrefixInformation | Mtu | OtherOption
+Option = (SourceLinkLayerAddress | TargetLinkLayerAddress | PrefixInformation | Mtu | Nonce
+          | SourceAddressList | TargetAddressList | RouteInformation | Rdnss | Dnssl | Pref64 | OtherOption)
+
+_WITH_CONTENT = {each.kind: each for each in (Nonce, SourceAddressList, TargetAddressList, RouteInformation,
+                                              Rdnss, Dnssl, Pref64)}
+"""Classes that read and build what follows the type and the length of their options."""
 
 
 def parse(data: bytes, position: int = 0) -> tuple[Option, ...]:
@@ -72,6 +137,8 @@ def parse(data: bytes, position: int = 0) -> tuple[Option, ...]:
     """
     options: list[Option] = []
     end = len(data)
+    if end - position > LONGEST:
+        raise PacketError(f"options of {end - position} octets")
     while position < end:
         if len(options) == MOST:
             raise PacketError(f"more than {MOST} options")
@@ -95,7 +162,10 @@ def _option(data: bytes, position: int, size: int) -> Option:
     elif kind == PREFIX_INFORMATION and size == _PREFIX.size:
         _, _, length, flags, valid, preferred, prefix = _PREFIX.unpack_from(data, position)
         return PrefixInformation(IPv6Address(prefix), length, flags, valid, preferred)
-    return OtherOption(kind, bytes(data[position + 2:position + size]))
+    content = bytes(data[position + 2:position + size])
+    if (known := _WITH_CONTENT.get(kind)) is not None and (option := known.read(content)) is not None:
+        return option
+    return OtherOption(kind, content)
 
 
 def build(options: tuple[Option, ...]) -> bytes:
@@ -113,7 +183,8 @@ def _built(option: Option) -> bytes:
                             option.valid_lifetime, option.preferred_lifetime, option.prefix.packed)
     if isinstance(option, Mtu):
         return _MTU.pack(MTU, 1, option.mtu)
-    units, rest = divmod(2 + len(option.data), 8)
+    content = option.data if isinstance(option, OtherOption) else option.content()
+    units, rest = divmod(2 + len(content), 8)
     if rest or not 1 <= units <= 255:
-        raise PacketError(f"an option of {2 + len(option.data)} octets")
-    return bytes((option.kind, units)) + option.data
+        raise PacketError(f"an option of {2 + len(content)} octets")
+    return bytes((option.kind, units)) + content

@@ -57,7 +57,10 @@ class Packet:
 
 
 def parse(data: bytes) -> Packet:
-    """Return the packet that `data` is, from Ethernet on. Raises: PacketError."""
+    """Return the packet that `data` is, from Ethernet on.
+
+    Raises: PacketError; FragmentedDiscovery, which is one, for Neighbor Discovery with a Fragment header.
+    """
     if len(data) < 14:
         raise PacketError(f"an Ethernet frame of {len(data)} octets")
     ethertype, start, tag = data[12] << 8 | data[13], 14, None
@@ -70,6 +73,8 @@ def parse(data: bytes) -> Packet:
     if ethertype != ETHERTYPE_IPV6:
         return Packet(ethernet, None, bytes(data[start:]))
     header, carried = ipv6.parse(data, start)
+    if header.extensions and _fragmented_discovery(header, carried):
+        raise ipv6.FragmentedDiscovery(f"Neighbor Discovery, type {carried[0]}, in a fragment")
     if header.next_header == ICMPV6 and header.whole:
         if len(carried) >= 4 and ipv6.checksum(header, ICMPV6, carried):
             raise PacketError("ICMPv6 with a wrong checksum")
@@ -77,6 +82,12 @@ def parse(data: bytes) -> Packet:
     if header.next_header == UDP and header.whole:
         return Packet(ethernet, header, _parse_udp(header, carried))
     return Packet(ethernet, header, bytes(carried))
+
+
+def _fragmented_discovery(header: IPv6, carried: bytes) -> bool:
+    """Whether this is Neighbor Discovery with a Fragment header. A later fragment does not show its type."""
+    return (header.next_header == ICMPV6 and header.has_fragment_header and not header.later_fragment
+            and bool(carried) and carried[0] in icmpv6.NEIGHBOR_DISCOVERY)
 
 
 def _parse_udp(header: IPv6, data: bytes) -> Udp:

@@ -15,8 +15,8 @@ from fip64agent.plan.inputs import REDIRECT_EXTERNAL_NETWORKS
 from fip64agent.plan.ports.objects import (
     Holder,
     Hop,
-    RouterInterface6,
     Route6,
+    RouterInterface6,
     ServedAddress,
     ServedNetwork,
     ServedPort,

@@ -6,8 +6,8 @@ from __future__ import annotations
 from fip64agent.plan.kinds import Feature, Kind
 from fip64agent.plan.ports.addresses import ADDRESSES
 from fip64agent.plan.ports.objects import (
-    RouterInterface6,
     Route6,
+    RouterInterface6,
     ServedAddress,
     ServedNetwork,
     ServedPort,

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv6Address, IPv6Network
 
-from fip64agent.plan.inputs import NETWORKS, ROUTERS
-from fip64agent.plan.nodes import Collected, Derived, Objects
+from fip64agent.plan.inputs import ROUTERS
+from fip64agent.plan.nodes import Collected, Objects
 from fip64agent.plan.ports.addresses import ADDRESS_HOLDERS
-from fip64agent.plan.ports.objects import Hop, RouterInterface6, Route6, ServedRouter
+from fip64agent.plan.ports.objects import Hop, Route6, RouterInterface6, ServedRouter
 from fip64agent.plan.ports.routers import INTERFACES6, ROUTER_NUMBERS, SUBNETS_BY_ROUTER
 
 _INTERFACES_OF = Collected("interfaces of a served router", {

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fip64agent.net.addresses import LINK_LOCAL
-from fip64agent.plan.ports.objects import Hop, RouterInterface6, Route6, ServedAddress, ServedRouter
+from fip64agent.plan.ports.objects import Hop, Route6, RouterInterface6, ServedAddress, ServedRouter
 from fip64agent.switch import stages
 from fip64agent.switch.examples import ROUTE, ROUTER_INTERFACE, SERVED_ADDRESS, SERVED_ROUTER
 from fip64agent.switch.features import Example, FlowFeature
