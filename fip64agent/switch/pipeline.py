@@ -33,6 +33,18 @@ class Table:
 
 
 CLASSIFIER = 0
+TABLE_PORT_SECURITY = 170
+TABLE_TRACK_OUT = 171
+TABLE_GROUPS_OUT = 172
+TABLE_SERVICES = 173
+TABLE_ROUTER = 174
+TABLE_NEIGHBOR = 175
+TABLE_L2 = 176
+TABLE_TRACK_IN = 177
+TABLE_GROUPS_IN = 178
+TABLE_OUTPUT = 179
+TABLE_ERRORS = 180
+"""Tables that packets of served ports go through, in this order; a feature that uses one declares it."""
 
 TABLES = (
     Table(CLASSIFIER, "classifier", "entry",
@@ -41,7 +53,20 @@ TABLES = (
           "Out of a port, to NORMAL, or nowhere: dropped."),
 )
 
-# -- registers and conntrack zones: the flows in switch/flows write none ---------------------------
+# -- registers and conntrack zones -----------------------------------------------------------------
+
+REG_NETWORK = "reg0"
+"""Number of the network that a packet is in, which is also its conntrack zone."""
+REG_PORT = "reg1"
+"""OpenFlow port by which it came in."""
+REG_DESTINATION = "reg2"
+"""OpenFlow port to which it goes."""
+REG_ROUTER = "reg3"
+"""Number of the router that routes it."""
+REG_REASON = "reg4"
+"""Why an ICMPv6 error answers it; services get this number (services/base.py, Arrival)."""
+REG_FLAGS = "reg5"
+"""Single bits."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,6 +91,7 @@ class Zone:
 
 ISOLATION = 42000
 NEIGHBOR = 41000
+CLASSIFY = 40500
 SERVICE = 40000
 GUARD = 39000
 DEFAULT = 0
@@ -73,6 +99,7 @@ DEFAULT = 0
 PRIORITIES = {
     ISOLATION: "drops what VMs must not send, before anything takes it",
     NEIGHBOR: "Neighbor Discovery and MLD queries from the uplink: before the redirect of all IPv6",
+    CLASSIFY: "IPv6 and IPv4 of served ports: to the tables for them",
     SERVICE: "what a feature takes from its port",
     GUARD: "drops what comes out of our own veths and nothing above has taken",
     DEFAULT: "NORMAL, unless another system has a flow of its own there",
