@@ -95,7 +95,7 @@ class Announcer:
                 for announcement in self.next_due(int(RATE * PAUSE)):
                     for build in (membership_report, unsolicited_advertisement):
                         data = build(announcement.mac, announcement.address)
-                        self._connection.send(packet_out(announcement.ofport, data))
+                        self._connection.send(packet_out((announcement.ofport,), data))
                     self.sent += 1
             except NotReady:
                 pass  # neighbors learn from a repetition after the reconnect, or solicit

@@ -18,7 +18,7 @@ from fip64agent import hub
 from fip64agent.exceptions import NotReady
 from fip64agent.net import packet as net
 from fip64agent.plan.desired import Desired
-from fip64agent.services.base import Service, services
+from fip64agent.services.base import Arrival, Service, services
 from fip64agent.switch import features, pipeline
 from fip64agent.switch.connection import packet_in
 from fip64agent.switch.connection.fields import CodecError
@@ -186,8 +186,9 @@ class PacketIns:
             return []
         result, out = HANDLED, []
         try:
-            out = [packet_in.packet_out(ofport if answer.ofport is None else answer.ofport, answer.data)
-                   for answer in service.handle(parsed, obj)]
+            more = (Arrival(ofport, packet.reason, packet.data),) if service.takes_arrival else ()
+            out = [packet_in.packet_out((ofport,) if answer.ofports is None else answer.ofports, answer.data)
+                   for answer in service.handle(parsed, obj, *more)]
         except Exception as error:
             result = FAILED
             self._log_fault(number, "failed", f"{type(error).__name__} for {packet.data.hex()}", True)

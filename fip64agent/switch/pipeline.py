@@ -41,7 +41,10 @@ TABLES = (
           "Out of a port, to NORMAL, or nowhere: dropped."),
 )
 
-# -- registers and conntrack zones: the flows in switch/flows write none ---------------------------
+# -- registers and conntrack zones -----------------------------------------------------------------
+
+REG_REASON = "reg4"
+"""Why an ICMPv6 error answers it; services get this number (services/base.py, Arrival)."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ DEFAULT = 0
 PRIORITIES = {
     ISOLATION: "drops what VMs must not send, before anything takes it",
     NEIGHBOR: "Neighbor Discovery and MLD queries from the uplink: before the redirect of all IPv6",
-    CLASSIFY: "IPv6 of served ports, into the tables of theirs",
+    CLASSIFY: "IPv6 and IPv4 of served ports: to the tables for them",
     SERVICE: "what a feature takes from its port",
     GUARD: "drops what comes out of our own veths and nothing above has taken",
     DEFAULT: "NORMAL, unless another system has a flow of its own there",

@@ -26,6 +26,7 @@ from fip64agent.switch.installed import Installed
 from fip64agent.switch.ovsdb import OvsdbClient
 from fip64agent.switch.ovsdb_replica import OwnPort
 from fip64agent.switch.packets import PacketIns
+from fip64agent.switch.periodic import Sender
 from fip64agent.switch.ports import PortItem, Ports
 
 LOG = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class SwitchRoom:
                                       self._take_unsolicited, self._ovsdb.why_down,
                                       lambda message: self._packet_ins.take(message))
         self._packet_ins = PacketIns(self._connection.send)
+        self._sender = Sender(self._connection.send)
         self._announcer = Announcer(self._connection)
         self._floods = Floods(self._connection.path, bridge, timeout)
         self._ports = Ports(self._ovsdb, self._floods)
@@ -103,6 +105,7 @@ class SwitchRoom:
         else:
             self._on_change()
         self._announcer.start()
+        self._sender.start()
         self._watch_thread = hub.spawn(self._watch_forever)
 
     def close(self) -> None:
@@ -110,6 +113,7 @@ class SwitchRoom:
         if self._watch_thread is not None:
             self._watch_thread.kill()
             self._watch_thread = None
+        self._sender.close()
         self._announcer.close()
         self._packet_ins.close()
         self._connection.close()
@@ -213,6 +217,7 @@ class SwitchRoom:
     def plan_changed(self, before: Desired, after: Desired) -> None:
         """Give services the new objects, and announce what is behind a bond with another active member."""
         self._packet_ins.plan_changed(before, after)
+        self._sender.plan_changed(before, after)
         self._announce_failovers(before, after)
 
     def _announce_failovers(self, before: Desired, after: Desired) -> None:

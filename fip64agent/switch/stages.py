@@ -8,7 +8,7 @@ loads the registers; features add flows to a table, and what none of these takes
 from __future__ import annotations
 
 from fip64agent.switch.flows.flow import Action, Load, Resubmit
-from fip64agent.switch.pipeline import Register, Table
+from fip64agent.switch.pipeline import REG_REASON, Register, Table
 
 PORT_SECURITY, TRACK_OUT, GROUPS_OUT, SERVICES, ROUTER, ROUTE = range(170, 176)
 NEIGHBOR, L2, TRACK_IN, GROUPS_IN, OUTPUT, AGENT = range(176, 182)
@@ -47,7 +47,7 @@ TABLES = (
 )
 
 REG_NETWORK, REG_PORT, REG_DESTINATION, REG_ROUTER, REG_FEATURE, REG_TOO_BIG = (
-    "reg0", "reg1", "reg2", "reg3", "reg4", "reg5")
+    "reg0", "reg1", "reg2", "reg3", "reg5", "reg6")
 
 REGISTERS = (
     Register(REG_NETWORK, "Number of the network that the packet is on."),
@@ -55,6 +55,7 @@ REGISTERS = (
     Register(REG_DESTINATION, "OpenFlow port that it is for."),
     Register(REG_ROUTER, "Number of the router that it goes through."),
     Register(REG_FEATURE, "Number of the feature whose service it is for, on the way to the agent."),
+    Register(REG_REASON, "Why it is on the way to the agent, where a service must know."),
     Register(REG_TOO_BIG, "1: it is larger than the MTU of the network that it was routed to."),
 )
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+from collections.abc import Sequence
 
-from fip64agent.switch.connection.fields import CodecError
+from fip64agent.switch import pipeline
+from fip64agent.switch.connection.fields import CodecError, header
 from fip64agent.switch.flows.flow import CONTROLLER_ID, WHOLE_PACKET
 
 # isort: split
@@ -18,13 +20,17 @@ from os_ken.ofproto import ofproto_v1_3 as ofp
 
 _HEADER = struct.Struct("!BBHI")
 _PACKET_IN = struct.Struct("!8xIHBBQHH")
-_PACKET_OUT = struct.Struct("!BBHIIIH6xHHIH6x")
+_PACKET_OUT = struct.Struct("!BBHIIIH6x")
+_OUTPUT = struct.Struct("!HHIH6x")
+_LONGEST = 0xFFFF
+"""Bytes of an OpenFlow message, at most."""
 _CONFIG = struct.Struct("!BBHIHH")
 _ASYNC = struct.Struct("!BBHI6I")
 _CONTROLLER = struct.Struct("!BBHIII6xH")
 _SET_CONTROLLER_ID = 20
 _IN_PORT = 0x80000004
 """Header of the field in_port in a match."""
+_REASON = int.from_bytes(header(pipeline.REG_REASON))
 _MOST_FIELDS = 64
 
 
@@ -37,6 +43,8 @@ class PacketIn:
     in_port: int
     data: bytes
     """From Ethernet on."""
+    reason: int = 0
+    """Value of REG_REASON (switch/pipeline.py) when the flow sent it."""
 
 
 def decode(message: bytes) -> PacketIn:
@@ -49,21 +57,38 @@ def decode(message: bytes) -> PacketIn:
     data = end + -length % 8 + 2
     if kind != ofp.OFPMT_OXM or length < 4 or data > len(message):
         raise CodecError(f"packet-in: match of type {kind} and length {length} in {len(message)} bytes")
+    in_port, reason = None, 0
     for _ in range(_MOST_FIELDS):
         if position + 8 > end:
             break
         field = int.from_bytes(message[position:position + 4])
         if field == _IN_PORT:
-            return PacketIn(cookie, int.from_bytes(message[position + 4:position + 8]), bytes(message[data:]))
+            in_port = int.from_bytes(message[position + 4:position + 8])
+        elif field == _REASON:
+            reason = int.from_bytes(message[position + 4:position + 8])
         position += 4 + (field & 0xFF)
-    raise CodecError("packet-in without in_port")
+    if in_port is None:
+        raise CodecError("packet-in without in_port")
+    return PacketIn(cookie, in_port, bytes(message[data:]), reason)
 
 
-def packet_out(ofport: int, data: bytes) -> bytes:
-    """Return the OFPT_PACKET_OUT that sends `data` (from Ethernet on) out of an OpenFlow port."""
-    return _PACKET_OUT.pack(ofp.OFP_VERSION, ofp.OFPT_PACKET_OUT, _PACKET_OUT.size + len(data), 0,
-                            ofp.OFP_NO_BUFFER, ofp.OFPP_CONTROLLER, 16,
-                            ofp.OFPAT_OUTPUT, 16, ofport, 0) + data
+def packet_out(ofports: Sequence[int], data: bytes) -> bytes:
+    """Return the OFPT_PACKET_OUT that sends `data` (from Ethernet on) out of OpenFlow ports.
+
+    Several messages when there are more ports than fit into one (4,000 beside a packet of 1,500 bytes); none
+    for no port. Raises: ValueError when the packet does not fit into a message.
+    """
+    room = (_LONGEST - _PACKET_OUT.size - len(data)) // _OUTPUT.size
+    if room < 1:
+        raise ValueError(f"a packet of {len(data)} bytes does not fit into an OpenFlow message")
+    messages = []
+    for start in range(0, len(ofports), room):
+        actions = b"".join([_OUTPUT.pack(ofp.OFPAT_OUTPUT, _OUTPUT.size, ofport, 0)
+                            for ofport in ofports[start:start + room]])
+        messages.append(_PACKET_OUT.pack(
+            ofp.OFP_VERSION, ofp.OFPT_PACKET_OUT, _PACKET_OUT.size + len(actions) + len(data), 0,
+            ofp.OFP_NO_BUFFER, ofp.OFPP_CONTROLLER, len(actions)) + actions + data)
+    return b"".join(messages)
 
 
 def config_request(xid: int) -> bytes:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Packets that come in, the whole way: a feature and a service from outside, a real OVS, real packets."""
 
+import contextlib
 import dataclasses
 import json
 import subprocess
@@ -15,9 +16,19 @@ from fip64agent import hub
 from fip64agent.plan.desired import NOTHING, Desired, Gateway
 from fip64agent.reconcile import diff
 from fip64agent.services import base as services
-from fip64agent.switch import features, packets
+from fip64agent.switch import features, packets, periodic
+from fip64agent.switch.connection import codec
 from fip64agent.switch.connection.meters import MeterItem
 from fip64agent.switch.examples import HOST
+from fip64agent.switch.flows.flow import IPV6, Flow, Resubmit, SetField, to_controller
+from fip64agent.switch.pipeline import (
+    CLASSIFIER,
+    NEIGHBOR,
+    REG_NETWORK,
+    REG_PORT,
+    REG_REASON,
+
+)
 from lab import answering, solicit
 from lab.netns import call_in
 from lab.node import REPOSITORY
@@ -138,6 +149,52 @@ def test_a_handler_gets_the_object_that_its_port_has_now(site):
     site.room.plan_changed(site.plan, NOTHING)  # gone from the plan, its flow not yet
     assert not site.ask("one")["took"]
     assert site.counts("one")[packets.UNKNOWN_PORT] > 0
+
+
+def test_the_reason_in_a_register_comes_with_the_packet(site):
+    """And the packet as the VM sent it: the service gets it for its answer."""
+    arrivals = []
+    number = features.features()[answering.NAME].number
+
+    def note(packet, vm, arrival):
+        arrivals.append(arrival)
+        return ()
+
+    site.room._packet_ins._services[number] = dataclasses.replace(answering.SERVICE, handle=note,
+                                                                  takes_arrival=True)
+    site.use(PLAN)
+    sends = Flow(CLASSIFIER, NEIGHBOR + 1, (("in_port", 21), IPV6), (
+        SetField(REG_NETWORK, 0x8001), SetField(REG_PORT, 21), SetField(REG_REASON, 0x0305),
+        SetField("reg5", 1), SetField("reg15", 7), Resubmit(stages.AGENT)), answering.NAME, ("host",))
+    errors = Flow(stages.AGENT, 1, (), (to_controller(number, 21),), answering.NAME, ("host",))
+    assert site.room.apply([(None, codec.encode(flow)) for flow in (sends, errors)]) == {}
+    frame = solicit.solicitation(5)
+    site.send("one", frame)
+    until(lambda: arrivals)
+    assert arrivals[0] == services.Arrival(21, 0x0305, frame)
+    site.send("two", frame)
+    until(lambda: len(arrivals) == 2)
+    assert arrivals[1] == services.Arrival(22, 0, frame)
+
+
+def test_a_service_sends_without_being_asked_to_several_ports(wired, netns, installed, monkeypatch):
+    """When its object appears, and when it goes; to both VMs, by one message."""
+    def tell(vm, occasion):
+        data = solicit.solicitation(5)[:-1] + bytes([len(occasion.event.value)])
+        return services.Turn((services.Outgoing(data, tuple(VMS.values())),))
+
+    found = {answering.NAME: dataclasses.replace(answering.SERVICE, unsolicited=tell)}
+    monkeypatch.setattr(periodic, "services", lambda: found)
+    site = Site(wired, netns("vms"))
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(call_in(site.netns, solicit._open, name)) for name in VMS]
+        for plan, event in ((Desired.of_objects([gateway("one")]), "appeared"), (NOTHING, "gone")):
+            site.use(plan)
+            for sock in socks:
+                sock.settimeout(5)
+                got = hub.offload(lambda sock=sock: next(frame for frame in iter(lambda: sock.recv(2048), b"")
+                                                         if frame[6:12].hex(":") == solicit.MAC))
+                assert got[-1] == len(event)
 
 
 def test_meters_come_and_go_with_their_flows(site):
