@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from types import MappingProxyType
 
 from fip64agent.plan.nodes import Input
@@ -78,6 +78,21 @@ class PortServices:
     enabled: bool = True
     """Ports are served at all."""
     security_groups: bool = True
+    router_advertisements: bool = True
+    router_lifetime: int = 1800
+    """Seconds, of all that a Router Advertisement says of the router: 0: it is no default router."""
+    router_preference: str = "medium"
+    """RFC 4191: "high", "medium" or "low"."""
+    max_advertisement_interval: int = 600
+    """Seconds between two unsolicited advertisements to a port, at most (RFC 4861, section 6.2.1)."""
+    prefix_valid_lifetime: int = 2592000
+    prefix_preferred_lifetime: int = 604800
+    """Seconds (RFC 4861, section 6.2.1)."""
+    reachable_time: int = 0
+    retransmit_timer: int = 0
+    """Milliseconds; 0: not specified."""
+    nat64_prefix: IPv6Network | None = None
+    """Advertised as PREF64 (RFC 8781); None: nothing is."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

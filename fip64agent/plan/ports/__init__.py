@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from fip64agent.plan.kinds import Feature, Kind
 from fip64agent.plan.ports.addresses import ADDRESSES
+from fip64agent.plan.ports.bound import NETWORK_NUMBERS
 from fip64agent.plan.ports.objects import (
     Route6,
     RouterInterface6,
@@ -15,7 +16,7 @@ from fip64agent.plan.ports.objects import (
 )
 from fip64agent.plan.ports.routers import INTERFACES6, ROUTER_NUMBERS
 from fip64agent.plan.ports.routes import ROUTES6, SERVED_ROUTERS
-from fip64agent.plan.ports.served import NETWORK_NUMBERS, SERVED_NETWORKS, SERVED_PORTS
+from fip64agent.plan.ports.served import SERVED_NETWORKS, SERVED_PORTS
 from fip64agent.plan.problems import ObjectKey
 
 

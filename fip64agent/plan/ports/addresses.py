@@ -8,8 +8,9 @@ from ipaddress import IPv6Address
 
 from fip64agent.net.addresses import link_local
 from fip64agent.plan.nodes import Collected, Derived, Objects
+from fip64agent.plan.ports.bound import NETWORK_NUMBERS
 from fip64agent.plan.ports.objects import Holder, ServedAddress, ServedPort
-from fip64agent.plan.ports.served import NETWORK_NUMBERS, SERVED_PORTS
+from fip64agent.plan.ports.served import SERVED_PORTS
 
 Place = tuple[str, IPv6Address]
 """(network id, address)"""

@@ -10,6 +10,7 @@ import dataclasses
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 from typing import ClassVar
 
+from fip64agent.net.advertising import Advertising
 from fip64agent.plan.problems import ObjectKey
 
 
@@ -33,6 +34,40 @@ class ServedNetwork:
     @property
     def key(self) -> ObjectKey:
         return (self.kind, self.network_id)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RouterInterface6:
+    """A router's port with IPv6 on a served network: a gateway of the VMs there."""
+
+    kind: ClassVar[str] = "interface"
+    port_id: str
+    router_id: str
+    router: int
+    """Number of the router."""
+    network_id: str
+    network: int
+    mac: str
+    link_local: IPv6Address
+    """Made of its MAC (RFC 4291, appendix A), or the subnet's gateway_ip if that is a link-local address."""
+    addresses: tuple[IPv6Interface, ...]
+    """Global ones, with the prefix lengths of their subnets; sorted."""
+    mtu: int
+    advertising: Advertising | None
+    """What it says in Router Advertisements; None: it sends none."""
+    interval: int
+    """Seconds between two of them that nobody asked for, at most."""
+    nd_flags: bool
+    """The datapath can make a Neighbor Advertisement of a Neighbor Solicitation."""
+
+    @property
+    def own(self) -> tuple[IPv6Address, ...]:
+        """All its addresses, the link-local one last."""
+        return (*(address.ip for address in self.addresses), self.link_local)
+
+    @property
+    def key(self) -> ObjectKey:
+        return (self.kind, self.port_id)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,6 +98,8 @@ class ServedPort:
     """Neutron's port_security_enabled: only what its addresses and pairs allow may come from it."""
     filtered: bool
     """It has security groups, which IPv6 and IPv4 from it and to it pass."""
+    gateways: tuple[RouterInterface6, ...] = ()
+    """The routers on its network, by port id."""
     vlan: int | None = None
     """The access VLAN of its port on the bridge; None: it has none."""
 
@@ -98,29 +135,6 @@ class ServedAddress:
     @property
     def key(self) -> ObjectKey:
         return (self.kind, self.network_id, str(self.address))
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class RouterInterface6:
-    """A router's port with IPv6 on a served network: the gateway of the VMs there."""
-
-    kind: ClassVar[str] = "interface"
-    port_id: str
-    router_id: str
-    router: int
-    """Number of the router."""
-    network_id: str
-    network: int
-    mac: str
-    link_local: IPv6Address
-    """Made of its MAC (RFC 4291, appendix A), or the subnet's gateway_ip if that is a link-local address."""
-    addresses: tuple[IPv6Interface, ...]
-    """Global ones, with the prefix lengths of their subnets; sorted."""
-    mtu: int
-
-    @property
-    def key(self) -> ObjectKey:
-        return (self.kind, self.port_id)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 
 from fip64agent.net.addresses import link_local
-from fip64agent.plan.inputs import NETWORKS, PORTS, ROUTERS, SUBNETS
+from fip64agent.plan.inputs import DATAPATH, NETWORKS, PORTS, ROUTERS, SETTINGS, SUBNETS
 from fip64agent.plan.nodes import Collected, Derived, Objects
 from fip64agent.plan.numbers import number_space
+from fip64agent.plan.ports.advertising import advertised
+from fip64agent.plan.ports.bound import NETWORK_NUMBERS
 from fip64agent.plan.ports.objects import RouterInterface6
-from fip64agent.plan.ports.served import NETWORK_NUMBERS
 from fip64agent.plan.problems import ERROR, Problem
 from fip64agent.topology.model import ROUTER_INTERFACE, Port, Subnet
 
@@ -58,18 +59,33 @@ def _interface(ask, port_id: str, port: Port) -> tuple[RouterInterface6 | None, 
     router = ask(ROUTER_NUMBERS.number, port.device_id)
     if router is None:
         return None, Problem(ERROR, f"no number is free for router {port.device_id}")
-    subnets = _subnets(ask, port)
+    subnets, network = _subnets(ask, port), ask(NETWORKS, port.network_id)
+    options, datapath = ask(SETTINGS, "").ports, ask(DATAPATH, "")
     return RouterInterface6(
         port_id=port_id, router_id=port.device_id, router=router, network_id=port.network_id,
         network=ask(NETWORK_NUMBERS.number, port.network_id), mac=port.mac_address,
         link_local=_link_local(port, subnets),
         addresses=tuple(IPv6Interface((address, subnet.cidr.prefixlen))
                         for address, subnet in subnets.items() if not address.is_link_local),
-        mtu=ask(NETWORKS, port.network_id).mtu), None
+        mtu=network.mtu, advertising=advertised(port, subnets.values(), network, options),
+        interval=options.max_advertisement_interval,
+        nd_flags=datapath is not None and datapath.nd_flags), None
 
 
 INTERFACES6 = Objects(RouterInterface6.kind, _interface, each=_ON_SERVED_NETWORKS,
-                      reads=(ROUTER_NUMBERS.number, SUBNETS, NETWORK_NUMBERS.number, NETWORKS))
+                      reads=(ROUTER_NUMBERS.number, SUBNETS, NETWORK_NUMBERS.number, NETWORKS, SETTINGS,
+                             DATAPATH))
+INTERFACES_ON = Collected("router interfaces on a network", {
+    INTERFACES6: lambda port_id, interface: ((interface.network_id, port_id),)})
+"""By network id: the ids of the routers' ports on it."""
+
+
+def _gateways(ask, network_id: str) -> tuple[RouterInterface6, ...]:
+    return tuple(ask(INTERFACES6, port_id) for port_id in ask(INTERFACES_ON, network_id))
+
+
+GATEWAYS_ON = Derived("gateways on a network", _gateways, (INTERFACES6, INTERFACES_ON))
+"""By network id: RouterInterface6 of each, in the order of their ids."""
 
 
 def _ipv6_subnets(port_id: str, port: Port) -> Iterator[tuple[str, tuple[str, str]]]:
