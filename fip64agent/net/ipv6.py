@@ -101,8 +101,8 @@ def parse(data: bytes, start: int = 0) -> tuple[IPv6, bytes]:
         extensions += (Extension(number, bytes(data[position + 2:position + size])),)
         number = data[position]
         position += size
-        if extensions[-1].kind == FRAGMENT and _fragment(extensions[-1]) & _OFFSET:
-            break  # The packet's headers are in its first fragment: no header follows, whatever `number` is.
+        if _fragment(extensions[-1]) & _OFFSET:
+            break  # The other headers are in an earlier fragment: none follows, whatever `number` is.
     header = IPv6(IPv6Address(source), IPv6Address(destination), number, hop_limit, word >> 20 & 0xFF,
                   word & 0xFFFFF, extensions)
     return header, data[position:end]
