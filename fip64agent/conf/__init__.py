@@ -2,13 +2,16 @@
 """Configuration: one module per group, with GROUP and OPTS; `list_opts()` feeds oslo-config-generator."""
 
 import dataclasses
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 from oslo_config import cfg
 
 from fip64agent.conf.modules import modules_with
 from fip64agent.exceptions import ConfigError
 from fip64agent.plan.inputs import PortServices, Settings
+
+NAT64_PREFIX_LENGTHS = (32, 40, 48, 56, 64, 96)
+"""RFC 6052, section 2.2."""
 
 
 def register_opts(conf) -> None:
@@ -53,8 +56,24 @@ def settings_from(conf, fixed: Settings | None = None) -> Settings:
         clients_per_prefix=conf.fip64.clients_per_prefix, lowest_ipv6_mtu=conf.fip64.lowest_ipv6_mtu,
         zero_traffic_class=conf.fip64.traffic_class == "zero",
         drop_udp_zero_checksum=conf.fip64.udp_zero_checksum == "drop",
-        ports=PortServices(**{field.name: getattr(conf.ports, field.name)
-                              for field in dataclasses.fields(PortServices)}))
+        ports=_port_services(conf.ports))
+
+
+def _port_services(group) -> PortServices:
+    values = {field.name: group[field.name] for field in dataclasses.fields(PortServices)}
+    if 0 < group.router_lifetime < group.max_advertisement_interval:
+        raise ConfigError(f"[ports] router_lifetime = {group.router_lifetime}: it must be 0, or not below "
+                          f"max_advertisement_interval ({group.max_advertisement_interval})")
+    if group.prefix_preferred_lifetime > group.prefix_valid_lifetime:
+        raise ConfigError(f"[ports] prefix_preferred_lifetime = {group.prefix_preferred_lifetime}: it must "
+                          f"not be above prefix_valid_lifetime ({group.prefix_valid_lifetime})")
+    try:
+        prefix = IPv6Network(group.nat64_prefix) if group.nat64_prefix else None
+        if prefix is not None and prefix.prefixlen not in NAT64_PREFIX_LENGTHS:
+            raise ValueError(f"its length must be one of {', '.join(map(str, NAT64_PREFIX_LENGTHS))}")
+    except ValueError as error:
+        raise ConfigError(f"[ports] nat64_prefix = {group.nat64_prefix}: {error}") from error
+    return PortServices(**values | {"nat64_prefix": prefix})
 
 
 def _pool_slice(text: str, is_prefix: bool) -> tuple[int, int]:

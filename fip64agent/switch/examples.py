@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
+from fip64agent.net.advertising import Advertising
 from fip64agent.plan.desired import Gateway, Host, Mapping64, Tenant, Uplink
 from fip64agent.plan.inputs import REDIRECT_EXTERNAL_NETWORKS
 from fip64agent.plan.ports.objects import (
@@ -63,6 +64,9 @@ SERVED_ADDRESS = ServedAddress("net-a", 0x8001, IPv6Address("2001:db8:1::5"),
                                (Holder(21, "fa:16:3e:00:00:05"),))
 ROUTER_INTERFACE = RouterInterface6(
     "router-a-net-a", "router-a", 3, "net-a", 0x8001, "fa:16:3e:00:00:fe", IPv6Address("fe80::1"),
-    (IPv6Interface("2001:db8:1::1/64"),), 1500)
+    (IPv6Interface("2001:db8:1::1/64"),), 1500, Advertising("fa:16:3e:00:00:fe"), 600, nd_flags=False)
+ROUTER_INTERFACE_USERSPACE = dataclasses.replace(ROUTER_INTERFACE, nd_flags=True)
+SERVED_PORT_ROUTED = dataclasses.replace(SERVED_PORT, gateways=(ROUTER_INTERFACE,))
 SERVED_ROUTER = ServedRouter("router-a", 3)
 ROUTE = Route6("router-a", 3, IPv6Network("2001:db8:2::/64"), Hop(0x8002, "fa:16:3e:00:02:fe", 1400))
+ROUTE_NOWHERE = dataclasses.replace(ROUTE, hop=None)

@@ -7,7 +7,7 @@ loads the registers; features add flows to a table, and what none of these takes
 
 from __future__ import annotations
 
-from fip64agent.switch.flows.flow import Action, Load, Resubmit
+from fip64agent.switch.flows.flow import Action, Load, Match, Resubmit
 from fip64agent.switch.pipeline import REG_REASON, Register, Table
 
 PORT_SECURITY, TRACK_OUT, GROUPS_OUT, SERVICES, ROUTER, ROUTE = range(170, 176)
@@ -68,6 +68,11 @@ def load(register: str, value: int) -> Load:
 def to_port(ofport: int, table: int) -> tuple[Action, ...]:
     """Return the actions that choose a destination and go on in `table`."""
     return load(REG_DESTINATION, ofport), Resubmit(table)
+
+
+def of_agent(ofport: int, feature: int) -> Match:
+    """Return the match, in the table AGENT, for what a port sends to the service of a feature."""
+    return (REG_PORT, ofport), (REG_FEATURE, feature)
 
 
 def to_agent(feature: int) -> tuple[Action, ...]:

@@ -44,6 +44,7 @@ FEATURE = Feature(
              stands_on=lambda tenant: ((Host.kind,),)),
         Kind(Mapping64.kind, "floating IP", "floating IPs", after=(Tenant.kind,), resource="floatingips",
              describe=_describe_mapping, stands_on=_mapping_stands_on),
-        Kind(Gateway.kind, "gateway of a VM port", "gateways of VM ports", after=(Mapping64.kind,), listed=False)),
+        Kind(Gateway.kind, "gateway of a VM port", "gateways of VM ports", after=(Mapping64.kind,),
+             listed=False)),
     planners=(TENANTS, MAPPINGS, GATEWAYS),
     numbers=(VLANS,))

@@ -13,7 +13,7 @@ from fip64agent.topology.model import Port
 OF_NEUTRON = "network:"
 """What device_owner begins with when a port is not a VM's, but a router's, a DHCP server's and so on."""
 FIRST_NETWORK, LAST_NETWORK = 0x8000, 0xBFFF
-"""Numbers of networks. They are conntrack zones too, of which other systems use low ones: Neutron VLAN IDs."""
+"""Numbers of networks, and conntrack zones, of which other systems use low ones: Neutron VLAN IDs."""
 
 
 def _has_ipv6(port: Port) -> bool:

@@ -90,7 +90,8 @@ GATEWAYS_ON = Derived("gateways on a network", _gateways, (INTERFACES6, INTERFAC
 
 def _ipv6_subnets(port_id: str, port: Port) -> Iterator[tuple[str, tuple[str, str]]]:
     if port.device_owner == ROUTER_INTERFACE:
-        for subnet_id in sorted({fixed.subnet_id for fixed in port.fixed_ips if fixed.ip_address.version == 6}):
+        found = {fixed.subnet_id for fixed in port.fixed_ips if fixed.ip_address.version == 6}
+        for subnet_id in sorted(found):
             yield port.device_id, (subnet_id, port_id)
 
 

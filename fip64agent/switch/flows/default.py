@@ -6,18 +6,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fip64agent.plan.desired import Host
+from fip64agent.plan.ports.objects import ServedNetwork
 from fip64agent.switch import pipeline
 from fip64agent.switch.examples import HOST
 from fip64agent.switch.features import Example, FlowFeature
 from fip64agent.switch.flows.flow import NORMAL, Flow, Output
 
 
-def default(host: Host) -> Iterator[Flow]:
-    """Yield NORMAL at priority 0. The room does not add it where another system has such a flow."""
-    yield Flow(pipeline.CLASSIFIER, pipeline.DEFAULT, (), (Output(NORMAL),), "default", host.key)
+def default(obj: Host | ServedNetwork) -> Iterator[Flow]:
+    """Yield NORMAL at priority 0: the same flow, whoever needs it.
+
+    The room does not add it where another system has such a flow.
+    """
+    yield Flow(pipeline.CLASSIFIER, pipeline.DEFAULT, (), (Output(NORMAL),), "default", (Host.kind,))
 
 
 FEATURE = FlowFeature(
-    "default", 1, "What no flow takes is switched as before.", {Host.kind: default},
-    (Example("Once per host", "As soon as the host has one uplink, unless another system has a flow there:",
+    "default", 1, "What no flow takes is switched as before.",
+    {Host.kind: default, ServedNetwork.kind: default},
+    (Example("Once per host", "As soon as the host has an uplink or a served port, unless another system has a "
+             "flow there:",
              (HOST,)),))

@@ -15,11 +15,11 @@ from fip64agent.switch import stages
 from fip64agent.switch.examples import SERVED_NETWORK, SERVED_NETWORK_VLAN, SERVED_PORT
 from fip64agent.switch.features import Example, FlowFeature
 from fip64agent.switch.flows.flow import IPV4, IPV6, MULTICAST, NORMAL, Action, Flow, Match, Output
-from fip64agent.switch.stages import REG_NETWORK, REG_PORT, to_port
+from fip64agent.switch.stages import REG_NETWORK, to_port
 
 NAME = "l2"
-KNOWN, FROM_AGENT, FLOOD, ELSEWHERE = 40, 30, 20, 10
-"""Priorities: to a MAC that is known; multicast that the agent sends; other multicast; what is left."""
+KNOWN, FLOOD, ELSEWHERE = 40, 20, 10
+"""Priorities: to a MAC that is known; multicast; what is left."""
 
 
 def known(port: ServedPort) -> Iterator[Flow]:
@@ -38,10 +38,9 @@ def others(network: ServedNetwork) -> Iterator[Flow]:
     def flow(priority: int, match: Match, actions: tuple[Action, ...]) -> Flow:
         return Flow(stages.L2, priority, ((REG_NETWORK, network.number), *match), actions, NAME, network.key)
 
-    to_each = tuple(action for ofport in network.ofports for action in to_port(ofport, stages.GROUPS_IN))
-    yield flow(FROM_AGENT, ((REG_PORT, 0), MULTICAST), to_each)
     if network.vlan is None:
-        yield flow(FLOOD, (MULTICAST,), to_each)
+        yield flow(FLOOD, (MULTICAST,), tuple(action for ofport in network.ofports
+                                              for action in to_port(ofport, stages.GROUPS_IN)))
     else:
         yield flow(ELSEWHERE, (IPV6,), (Output(NORMAL),))
     yield flow(ELSEWHERE, (IPV4,), (Output(NORMAL),))

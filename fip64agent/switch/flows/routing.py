@@ -51,10 +51,11 @@ def of_router(router: ServedRouter) -> Iterator[Flow]:
 
 
 def of_route(route: Route6) -> Iterator[Flow]:
-    """Yield the flow of a route."""
-    yield Flow(stages.ROUTE, ROUTES + route.destination.prefixlen,
-               ((REG_ROUTER, route.router), IPV6, ("ipv6_dst", route.destination)),
-               _forward(route.hop) if route.hop is not None else DROP, NAME, route.key)
+    """Yield the flow of a route that leads to somebody."""
+    if route.hop is not None:
+        yield Flow(stages.ROUTE, ROUTES + route.destination.prefixlen,
+                   ((REG_ROUTER, route.router), IPV6, ("ipv6_dst", route.destination)), _forward(route.hop),
+                   NAME, route.key)
 
 
 def _forward(hop: Hop) -> tuple[Action, ...]:
@@ -79,6 +80,6 @@ FEATURE = FlowFeature(
      ServedAddress.kind: to_holder},
     (Example("Per router interface", "Router 3 has this MAC on the network 0x8001:", (ROUTER_INTERFACE,)),
      Example("Per router", "Nothing from or to link-local addresses:", (SERVED_ROUTER,)),
-     Example("Per route", "The MTU of the network that it leads to is smaller than another one of the router:",
+     Example("Per route", "It leads to a network whose MTU is smaller than another one of the router:",
              (ROUTE,)),
      Example("Per address", "It is the address of port 21:", (SERVED_ADDRESS,))))

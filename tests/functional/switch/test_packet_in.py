@@ -27,7 +27,6 @@ from fip64agent.switch.pipeline import (
     REG_NETWORK,
     REG_PORT,
     REG_REASON,
-
 )
 from lab import answering, solicit
 from lab.netns import call_in
