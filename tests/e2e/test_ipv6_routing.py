@@ -58,5 +58,6 @@ def test_where_no_route_leads_is_told(routed):
 
 
 def test_a_hop_limit_that_is_used_up_is_told(routed):
-    answer = routed["vm-a"].run("ping", "-6", "-t1", "-c1", "-W5", routed["vm-b"].address6, check=False).stdout
+    far = routed["vm-b"].address6
+    answer = routed["vm-a"].run("ping", "-6", "-t1", "-c1", "-W5", far, check=False).stdout
     assert "From 2001:db8:1::1" in answer and "Time exceeded: Hop limit" in answer
