@@ -222,6 +222,17 @@ def test_what_changes_while_something_is_sent_is_not_lost(bench):
     assert bench.run(1000) == [] and not bench.sender._sending
 
 
+def test_a_failure_to_send_loses_no_turn(bench):
+    def fail():
+        raise OSError("something else")
+
+    bench.during = fail
+    bench.use(vm(1))
+    with pytest.raises(OSError, match="something else"):
+        bench.sender.take_turns()
+    assert bench.run() == [(0, f"vm-1 {A} appeared 0")]
+
+
 def test_a_service_that_fails_harms_no_other_object(bench, caplog):
     bench.use(vm(1, "bad"), vm(2), vm(3, "nowhere"))
     assert bench.run() == [(0, f"vm-2 {A} appeared 0")]
