@@ -13,7 +13,7 @@ from fip64agent.switch.examples import (
     ROUTE_NOWHERE,
     ROUTER_INTERFACE,
     SERVED_NETWORK,
-    SERVED_PORT,
+    SERVED_PORT_ROUTED,
     SERVED_ROUTER,
 )
 from fip64agent.switch.features import Example, FlowFeature
@@ -85,4 +85,4 @@ FEATURE = FlowFeature(
      Example("Per router interface", "No port of a router is open:", (ROUTER_INTERFACE,)),
      Example("Per route that leads nowhere", "A subnet without served ports on this host:", (ROUTE_NOWHERE,)),
      Example("Per network", "An address that nobody has, a packet above the MTU:", (SERVED_NETWORK,)),
-     Example("Per served port", "Through the meter of the port:", (SERVED_PORT,))))
+     Example("Per served port", "Through the meter of the port:", (SERVED_PORT_ROUTED,))))

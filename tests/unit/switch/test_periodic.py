@@ -49,7 +49,7 @@ class Bench:
     """A sender, its clock, and what it has sent as (time, text, ports)."""
 
     def __init__(self, monkeypatch, function=advertise, choose=lambda low, high: low):
-        service = Service("arp", "port", lambda gateway: (), lambda packet, gateway: (),
+        service = Service("arp", "gateway", lambda gateway: (), lambda packet, gateway: (),
                           unsolicited=function, shortest_pause=PAUSE)
         monkeypatch.setattr(periodic, "services", lambda: {"arp": service})
         self.now = 1000.0
@@ -237,7 +237,7 @@ def test_a_failure_to_send_loses_no_turn(bench):
 def test_a_service_that_fails_harms_no_other_object(bench, caplog):
     bench.use(vm(1, "bad"), vm(2), vm(3, "nowhere"))
     assert bench.run() == [(0, f"vm-2 {A} appeared 0")]
-    assert len(caplog.records) == 1 and "flow feature arp failed when object port vm-1" in caplog.text
+    assert len(caplog.records) == 1 and "flow feature arp failed when object gateway vm-1" in caplog.text
     bench.run(periodic.FAULT_PAUSE + 1)
     assert len(caplog.records) == 2
     bench.use(vm(2))
