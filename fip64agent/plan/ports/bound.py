@@ -42,6 +42,8 @@ def _bound(ask, port_id: str, bindings: Bindings) -> Port | Problem | None:
 
 BOUND = Derived("bound ports to serve", _bound, (PORTS, SETTINGS, SECURITY_GROUPS), each=BINDINGS)
 """By port id: the Port, or why its interface cannot be used yet."""
+_BOUND_ON = Collected("bound ports to serve on a network", {
+    BOUND: lambda port_id, port: ((port.network_id, port_id),) if isinstance(port, Port) else ()})
 _NETWORK_IDS = Collected("ids of served networks", {
-    BOUND: lambda port_id, port: ((("", port.network_id)),) if isinstance(port, Port) else ()})
+    _BOUND_ON: lambda network_id, port_ids: (("", network_id),)})
 NETWORK_NUMBERS = number_space("networks", _NETWORK_IDS, lambda ask: (FIRST_NETWORK, LAST_NETWORK))
