@@ -16,7 +16,7 @@ import dataclasses
 import functools
 import struct
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address
 
 from fip64agent.plan.desired import ObjectKey
 from fip64agent.switch import features, pipeline
@@ -78,6 +78,8 @@ def _common_tlv(name: str, value: Value) -> bytes:
         return tlv(name, value)
     first, whole, parts = 4 * int(name.removeprefix("xxreg")), (1 << 32) - 1, []
     value, mask = value if isinstance(value, tuple) else (value, (1 << 128) - 1)
+    if value >> 128 or mask >> 128:
+        raise CodecError(f"{name}: {value:#x} with mask {mask:#x} does not fit into 128 bits")
     for number in range(4):
         shift = 32 * (3 - number)
         part, part_mask = value >> shift & whole, mask >> shift & whole
@@ -87,10 +89,13 @@ def _common_tlv(name: str, value: Value) -> bytes:
 
 
 def encode_match(match: Match) -> bytes:
-    """Return the normalised match. A prefix of length 0 is left out, as Open vSwitch does."""
-    return _ordered([tlv(name, value) if isinstance(value, IPv4Address | IPv6Address)
-                     else _common_tlv(name, value) for name, value in match
-                     if not (isinstance(value, IPv4Network | IPv6Network) and value.prefixlen == 0)])
+    """Return the normalised match. What any value matches is left out, as Open vSwitch does.
+
+    Raises: CodecError when a value does not fit; KeyError when there is no such field.
+    """
+    tlvs = [tlv(name, value) if isinstance(value, IPv4Address | IPv6Address) else _common_tlv(name, value)
+            for name, value in match]
+    return _ordered([each for each in tlvs if each])
 
 
 def _ordered(tlvs: list[bytes]) -> bytes:

@@ -207,6 +207,14 @@ def test_a_value_of_the_wrong_size_is_refused():
         codec.encode_match((("ipv4_dst", IPv6Address("::1")),))
 
 
+@pytest.mark.parametrize(("name", "value"), [
+    ("reg5", 1 << 32), ("reg5", -1), ("reg5", (0, 1 << 32)), ("vlan_vid", 1 << 16), ("eth_src", "no address"),
+    ("xxreg1", 1 << 128)])
+def test_a_value_that_does_not_fit_is_refused(name, value):
+    with pytest.raises(codec.CodecError, match=name.removeprefix("xx")):
+        codec.encode_match(((name, value),))
+
+
 def test_equality_ignores_who_owns_it():
     item = codec.encode(FLOWS[0])
     assert item == dataclasses.replace(item, owner=())
