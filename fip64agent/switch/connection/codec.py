@@ -95,6 +95,8 @@ def encode_match(match: Match) -> bytes:
     """
     tlvs = [tlv(name, value) if isinstance(value, IPv4Address | IPv6Address) else _common_tlv(name, value)
             for name, value in match]
+    if any(name.startswith("xxreg") for name, _ in match):
+        return normalise(b"".join(tlvs))  # each of them may be several fields
     return _ordered([each for each in tlvs if each])
 
 

@@ -95,6 +95,7 @@ MATCHES = {
     **{f"reg{number}": ((f"reg{number}", number),) for number in range(16)},
     **{f"xxreg{number}": ((f"xxreg{number}", 1 << 100),) for number in range(4)},
     "part of a long register": (("xxreg1", (0xF164 << 64, 0xFFFF << 64)),),
+    "a register between parts of a long one": (("xxreg1", (5 << 96 | 7, 0xFF << 96 | 0xFF)), ("reg5", 9)),
     "part of a register": (("reg5", (0x0F00, 0xFF00)),),
     "metadata": (("metadata", 0xF164),),
     **{f"{name} {value:#x}, mask {mask:#x}": (*before, (name, (value, mask))) for name, value, mask, before in (
