@@ -91,7 +91,8 @@ def _mask(name: str, mask: int | None, size: int) -> int | None:
 def tlv(name: str, value: Value) -> bytes:
     """Return a field with its value, and its mask if there is one, as Open vSwitch reports them.
 
-    Nothing when the mask is 0, which any value matches. Raises: CodecError when a value does not fit; KeyError.
+    Nothing when the mask is 0, which any value matches.
+    Raises: CodecError when a value does not fit; KeyError when there is no such field.
     """
     number, size = field(name)
     mask = None

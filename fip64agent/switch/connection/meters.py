@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import struct
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import ClassVar
 
 from fip64agent.plan.desired import ObjectKey
 from fip64agent.switch import pipeline
@@ -28,6 +29,8 @@ _FLAGS = ofp.OFPMF_PKTPS | ofp.OFPMF_BURST
 class MeterItem:
     """A meter that drops the packets above its rate."""
 
+    shared: ClassVar[bool] = True
+    """All flows that send packets of one port to one service use the same meter."""
     number: int
     rate: int
     """Packets a second."""

@@ -98,7 +98,7 @@ MATCHES = {
     "a register between parts of a long one": (("xxreg1", (5 << 96 | 7, 0xFF << 96 | 0xFF)), ("reg5", 9)),
     "part of a register": (("reg5", (0x0F00, 0xFF00)),),
     "metadata": (("metadata", 0xF164),),
-    **{f"{name} {value:#x}, mask {mask:#x}": (*before, (name, (value, mask))) for name, value, mask, before in (
+    **{f"{name}={value:#x}/{mask:#x}": (*before, (name, (value, mask))) for name, value, mask, before in (
         ("reg5", 5, 0xFFFFFFFF, ()), ("metadata", 5, (1 << 64) - 1, ()), ("vlan_vid", 0x1007, 0x1FFF, ()),
         ("vlan_vid", 0x1007, 0xFFFF, ()), ("eth_dst", 5, (1 << 48) - 1, ()), ("in_port", 1, 0xFFFFFFFF, ()),
         ("ipv6_flabel", 5, 0xFFFFF, (IPV6,)), ("ipv6_flabel", 5, 0xFFFFFFFF, (IPV6,)),
