@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import zlib
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from fip64agent.plan.desired import Desired, Host, ObjectKey, PlanObject
 from fip64agent.plan.inputs import Interface
 from fip64agent.switch import appctl, features, pipeline, ports, text
 from fip64agent.switch.announce import Announcer
-from fip64agent.switch.connection import bundle, codec, meters, monitor, packet_in
+from fip64agent.switch.connection import actions, bundle, codec, meters, monitor, packet_in
 from fip64agent.switch.connection.app import Connection
 from fip64agent.switch.connection.codec import FlowItem
 from fip64agent.switch.connection.flooding import Floods
@@ -78,6 +79,8 @@ class SwitchRoom:
         """{what was asked for: that this Open vSwitch does not do it, as a sentence}"""
         self._provided_by_others: dict[Hashable, FlowItem] = {}
         """_DEFAULT, when a flow of another system has its key."""
+        self._meters: set[int] = set()
+        """Numbers of our meters that exist: as they were read, and as the agent has changed them since."""
 
     @classmethod
     def from_conf(cls, conf, on_change: Callable[[], None] = lambda: None,
@@ -136,9 +139,13 @@ class SwitchRoom:
     def actual(self) -> dict[Hashable, SwitchItem]:
         with self._busy:
             result: dict[Hashable, SwitchItem] = dict(self._ports.read())
-            result.update(meters.read(self._connection))
+            found = meters.read(self._connection)
+            result.update(found)
+            self._meters = {item.number for item in found.values()}
             self._changed_by_others.clear()
             flows = self._installed.read()
+            flows.update((key, dataclasses.replace(flow, cookie=0)) for key, flow in list(flows.items())
+                         if self._lacks_meter(flow))
             result.update(flows)
             # Only while there are other flows of ours: it is wanted together with them.
             provided = flows and self._installed.foreign(_DEFAULT.key)
@@ -146,18 +153,45 @@ class SwitchRoom:
             result.update(self._provided_by_others)
             return result
 
+    def _lacks_meter(self, flow: FlowItem) -> bool:
+        """Return whether a flow uses a meter that does not exist.
+
+        Open vSwitch looks the meter up when the flow is added, and not again: without the meter the flow has
+        no limit, and when that is made later, none or another one. So a flow is added after its meter, and
+        one that is found without it differs from the one that is wanted (no flow of ours has the cookie 0).
+        """
+        return not self._meters.issuperset(actions.meters_of(flow.instructions))
+
     # -- changing ---------------------------------------------------------------------------------------
 
     def apply(self, items: Sequence[tuple[SwitchItem | None, SwitchItem]]) -> dict[Hashable, str]:
         with self._busy:
             failed = self._ports.add([item for _, item in items if isinstance(item, PortItem)])
-            failed |= meters.change(self._connection, list({
+            failed |= self._change_meters(list({
                 item.key: (meters.ADD if was is None else meters.MODIFY, item)
                 for was, item in items if isinstance(item, MeterItem)}.values()))
-            flows = [(was, item) for was, item in items if isinstance(item, FlowItem)]
+            flows = []
+            for was, item in items:
+                if not isinstance(item, FlowItem):
+                    continue
+                if self._lacks_meter(item):
+                    failed[item.key] = "a meter that it needs does not exist"
+                else:
+                    flows.append((was, item))
             if flows:
                 failed.update(self._add_flows(flows))
             return failed
+
+    def _change_meters(self, commands: Sequence[tuple[int, MeterItem]]) -> dict[Hashable, str]:
+        failed = meters.change(self._connection, commands)
+        for command, item in commands:
+            if item.key in failed:
+                continue
+            if command == meters.DELETE:
+                self._meters.discard(item.number)
+            else:
+                self._meters.add(item.number)
+        return failed
 
     def _add_flows(self, flows: Sequence[tuple[FlowItem | None, FlowItem]]) -> dict[Hashable, str]:
         taken = self._installed.taken_by_others([item for was, item in flows
@@ -200,8 +234,8 @@ class SwitchRoom:
                 failed = bundle.change(self._connection, bundle.DELETE, flows)
                 self._installed.discard(item.key for item in flows if item.key not in failed)
             # After the flows: with a meter the switch removes the flows that use it.
-            failed |= meters.change(self._connection, [(meters.DELETE, item) for item in items
-                                                       if isinstance(item, MeterItem)])
+            failed |= self._change_meters([(meters.DELETE, item) for item in items
+                                           if isinstance(item, MeterItem)])
             failed |= self._ports.remove([item for item in items if isinstance(item, PortItem)])
             return failed
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import struct
+from collections.abc import Iterator
 
 from fip64agent.switch import pipeline
 from fip64agent.switch.connection.fields import CodecError, header, nicira, tlv
@@ -57,6 +58,9 @@ _MAX_LENGTH, _CONTROLLER_ID, _REASON, _USERDATA, _METER_ID = 0, 1, 2, 3, 5
 """Properties of a controller action (enum nx_action_controller2_prop_type)."""
 _IMMEDIATE, _LOAD, _OUTPUT = 1 << 13, 1 << 11, 2 << 11
 """Bits of a learned flow's specification; without them: matches a field with a field."""
+_CONTROLLER2_SIZE = 16
+_NICIRA_CONTROLLER2 = struct.pack("!IH", ofproto_common.NX_EXPERIMENTER_ID, _CONTROLLER2)
+_METER_PROPERTY = struct.Struct("!HHI")
 
 
 def _os_ken(*actions: parser.OFPAction) -> bytes:
@@ -134,6 +138,24 @@ def _learn(action: Learn) -> bytes:
     return _extension(_LEARN_SUBTYPE, _LEARN.pack(
         action.idle_timeout, action.hard_timeout, action.priority, action.cookie, 0, action.table, 0,
         0) + b"".join(map(_spec, action.specs)))
+
+
+def meters_of(instructions: bytes) -> Iterator[int]:
+    """Yield the numbers of the meters that limit what a flow with these instructions sends to the agent."""
+    if _NICIRA_CONTROLLER2 not in instructions:
+        return
+    position = _INSTRUCTION.size
+    while position + _CONTROLLER2_SIZE <= len(instructions):
+        _, size, vendor, subtype = _NICIRA.unpack_from(instructions, position)
+        end = min(position + size, len(instructions))
+        at = position + _CONTROLLER2_SIZE
+        if (vendor, subtype) == (ofproto_common.NX_EXPERIMENTER_ID, _CONTROLLER2):
+            while at + 8 <= end:
+                kind, length, value = _METER_PROPERTY.unpack_from(instructions, at)
+                if kind == _METER_ID:
+                    yield value
+                at += max(8, length + -length % 8)
+        position += max(8, size)
 
 
 @functools.lru_cache(8192)

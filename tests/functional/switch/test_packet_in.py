@@ -150,6 +150,38 @@ def test_meters_come_and_go_with_their_flows(site):
     assert not any(isinstance(item, MeterItem) for item in site.room.actual().values())
 
 
+def flood(site, name):
+    """Send more than the meter lets through; return the part that came to the agent."""
+    before = sum(site.counts(name).values())
+    sent = site.finish(site.popen("flood", name, 2, 20_000))["sent"]
+    hub.sleep(0.5)
+    return (sum(site.counts(name).values()) - before) / sent
+
+
+def test_a_meter_that_somebody_removed_limits_again_when_it_is_back(site):
+    """Open vSwitch looks up the meter of a flow when the flow is added, and not again."""
+    site.use(PLAN)
+    site.ovs.ofctl("del-meters", BRIDGE)
+    # It gets the place of one of ours in the datapath, which the flow still refers to.
+    site.ovs.ofctl("add-meter", BRIDGE, "meter=5,pktps,burst,band=type=drop,rate=1000000,burst_size=1000000")
+    site.use(PLAN)
+    assert flood(site, "one") < 0.5
+    assert flood(site, "two") < 0.5
+    assert site.ask("one")["took"] and site.ask("two")["took"]
+
+
+def test_a_flow_is_not_installed_without_its_meter(site):
+    """When the meter is refused, as here, where it came into being after the room was read."""
+    items = list(site.room.expand(gateway("one")))
+    before = site.room.actual()
+    meter = next(item for item in items if isinstance(item, MeterItem))
+    site.ovs.ofctl("add-meter", BRIDGE, f"meter={meter.number},pktps,band=type=drop,rate=7")
+    failed = site.room.apply([(before.get(item.key), item) for item in items])
+    assert "METER_EXISTS" in failed.pop(meter.key)
+    assert list(failed.values()) == ["a meter that it needs does not exist"]
+    site.use(PLAN)
+
+
 def test_a_handler_that_fails_harms_nobody(site, caplog):
     site.use(PLAN)
     site.send("one", *[solicit.solicitation(answering.FAULTY)] * 5)
