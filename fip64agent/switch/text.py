@@ -146,8 +146,6 @@ def instructions_text(instructions: bytes) -> str:
                 return instructions.hex()
             if kind in (ofp.OFPIT_APPLY_ACTIONS, ofp.OFPIT_WRITE_ACTIONS):
                 parts += _actions(instructions[position + 8:position + size])
-            elif kind == ofp.OFPIT_METER:
-                parts.append(f"meter:0x{struct.unpack_from('!I', instructions, position + 4)[0]:08x}")
             else:
                 parts.append(str(parser.OFPInstruction.parser(instructions, position)))
             position += size

@@ -28,7 +28,6 @@ from fip64agent.switch.flows.flow import (
     LearnMatch,
     LearnOutput,
     Load,
-    Meter,
     Move,
     Output,
     PopVlan,
@@ -46,7 +45,6 @@ from os_ken.ofproto import ofproto_v1_3_parser as parser
 PADDING = tuple(bytes(-length % 8) for length in range(8))
 
 _INSTRUCTION = struct.Struct("!HH4x")
-_METER = struct.Struct("!HHI")
 _NICIRA = struct.Struct("!HHIH")
 _LEARN = struct.Struct("!HHHQHBxHH")
 _CT = struct.Struct("!H4sHB3xH")
@@ -203,14 +201,11 @@ def encode_action(action: Action) -> bytes:
 
 @functools.lru_cache(2048)
 def encode_instructions(actions: tuple[Action, ...]) -> bytes:
-    """Return a Meter instruction, if that is the first action, and one Apply-Actions instruction.
+    """Return one Apply-Actions instruction, nothing for a drop (so OVS reports it).
 
-    Nothing for a drop (so OVS reports it). Raises: CodecError, TypeError.
+    Raises: CodecError, TypeError.
     """
-    meter = b""
-    if actions and isinstance(actions[0], Meter):
-        meter, actions = _METER.pack(ofp.OFPIT_METER, _METER.size, actions[0].number), actions[1:]
     if not actions:
-        return meter
+        return b""
     encoded = b"".join([encode_action(action) for action in actions])
-    return meter + _INSTRUCTION.pack(ofp.OFPIT_APPLY_ACTIONS, 8 + len(encoded)) + encoded
+    return _INSTRUCTION.pack(ofp.OFPIT_APPLY_ACTIONS, 8 + len(encoded)) + encoded

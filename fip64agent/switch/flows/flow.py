@@ -142,13 +142,6 @@ class Ct:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Meter:
-    """Drop the packet when the meter's rate is exceeded. It must be the first of a flow's actions."""
-
-    number: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class LearnMatch:
     """A learned flow matches `field` with what the packet has in `source`, a field or a number."""
 
@@ -188,7 +181,7 @@ class Learn:
 
 
 Action = (Output | SetField | Load | Move | PushVlan | PopVlan | StripVlan | Bundle | Conjunction | Resubmit
-          | Controller | Ct | Meter | Learn)
+          | Controller | Ct | Learn)
 
 
 def to_controller(feature: int, ofport: int) -> Controller:
