@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
-from fip64agent.switch.connection.fields import field
+from fip64agent.switch.connection.fields import NXM, field
 
 # isort: split
 from os_ken.ofproto import ofproto_common
@@ -23,6 +23,7 @@ _CONTROLLER, _CONTROLLER2 = 20, 37
 """Subtypes of Nicira's actions that send the packet to the agent; os-ken knows only a part of the second."""
 _COMMIT, _FORCE = 1, 2
 _NO_TABLE = 0xFF
+_OF_NXM = {nxm: name for name, nxm in NXM.items()}
 
 
 def _prefixlen(mask: str) -> int:
@@ -63,7 +64,7 @@ def match_text(match: bytes) -> str:
 
 def _field_text(name: str, first: int = 0, bits: int | None = None) -> str:
     """Return the name a match has for a field (moves use NXM forms), with its bits if those are not all."""
-    text = name.removesuffix("_nxm")
+    text = _OF_NXM.get(name) or name.removesuffix("_nxm")
     if bits is None or (first == 0 and bits == 8 * field(name)[1]):
         return text
     return f"{text}[{first}..{first + bits - 1}]"

@@ -118,7 +118,7 @@ def _ct(action: Ct) -> bytes:
 
 def _source(source: str | int, bits: int) -> tuple[int, bytes]:
     if isinstance(source, str):
-        return 0, header(nicira(source)) + bytes(2)
+        return 0, header(nicira(source, bits)) + bytes(2)
     return _IMMEDIATE, source.to_bytes((bits + 15) // 16 * 2, "big")
 
 
@@ -127,7 +127,8 @@ def _spec(spec: LearnMatch | LearnLoad | LearnOutput) -> bytes:
     if isinstance(spec, LearnOutput):
         return struct.pack("!H", _OUTPUT | spec.bits) + source
     kind = _LOAD if isinstance(spec, LearnLoad) else 0
-    return struct.pack("!H", immediate | kind | spec.bits) + source + header(nicira(spec.field)) + bytes(2)
+    return struct.pack("!H", immediate | kind | spec.bits) + source + header(
+        nicira(spec.field, spec.bits)) + bytes(2)
 
 
 def _learn(action: Learn) -> bytes:
@@ -168,13 +169,14 @@ def encode_action(action: Action) -> bytes:
             padding = PADDING[length % 8]
             return struct.pack("!HH", ofp.OFPAT_SET_FIELD, length + len(padding)) + value + padding
         case Load():
-            return _os_ken(parser.NXActionRegLoad(
-                nicira_ext.ofs_nbits(action.first, action.first + action.bits - 1), nicira(action.field),
-                action.value))
+            end = action.first + action.bits
+            return _os_ken(parser.NXActionRegLoad(nicira_ext.ofs_nbits(action.first, end - 1),
+                                                  nicira(action.field, end), action.value))
         case Move():
-            return _os_ken(parser.NXActionRegMove(nicira(action.source), nicira(action.destination),
-                                                  action.bits, action.source_first,
-                                                  action.destination_first))
+            return _os_ken(parser.NXActionRegMove(
+                nicira(action.source, action.source_first + action.bits),
+                nicira(action.destination, action.destination_first + action.bits),
+                action.bits, action.source_first, action.destination_first))
         case PushVlan():
             return (_os_ken(parser.OFPActionPushVlan())
                     + encode_action(SetField("vlan_vid", 0x1000 | action.vlan)))

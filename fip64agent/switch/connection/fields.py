@@ -38,6 +38,10 @@ def _extend() -> None:
 
 _extend()
 
+NXM = {"ipv6_nd_target": "nd_target", "ipv6_nd_sll": "nd_sll", "ipv6_nd_tll": "nd_tll",
+       "ipv6_flabel": "ipv6_label"}
+"""os-ken's names of NXM forms that are not the field's name and "_nxm"."""
+
 _BITS = {"vlan_vid": 13, "ipv6_flabel": 20, "ip_frag": 2, "ct_state": 8}
 """Bits of fields that have fewer than their bytes: Open vSwitch ignores the others in masks."""
 
@@ -58,9 +62,15 @@ def header(name: str) -> bytes:
     return struct.pack("!I", number | size)
 
 
-def nicira(name: str) -> str:
-    """Return os-ken's name of a field as OVS reports it in moves and loads: the NXM form, if it has one."""
-    alias = f"{name}_nxm"
+def nicira(name: str, bits: int = 0) -> str:
+    """Return os-ken's name of a field as OVS reports it in moves and loads: the NXM form, if it has one.
+
+    `bits`: how many of its bits are used, from the lowest on. There are two fields for the port by which a
+    packet came in: NXM's has 16 bits, OpenFlow's has 32.
+    """
+    if name == "in_port" and bits > 16:
+        return name
+    alias = NXM.get(name, f"{name}_nxm")
     return alias if alias in _names() else name
 
 

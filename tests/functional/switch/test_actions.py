@@ -89,6 +89,24 @@ ACTIONS = {
                                     SetField("ipv6_nd_tll", "02:00:00:00:00:01"), Output(11))),
 }
 
+ND_FIELDS = {
+    "ipv6_nd_target": (SOLICITATION, "xxreg1", 128), "ipv6_nd_sll": (SOLICITATION, "eth_src", 48),
+    "ipv6_nd_tll": (ADVERTISEMENT, "eth_dst", 48), "nd_reserved": (ADVERTISEMENT, "reg1", 32),
+    "nd_options_type": (SOLICITATION, "reg1", 8), "ipv6_flabel": ((IPV6,), "reg1", 20),
+    "nw_ttl": ((IPV6,), "reg1", 8), "icmpv6_type": (SOLICITATION, "reg1", 8),
+    "icmpv6_code": (SOLICITATION, "reg1", 8), "in_port": ((PORT,), "reg1", 32),
+}
+"""What features move, load and learn: the prerequisites, a field of the same size, bits."""
+PREREQUISITES = {"eth_type": 16, "ip_proto": 8, "icmpv6_type": 8, "icmpv6_code": 8}
+for name, (before, other, bits) in ND_FIELDS.items():
+    given = [LearnMatch(field, value, PREREQUISITES[field]) for field, value in before
+             if field in PREREQUISITES and field != name]
+    ACTIONS |= {
+        f"move {name}": (before, (Move(name, other, bits), Move(other, name, bits))),
+        f"load {name}": (before, (Load(name, 1, min(bits, 64)),)),
+        f"learn {name}": (before, (Learn(9, 100, (
+            *given, LearnMatch(name, name, bits), LearnLoad(other, name, bits))),))}
+
 MATCHES = {
     **{f"reg{number}": ((f"reg{number}", number),) for number in range(16)},
     **{f"xxreg{number}": ((f"xxreg{number}", 1 << 100),) for number in range(4)},

@@ -236,6 +236,8 @@ def test_a_prefix_of_length_0_matches_everything_and_is_no_field():
     ((Load("reg3", 5, bits=8, first=16), Move("reg0", "reg15", 16, 16, 0)),
      "load:5->reg3[16..23],move:reg0[16..31]->reg15[0..15]"),
     ((Load("reg3", 5, bits=32), Move("eth_src", "eth_dst", 48)), "load:5->reg3,move:eth_src->eth_dst"),
+    ((Move("ipv6_nd_target", "xxreg1", 128), Load("ipv6_nd_sll", 5, 48)),
+     "move:ipv6_nd_target->xxreg1,load:5->ipv6_nd_sll"),
     ((SetField("reg1", 7), Resubmit(9)), "set_field:reg1=0x0007,resubmit:9"),
     ((Controller(5, 128, 0, b"abc"), Output(1)), "controller,output:1"),
     ((Ct(5, 9, commit=True, force=True, nat=True, actions=(SetField("ct_mark", 7),)),),
