@@ -36,7 +36,8 @@ UNKNOWN_PORT = "unknown-port"
 UNPARSABLE = "unparsable"
 """Dropped: it is not a packet that can be read."""
 FAILED = "failed"
-"""Dropped: its service raised an exception, which is in the log."""
+"""Dropped: its service raised an exception, which is in the log. With port 0: it cannot tell the ports of an
+object, which is not served."""
 SLOW = "slow"
 """The packet was given to its service, which took too long."""
 SUSPENDED = "suspended"
@@ -99,7 +100,7 @@ class PacketIns:
     def counters(self) -> dict[tuple[int, str], int]:
         """Return how many packets there were, by (OpenFlow port, HANDLED, QUEUE_FULL ...).
 
-        Port 0: the message did not say which port.
+        Port 0: it is not known which port.
         """
         return dict(self._counters)
 
@@ -117,8 +118,15 @@ class PacketIns:
     def _keys(self, obj: Any) -> list[tuple[int, int]]:
         if obj is None:
             return []
-        return [(number, ofport) for number in self._by_kind.get(obj.kind, ())
-                for ofport in self._services[number].in_ports(obj)]
+        keys = []
+        for number in self._by_kind.get(obj.kind, ()):
+            try:
+                keys += [(number, ofport) for ofport in self._services[number].in_ports(obj)]
+            except Exception as error:  # its fault costs no other service or object anything
+                self._counters[0, FAILED] += 1
+                self._log_fault(number, "cannot tell the ports of an object",
+                                f"{type(error).__name__} for {pipeline.owner_text(obj.key)}", True)
+        return keys
 
     def take(self, message: bytes) -> None:
         """Put the packet of an OFPT_PACKET_IN message into its port's queue. Neither waits nor raises."""

@@ -142,6 +142,35 @@ def test_the_newest_object_of_a_port_is_what_a_handler_gets(ins, handled):
     assert [gateway.port_id for _, gateway in handled] == ["vm-2", "vm-1"]
 
 
+def test_a_service_that_cannot_tell_the_ports_of_an_object_harms_nobody(monkeypatch, caplog):
+    """Not its other objects, and no other service."""
+    handled = []
+
+    def ports(gateway):
+        yield gateway.vm_ofport
+        if gateway.mac == "bad":
+            raise RuntimeError("a fault")
+
+    made = {"arp": Service("arp", "port", ports, lambda packet, gateway: handled.append(gateway) or ()),
+            "redirect": Service("redirect", "port", lambda gateway: (gateway.vm_ofport,),
+                                lambda packet, gateway: handled.append(gateway) or ())}
+    monkeypatch.setattr(packets, "services", lambda: made)
+    ins = packets.PacketIns(lambda data: None)
+    bad = dataclasses.replace(vm(1), mac="bad")
+    ins.plan_changed(NOTHING, plan(bad, vm(2)))
+    redirect = pipeline.encode_cookie(features()["redirect"].number, ("port", "vm"))
+    for port, cookie in ((1, COOKIE), (2, COOKIE), (1, redirect), (2, redirect)):
+        ins.take(message(port, solicitation(1), cookie))
+    list(run(ins))
+    assert sorted(gateway.port_id for gateway in handled) == ["vm-1", "vm-2", "vm-2"]
+    assert ins.counters() == {(0, "failed"): 1, (1, "unknown-port"): 1, (1, "handled"): 1, (2, "handled"): 2}
+    assert "RuntimeError for port:vm-1:10.0.0.1" in caplog.text
+    ins.plan_changed(plan(bad, vm(2)), plan(vm(1), vm(2)))  # it is right again
+    ins.take(message(1, solicitation(1)))
+    list(run(ins))
+    assert handled[-1] == vm(1)
+
+
 def test_a_service_for_a_feature_that_does_not_exist(monkeypatch):
     service = Service("nonsense", "port", lambda gateway: (), lambda packet, gateway: ())
     monkeypatch.setattr(packets, "services", lambda: {"nonsense": service})
