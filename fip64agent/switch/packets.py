@@ -17,7 +17,7 @@ from typing import Any
 from fip64agent import hub
 from fip64agent.exceptions import NotReady
 from fip64agent.net import packet as net
-from fip64agent.plan.desired import Desired
+from fip64agent.plan.desired import Desired, ObjectKey
 from fip64agent.services.base import Service, services
 from fip64agent.switch import features, pipeline
 from fip64agent.switch.connection import packet_in
@@ -78,6 +78,8 @@ class PacketIns:
             self._by_kind.setdefault(service.kind, []).append(number)
         self._objects: dict[tuple[int, int], Any] = {}
         """By number of the flow feature and OpenFlow port."""
+        self._others: dict[tuple[int, int], dict[ObjectKey, Any]] = {}
+        """By the same, and by their keys: objects whose port is another one's too. There should be none."""
         self._queues: dict[int, collections.deque[packet_in.PacketIn]] = {}
         """By OpenFlow port; only those in which packets wait, in the order of their next turns."""
         self._suspended: dict[tuple[int, int], float] = {}
@@ -104,6 +106,10 @@ class PacketIns:
         """
         return dict(self._counters)
 
+    def warnings(self) -> list[str]:
+        """Return which objects get no packets because another one has their port, as sentences."""
+        return [self._gets_nothing(key, owner) for key, others in self._others.items() for owner in others]
+
     def plan_changed(self, before: Desired, after: Desired) -> None:
         """Give the services the objects of the plan `after` from now on, instead of those of `before`."""
         if not self._by_kind:
@@ -111,9 +117,33 @@ class PacketIns:
         changes = after.changes(before)
         for old, _ in changes:
             for key in self._keys(old):
-                self._objects.pop(key, None)
+                self._release(key, old)
         for _, new in changes:
-            self._objects.update(dict.fromkeys(self._keys(new), new))
+            for key in self._keys(new):
+                self._claim(key, new)
+
+    def _claim(self, key: tuple[int, int], obj: Any) -> None:
+        has = self._objects.setdefault(key, obj)
+        if has.key == obj.key:
+            self._objects[key] = obj
+        else:
+            self._others.setdefault(key, {})[obj.key] = obj
+            LOG.error("%s", self._gets_nothing(key, obj.key))
+
+    def _release(self, key: tuple[int, int], obj: Any) -> None:
+        has, others = self._objects.get(key), self._others.get(key, {})
+        others.pop(obj.key, None)
+        if has is not None and has.key == obj.key:
+            del self._objects[key]
+            if others:
+                self._objects[key] = others.pop(next(iter(others)))
+        if not others:
+            self._others.pop(key, None)
+
+    def _gets_nothing(self, key: tuple[int, int], owner: ObjectKey) -> str:
+        number, ofport = key
+        return (f"flow feature {features.feature_name(number)}: {pipeline.owner_text(owner)} gets no packets, "
+                f"since OpenFlow port {ofport} is that of {pipeline.owner_text(self._objects[key].key)}")
 
     def _keys(self, obj: Any) -> list[tuple[int, int]]:
         if obj is None:

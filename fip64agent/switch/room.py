@@ -331,8 +331,9 @@ class SwitchRoom:
     # -- for the operator -----------------------------------------------------------------------------------
 
     def warnings(self) -> list[str]:
-        """Return what this Open vSwitch cannot do, with the consequences, as sentences. All else works."""
-        return [remark for remark in (*self._limitations.values(), self._floods.problem) if remark]
+        """Return what does not work, with the consequences, as sentences. All else works."""
+        return [remark for remark in (*self._limitations.values(), self._floods.problem,
+                                      *self._packet_ins.warnings()) if remark]
 
     def packet_in_counters(self) -> dict[tuple[int, str], int]:
         """Return how many packets came to the agent, by (OpenFlow port, name of a counter in packets.py)."""

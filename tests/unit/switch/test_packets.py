@@ -142,6 +142,33 @@ def test_the_newest_object_of_a_port_is_what_a_handler_gets(ins, handled):
     assert [gateway.port_id for _, gateway in handled] == ["vm-2", "vm-1"]
 
 
+def test_two_objects_with_one_port(ins, handled, caplog):
+    """A service must not have them. One gets the packets until it goes; the other one is reported."""
+    one, other = (dataclasses.replace(vm(1), address=IPv4Address(f"10.0.0.{number}")) for number in (1, 9))
+    third = dataclasses.replace(one, address=IPv4Address("10.0.0.10"))
+
+    def gets():
+        handled.clear()
+        ins.take(message(1, solicitation(1)))
+        list(run(ins))
+        return handled[0][1] if handled else None
+
+    ins.plan_changed(plan(vm(1), vm(2)), plan(one, other, third))
+    ins.plan_changed(plan(one, other, third), plan(one, other, third, vm(2)))
+    first = gets()
+    assert first in (one, other, third)
+    rest = [each for each in (one, other, third) if each != first]
+    assert len(ins.warnings()) == 2 and len(caplog.records) == 2
+    assert f"port:vm-1:{rest[0].address} gets no packets" in "".join(ins.warnings())
+    ins.plan_changed(plan(one, other, third), plan(*rest))
+    second = gets()
+    assert second in rest and len(ins.warnings()) == 1
+    ins.plan_changed(plan(*rest), plan(second))
+    assert gets() == second and ins.warnings() == []
+    ins.plan_changed(plan(second), NOTHING)
+    assert gets() is None
+
+
 def test_a_service_that_cannot_tell_the_ports_of_an_object_harms_nobody(monkeypatch, caplog):
     """Not its other objects, and no other service."""
     handled = []
