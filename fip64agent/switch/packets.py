@@ -142,8 +142,8 @@ class PacketIns:
 
     def _gets_nothing(self, key: tuple[int, int], owner: ObjectKey) -> str:
         number, ofport = key
-        return (f"flow feature {features.feature_name(number)}: {pipeline.owner_text(owner)} gets no packets, "
-                f"since OpenFlow port {ofport} is that of {pipeline.owner_text(self._objects[key].key)}")
+        return (f"flow feature {features.feature_name(number)}: {pipeline.owner_text(owner)} gets no "
+                f"packets: OpenFlow port {ofport} is that of {pipeline.owner_text(self._objects[key].key)}")
 
     def _keys(self, obj: Any) -> list[tuple[int, int]]:
         if obj is None:

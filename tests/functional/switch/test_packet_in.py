@@ -5,14 +5,14 @@ import dataclasses
 import json
 import subprocess
 import sys
-from ipaddress import IPv4Address
 
 import pytest
 from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr
 from scapy.layers.l2 import Ether
 
 from fip64agent import hub
-from fip64agent.plan.desired import NOTHING, Desired, Gateway
+from fip64agent.plan import kinds
+from fip64agent.plan.desired import NOTHING, Desired
 from fip64agent.reconcile import diff
 from fip64agent.services import base as services
 from fip64agent.switch import features, packets
@@ -33,8 +33,8 @@ def installed(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
 
     def clear_caches():
-        for function in (features.features, features._by_kind, features._names, features.tables,
-                         services.services):
+        for function in (kinds.features, kinds.kinds, features.features, features._by_kind, features._names,
+                         features.tables, services.services):
             function.cache_clear()
 
     clear_caches()
@@ -43,12 +43,15 @@ def installed(tmp_path, monkeypatch):
     sys.modules.pop("outside_package", None)
 
 
-def gateway(name):
-    return Gateway(f"vm-{name}", IPv4Address("10.0.0.1"), f"fa:16:3e:00:00:{VMS[name]:02x}", VMS[name],
-                   solicit.MAC, answers=False, isolates=False)
+def answered(name):
+    return answering.Answered(f"vm-{name}", VMS[name], f"fa:16:3e:00:00:{VMS[name]:02x}")
 
 
-PLAN = Desired.of_objects(map(gateway, VMS))
+def plan(*objects):
+    return Desired.of_objects(objects)
+
+
+BOTH = [answered(name) for name in VMS]
 
 
 class Site:
@@ -72,7 +75,7 @@ class Site:
 
     def use(self, plan):
         """Make a plan the one in force, and install it."""
-        objects = [HOST, *plan.gateways.values()] if plan.gateways else []
+        objects = [HOST, *found.values()] if (found := plan.of(answering.NAME)) else []
         wanted = [item for obj in objects for item in self.room.expand(obj)]
         work = diff.whole(wanted, self.room.actual())
         self.room.plan_changed(self.plan, plan)
@@ -110,30 +113,29 @@ def site(installed, wired, netns):
 
 
 def test_a_service_from_outside_answers(site):
-    site.use(PLAN)
+    site.use(plan(*BOTH))
     sock = call_in(site.netns, solicit._open, "one")
     with sock:
         sock.send(solicit.solicitation(5))
         sock.setblocking(True)
         sock.settimeout(5)
         packet = Ether(hub.offload(lambda: next(frame for frame in iter(lambda: sock.recv(2048), b"")
-                                                if frame[6:12].hex(":") == gateway("one").mac)))
+                                                if frame[6:12].hex(":") == answered("one").mac)))
     assert (packet.dst, packet[ICMPv6ND_NA].tgt) == (solicit.MAC, "2001:db8:a::5")
-    assert packet[ICMPv6NDOptDstLLAddr].lladdr == gateway("one").mac
+    assert packet[ICMPv6NDOptDstLLAddr].lladdr == answered("one").mac
     assert site.counts("one")[packets.HANDLED] >= 1
     answers = site.ask("two")
     assert len(answers["took"]) > 50 and not answers["lost"]
-    rows = [row for row in site.room.dump([vm.key for vm in PLAN.gateways.values()])
+    rows = [row for row in site.room.dump([vm.key for vm in BOTH])
             if row["feature"] == "outside"]
-    assert {row["owner"] for row in rows} == {"port:vm-one:10.0.0.1", "port:vm-two:10.0.0.1"}
+    assert {row["owner"] for row in rows} == {"outside:vm-one", "outside:vm-two"}
 
 
 def test_a_handler_gets_the_object_that_its_port_has_now(site):
-    site.use(PLAN)
+    site.use(plan(*BOTH))
     assert site.ask("one")["took"]
-    one = gateway("one")
-    changed = dataclasses.replace(one, mac="fa:16:3e:00:00:77")
-    site.use(Desired.of_objects((dict(PLAN.gateways) | {one.key: changed}).values()))
+    changed = dataclasses.replace(answered("one"), mac="fa:16:3e:00:00:77")
+    site.use(plan(changed, answered("two")))
     assert site.room._packet_ins._objects[answering.NUMBER, 21] == changed
     site.room.plan_changed(site.plan, NOTHING)  # gone from the plan, its flow not yet
     assert not site.ask("one")["took"]
@@ -141,10 +143,10 @@ def test_a_handler_gets_the_object_that_its_port_has_now(site):
 
 
 def test_meters_come_and_go_with_their_flows(site):
-    site.use(PLAN)
+    site.use(plan(*BOTH))
     found = {item for item in site.room.actual().values() if isinstance(item, MeterItem)}
     assert {(item.rate, item.burst) for item in found} == {(1000, 100)} and len(found) == 2
-    site.use(Desired.of_objects([gateway("two")]))
+    site.use(plan(answered("two")))
     assert len([item for item in site.room.actual().values() if isinstance(item, MeterItem)]) == 1
     site.use(NOTHING)
     assert not any(isinstance(item, MeterItem) for item in site.room.actual().values())
@@ -160,11 +162,11 @@ def flood(site, name):
 
 def test_a_meter_that_somebody_removed_limits_again_when_it_is_back(site):
     """Open vSwitch looks up the meter of a flow when the flow is added, and not again."""
-    site.use(PLAN)
+    site.use(plan(*BOTH))
     site.ovs.ofctl("del-meters", BRIDGE)
     # It gets the place of one of ours in the datapath, which the flow still refers to.
     site.ovs.ofctl("add-meter", BRIDGE, "meter=5,pktps,burst,band=type=drop,rate=1000000,burst_size=1000000")
-    site.use(PLAN)
+    site.use(plan(*BOTH))
     assert flood(site, "one") < 0.5
     assert flood(site, "two") < 0.5
     assert site.ask("one")["took"] and site.ask("two")["took"]
@@ -172,18 +174,18 @@ def test_a_meter_that_somebody_removed_limits_again_when_it_is_back(site):
 
 def test_a_flow_is_not_installed_without_its_meter(site):
     """When the meter is refused, as here, where it came into being after the room was read."""
-    items = list(site.room.expand(gateway("one")))
+    items = list(site.room.expand(answered("one")))
     before = site.room.actual()
     meter = next(item for item in items if isinstance(item, MeterItem))
     site.ovs.ofctl("add-meter", BRIDGE, f"meter={meter.number},pktps,band=type=drop,rate=7")
     failed = site.room.apply([(before.get(item.key), item) for item in items])
     assert "METER_EXISTS" in failed.pop(meter.key)
     assert list(failed.values()) == ["a meter that it needs does not exist"]
-    site.use(PLAN)
+    site.use(plan(*BOTH))
 
 
 def test_a_handler_that_fails_harms_nobody(site, caplog):
-    site.use(PLAN)
+    site.use(plan(*BOTH))
     site.send("one", *[solicit.solicitation(answering.FAULTY)] * 5)
     until(lambda: site.counts("one").get(packets.FAILED) == 5)
     told = [record for record in caplog.records if "a fault of the service" in str(record.exc_info)]
@@ -194,7 +196,7 @@ def test_a_handler_that_fails_harms_nobody(site, caplog):
 
 
 def test_a_handler_that_takes_long_is_suspended_for_its_port(site, caplog):
-    site.use(PLAN)
+    site.use(plan(*BOTH))
     site.send("one", *[solicit.solicitation(answering.SLOW)] * 20)
     until(lambda: site.counts("one").get(packets.SUSPENDED, 0) >= 15)
     assert site.counts("one")[packets.SLOW] >= 1
@@ -205,7 +207,7 @@ def test_a_handler_that_takes_long_is_suspended_for_its_port(site, caplog):
 
 
 def test_bytes_that_are_no_packet_are_counted(site):
-    site.use(PLAN)
+    site.use(plan(*BOTH))
     head = bytes.fromhex("fa163e000001" "020000000099" "86dd")
     broken = bytearray(solicit.solicitation(5))
     broken[-1] ^= 1
@@ -215,7 +217,7 @@ def test_bytes_that_are_no_packet_are_counted(site):
 
 
 def test_a_flood_of_one_port_does_not_delay_another(site):
-    site.use(PLAN)
+    site.use(plan(*BOTH))
     flood = site.popen("flood", "one", 4, 20_000)
     hub.sleep(0.5)
     answers = site.ask("two", 2)
@@ -228,7 +230,7 @@ def test_a_flood_of_one_port_does_not_delay_another(site):
 
 
 def test_packets_of_other_systems_do_not_come_to_us(site):
-    site.use(PLAN)
+    site.use(plan(*BOTH))
     site.ovs.ofctl("add-flow", BRIDGE, "cookie=0xabc,priority=60000,in_port=21,ipv6,actions=controller")
     assert not site.ask("one")["took"]
     assert site.counts("one") == {}
@@ -243,11 +245,11 @@ def test_how_the_switch_takes_fragments_is_not_our_business(bench):
 
 
 def test_the_switch_may_restart(site):
-    site.use(PLAN)
+    site.use(plan(*BOTH))
     before = site.room._connection.channel
     site.ovs.restart_vswitchd()
     until(lambda: site.room.ready() is None and site.room._connection.channel is not before)
-    site.use(PLAN)
+    site.use(plan(*BOTH))
     assert site.ask("one")["took"]
 
 
