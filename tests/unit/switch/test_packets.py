@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ports take turns, what is too much is dropped and counted; and messages that make no sense."""
 
+import collections
 import dataclasses
+import functools
 import struct
 from ipaddress import IPv4Address
 
@@ -196,6 +198,97 @@ def test_a_service_that_cannot_tell_the_ports_of_an_object_harms_nobody(monkeypa
     ins.take(message(1, solicitation(1)))
     list(run(ins))
     assert handled[-1] == vm(1)
+
+
+class Simulation:
+    """Ports that send at a rate, to services that take a time for each; time passes only here."""
+
+    def __init__(self, monkeypatch, costs, quick=0.00004, per_second=200):
+        """`costs`: seconds by port. `quick`: those of port 99, which sends to the other service as well."""
+        self.now, self.begun, self.used = 0.0, {}, collections.Counter()
+        self.costs, self.quick, self.interval = costs, quick, 1 / per_second
+        self.waited = {feature: [] for feature in ("arp", "redirect")}
+        """Of port 99's packets, until the answer, by service."""
+        monkeypatch.setattr(packets, "time", self)
+        made = {feature: Service(feature, "port", lambda gateway: (gateway.vm_ofport,),
+                                 functools.partial(self.handle, feature)) for feature in self.waited}
+        monkeypatch.setattr(packets, "services", lambda: made)
+        self.ins = packets.PacketIns(lambda data: None)
+        self.ins.plan_changed(NOTHING, plan(vm(99), *map(vm, costs)))
+
+    def monotonic(self):
+        return self.now
+
+    thread_time = monotonic
+
+    def handle(self, feature, packet, gateway):
+        cost = self.costs.get(gateway.vm_ofport, self.quick)
+        self.now += cost
+        self.used[gateway.vm_ofport] += cost
+        if gateway.vm_ofport == 99:
+            begun = self.begun[feature].popleft()
+            if begun >= 1:  # before, nobody can know what will take long
+                self.waited[feature].append(self.now - begun)
+        return ()
+
+    def run(self, seconds):
+        arp, redirect = (pipeline.encode_cookie(features()[name].number, ("port", "vm"))
+                         for name in ("arp", "redirect"))
+        next_packets = 0.0
+        while self.now < seconds:
+            while next_packets <= self.now:
+                for port in self.costs:
+                    self.ins.take(message(port, solicitation(1), arp))
+                for feature, cookie in (("arp", arp), ("redirect", redirect)):
+                    self.begun.setdefault(feature, collections.deque()).append(next_packets)
+                    self.ins.take(message(99, solicitation(1), cookie))
+                next_packets += self.interval
+            if self.ins._queues:
+                self.ins._handle(self.ins._next())
+            else:
+                self.now = next_packets
+        return self
+
+
+def p99(values):
+    return sorted(values)[len(values) * 99 // 100]
+
+
+@pytest.mark.parametrize(("cost", "per_second", "seconds", "most"), [
+    (0.030, 40, 60, 0.02), (0.009, 40, 60, 0.02), (0.0045, 100, 20, 0.12), (0.002, 100, 20, 0.15),
+    (0.0005, 300, 10, 0.2)])
+def test_what_a_service_may_take_is_for_all_ports_together(monkeypatch, cost, per_second, seconds, most):
+    """Of ten VMs. Without a limit it would be all of the time, or more."""
+    seen = Simulation(monkeypatch, dict.fromkeys(range(1, 11), cost), per_second=per_second).run(seconds)
+    used = [seen.used[port] for port in seen.costs]
+    assert 0.009 * seconds < sum(used) < most * seconds
+    assert max(used) - min(used) <= max(2 * cost, 0.1 * max(used))  # each has the same part
+    for waited in seen.waited.values():
+        assert len(waited) > 0.98 * per_second * (seconds - 1) and p99(waited) < 0.010
+    counted = seen.ins.counters()
+    assert not any(counted.get((99, reason)) for reason in (packets.SUSPENDED, packets.QUEUE_FULL))
+
+
+def test_a_service_as_quick_as_it_should_be_has_no_limit(monkeypatch):
+    seen = Simulation(monkeypatch, {1: 0.00015}, quick=0.00001, per_second=5000).run(2)
+    assert seen.ins.counters()[1, packets.HANDLED] >= 9_990 and not seen.ins._debts
+
+
+def test_a_single_packet_that_took_long_is_soon_forgiven(monkeypatch):
+    """It may be Python's garbage collector that took so long."""
+    costs = {1: 0.1}
+    seen = Simulation(monkeypatch, costs)
+    seen.run(0.05)
+    costs[1] = 0.0001
+    before = seen.ins.counters()[1, packets.SLOW]
+    seen.run(3)
+    assert before == 1 and seen.ins.counters()[1, packets.HANDLED] > 350  # of 400 in the last 2 seconds
+
+
+def test_services_take_turns(monkeypatch):
+    """A port that many others do not let through, of a service that is not theirs, waits for one of them."""
+    seen = Simulation(monkeypatch, dict.fromkeys(range(1, 90), 0.0019)).run(2)
+    assert max(seen.waited["redirect"]) < 0.0045
 
 
 def test_a_service_for_a_feature_that_does_not_exist(monkeypatch):
