@@ -13,21 +13,21 @@ from fip64agent import hub
 from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import Desired, Host, ObjectKey, PlanObject
 from fip64agent.plan.inputs import Interface
-from fip64agent.switch import appctl, features, pipeline, ports, text
+from fip64agent.switch import appctl, features, pipeline, ports, text, wanted
 from fip64agent.switch.announce import Announcer
-from fip64agent.switch.connection import actions, bundle, codec, meters, monitor, packet_in
+from fip64agent.switch.connection import bundle, codec, meters, monitor, packet_in
 from fip64agent.switch.connection.app import Connection
 from fip64agent.switch.connection.codec import FlowItem
 from fip64agent.switch.connection.flooding import Floods
-from fip64agent.switch.connection.meters import MeterItem
+from fip64agent.switch.connection.meters import MeterItem, Meters
 from fip64agent.switch.flows.default import default
 from fip64agent.switch.flows.deliver import deliver
-from fip64agent.switch.flows.flow import Controller
 from fip64agent.switch.installed import Installed
 from fip64agent.switch.ovsdb import OvsdbClient
 from fip64agent.switch.ovsdb_replica import OwnPort
 from fip64agent.switch.packets import PacketIns
 from fip64agent.switch.ports import PortItem, Ports
+from fip64agent.switch.wanted import FaultyFlows
 
 LOG = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ START_WAIT = 2.0
 """Seconds that start() waits for the OpenFlow connection; later it comes up in the background."""
 
 
-SwitchItem = PortItem | MeterItem | FlowItem
+SwitchItem = PortItem | MeterItem | FlowItem | FaultyFlows
 _DEFAULT = codec.encode(next(default(Host())))
 """The one flow that counts as installed when another system has one in its place."""
 
@@ -71,6 +71,7 @@ class SwitchRoom:
         self._floods = Floods(self._connection.path, bridge, timeout)
         self._ports = Ports(self._ovsdb, self._floods)
         self._installed = Installed(self._connection)
+        self._meters = Meters(self._connection)
         self._busy = hub.Semaphore()
         self._watch_thread = None
         self._changed_by_others = hub.Event()
@@ -79,8 +80,6 @@ class SwitchRoom:
         """{what was asked for: that this Open vSwitch does not do it, as a sentence}"""
         self._provided_by_others: dict[Hashable, FlowItem] = {}
         """_DEFAULT, when a flow of another system has its key."""
-        self._meters: set[int] = set()
-        """Numbers of our meters that exist: as they were read, and as the agent has changed them since."""
 
     @classmethod
     def from_conf(cls, conf, on_change: Callable[[], None] = lambda: None,
@@ -128,24 +127,19 @@ class SwitchRoom:
 
     def expand(self, obj: PlanObject) -> Iterator[SwitchItem]:
         yield from ports.wanted(obj)
-        for flow in features.flows_of(obj):
-            for action in flow.actions:
-                if isinstance(action, Controller) and action.meter is not None:
-                    yield MeterItem(action.meter, self._packet_in_rate, self._packet_in_burst, obj.key)
-            yield codec.encode(flow)
+        yield from wanted.flows(obj, self._packet_in_rate, self._packet_in_burst)
 
     # -- reading back ---------------------------------------------------------------------------------
 
     def actual(self) -> dict[Hashable, SwitchItem]:
         with self._busy:
             result: dict[Hashable, SwitchItem] = dict(self._ports.read())
-            found = meters.read(self._connection)
-            result.update(found)
-            self._meters = {item.number for item in found.values()}
+            result.update(self._meters.read())
             self._changed_by_others.clear()
             flows = self._installed.read()
-            flows.update((key, dataclasses.replace(flow, cookie=0)) for key, flow in list(flows.items())
-                         if self._lacks_meter(flow))
+            for key in [key for key, flow in flows.items() if self._meters.missing(flow.instructions)]:
+                # It has to be added again: with this cookie, which none of ours has, it differs.
+                flows[key] = dataclasses.replace(flows[key], cookie=0)
             result.update(flows)
             # Only while there are other flows of ours: it is wanted together with them.
             provided = flows and self._installed.foreign(_DEFAULT.key)
@@ -153,45 +147,26 @@ class SwitchRoom:
             result.update(self._provided_by_others)
             return result
 
-    def _lacks_meter(self, flow: FlowItem) -> bool:
-        """Return whether a flow uses a meter that does not exist.
-
-        Open vSwitch looks the meter up when the flow is added, and not again: without the meter the flow has
-        no limit, and when that is made later, none or another one. So a flow is added after its meter, and
-        one that is found without it differs from the one that is wanted (no flow of ours has the cookie 0).
-        """
-        return not self._meters.issuperset(actions.meters_of(flow.instructions))
-
     # -- changing ---------------------------------------------------------------------------------------
 
     def apply(self, items: Sequence[tuple[SwitchItem | None, SwitchItem]]) -> dict[Hashable, str]:
         with self._busy:
             failed = self._ports.add([item for _, item in items if isinstance(item, PortItem)])
-            failed |= self._change_meters(list({
+            failed |= self._meters.change(list({
                 item.key: (meters.ADD if was is None else meters.MODIFY, item)
                 for was, item in items if isinstance(item, MeterItem)}.values()))
+            failed |= {item.key: item.reason for _, item in items if isinstance(item, FaultyFlows)}
             flows = []
             for was, item in items:
                 if not isinstance(item, FlowItem):
                     continue
-                if self._lacks_meter(item):
+                if self._meters.missing(item.instructions):
                     failed[item.key] = "a meter that it needs does not exist"
                 else:
                     flows.append((was, item))
             if flows:
                 failed.update(self._add_flows(flows))
             return failed
-
-    def _change_meters(self, commands: Sequence[tuple[int, MeterItem]]) -> dict[Hashable, str]:
-        failed = meters.change(self._connection, commands)
-        for command, item in commands:
-            if item.key in failed:
-                continue
-            if command == meters.DELETE:
-                self._meters.discard(item.number)
-            else:
-                self._meters.add(item.number)
-        return failed
 
     def _add_flows(self, flows: Sequence[tuple[FlowItem | None, FlowItem]]) -> dict[Hashable, str]:
         taken = self._installed.taken_by_others([item for was, item in flows
@@ -234,7 +209,7 @@ class SwitchRoom:
                 failed = bundle.change(self._connection, bundle.DELETE, flows)
                 self._installed.discard(item.key for item in flows if item.key not in failed)
             # After the flows: with a meter the switch removes the flows that use it.
-            failed |= self._change_meters([(meters.DELETE, item) for item in items
+            failed |= self._meters.change([(meters.DELETE, item) for item in items
                                            if isinstance(item, MeterItem)])
             failed |= self._ports.remove([item for item in items if isinstance(item, PortItem)])
             return failed

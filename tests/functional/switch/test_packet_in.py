@@ -14,10 +14,13 @@ from fip64agent import hub
 from fip64agent.plan import kinds
 from fip64agent.plan.desired import NOTHING, Desired
 from fip64agent.reconcile import diff
+from fip64agent.reconcile.loop import Loop
 from fip64agent.services import base as services
 from fip64agent.switch import features, packets
 from fip64agent.switch.connection.meters import MeterItem
 from fip64agent.switch.examples import HOST
+from fip64agent.switch.flows.flow import Flow, Learn, Output
+from fip64agent.switch.pipeline import CLASSIFIER
 from lab import answering, solicit
 from lab.netns import call_in
 from lab.node import REPOSITORY
@@ -182,6 +185,49 @@ def test_a_flow_is_not_installed_without_its_meter(site):
     assert "METER_EXISTS" in failed.pop(meter.key)
     assert list(failed.values()) == ["a meter that it needs does not exist"]
     site.use(plan(*BOTH))
+
+
+def test_flows_that_cannot_be_made_cost_their_object_only(site, monkeypatch):
+    """In a pass of the loop: the other objects' flows, and the object's flows of other features, go on."""
+    def of_another(vm):
+        return [Flow(CLASSIFIER, 7, (("in_port", vm.ofport),), (), "arp", vm.key)]
+
+    def flows(vm):
+        yield from answering.flows(vm)
+        if vm.mac in faults:
+            yield faults[vm.mac]()
+
+    def flow(*match, action=None):
+        return Flow(CLASSIFIER, 9, match, (action,) if action else (), answering.NAME, ("outside", "vm-one"))
+
+    functions = {answering.NAME: ((answering.NAME, flows), ("arp", of_another))}
+    monkeypatch.setattr(features, "flow_functions", lambda kind: functions.get(kind, ()))
+    faults = {
+        "a value that does not fit": lambda: flow(("reg5", 1 << 32)),
+        "no field": lambda: flow(("reg99", 1)), "no action": lambda: flow(action="drop"),
+        "a cookie of ours": lambda: flow(action=Learn(9, 1, (), cookie=0xF164 << 48)),
+        "a port that is none": lambda: flow(action=Output(1 << 40)), "an exception": lambda: {}["missing"]}
+    loop = Loop([site.room])
+    whole, partial = answered("two"), None
+    for mac in faults:
+        partial = dataclasses.replace(answered("one"), mac=mac)
+        loop.submit(plan(partial, whole))
+        loop.step()
+        (failure,) = loop.failures
+        assert failure.item.owner == partial.key and failure.reason and loop.settled
+        assert str(failure.item) == "the outside flows of outside:vm-one"
+        rows = [(row["feature"], row["owner"]) for row in site.room.dump([partial.key, whole.key])]
+        assert sorted(rows) == [("arp", "outside:vm-one"), ("arp", "outside:vm-two"),
+                                ("outside", "outside:vm-two")], mac
+    assert failure.reason == "KeyError: 'missing'"
+    loop.submit(plan(answered("one"), whole))
+    loop.step()
+    assert not loop.failures and len(site.room.dump()) == 4
+    loop.submit(plan(partial, whole))
+    loop.step()
+    loop.submit(plan(whole))
+    loop.step()
+    assert not loop.failures and len(site.room.dump()) == 2
 
 
 def test_a_handler_that_fails_harms_nobody(site, caplog):

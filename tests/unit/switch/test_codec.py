@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fip64agent.switch import features, pipeline, text
 from fip64agent.switch.connection import bundle, codec
+from fip64agent.switch.connection.actions import meters_of
 from fip64agent.switch.document import page
 from fip64agent.switch.features import flows_of
 from fip64agent.switch.flows.flow import (
@@ -230,6 +231,22 @@ def test_a_prefix_of_length_0_matches_everything_and_is_no_field():
     """Open vSwitch leaves it out when it reports the flow."""
     family = ("eth_type", 0x86DD)
     assert codec.encode_match((family, ("ipv6_dst", IPv6Network("::/0")))) == codec.encode_match((family,))
+
+
+@pytest.mark.parametrize(("actions", "meters"), [
+    ((), []), ((Output(1), Controller()), []),
+    ((Controller(userdata=bytes.fromhex("00050008640500ff")),), []),
+    ((Output(1), Controller(5, 128, 2, b"12345")), [5]),
+    ((Controller(5), Output(1), Controller(6, 70)), [5, 6]),
+    ((Learn(9, 1, (LearnMatch("eth_type", 0x800, 16),)), Controller(7)), [7])])
+def test_the_meters_of_a_flow(actions, meters):
+    assert list(meters_of(codec.encode_instructions(actions))) == meters
+
+
+@given(st.binary(max_size=60), st.binary(max_size=60))
+def test_arbitrary_instructions_have_meters_or_none(before, after):
+    found = meters_of(before + bytes.fromhex("000023200025") + after)
+    assert all(0 <= number < 1 << 32 for number in found)
 
 
 @pytest.mark.parametrize(("actions", "words"), [
