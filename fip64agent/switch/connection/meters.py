@@ -8,6 +8,7 @@ import struct
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import ClassVar
 
+from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import ObjectKey
 from fip64agent.switch import pipeline
 from fip64agent.switch.connection.actions import meters_of
@@ -93,6 +94,8 @@ class Meters:
     def read(self) -> dict[Hashable, MeterItem]:
         """Return our meters by key; none where the datapath has no meters. Raises: NotReady, CodecError."""
         reply = self._connection.request(lambda xid: [request(xid)])
+        if reply.errors:
+            raise NotReady(f"Open vSwitch refused to list its meters: {next(iter(reply.errors.values()))}")
         found = [item for bodies in reply.bodies.values() for body in bodies for item in decode(body)]
         self._numbers = {item.number for item in found}
         return {item.key: item for item in found}

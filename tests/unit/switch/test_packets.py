@@ -17,6 +17,7 @@ from fip64agent.plan.desired import NOTHING, Desired, Gateway
 from fip64agent.services.base import Outgoing, Service
 from fip64agent.switch import packets, pipeline
 from fip64agent.switch.connection import meters, packet_in
+from fip64agent.switch.connection.app import Reply
 from fip64agent.switch.connection.fields import CodecError
 from fip64agent.switch.connection.packet_in import PacketIn
 from fip64agent.switch.features import features
@@ -58,6 +59,19 @@ def test_arbitrary_meters_are_meters_or_one_exception(body):
             assert pipeline.is_our_meter(item.number)
     except CodecError as error:
         assert str(error)
+
+
+def test_a_refused_question_for_meters_is_not_taken_for_no_meters():
+    """They would be added again, which Open vSwitch refuses."""
+    class Refusing:
+        def request(self, build):
+            (message,) = build(7)
+            reply = Reply(7, 7)
+            reply.take(1, 7, message[:8] + struct.pack("!HH", 1, 5))  # OFPET_BAD_REQUEST, OFPBRC_EPERM
+            return reply
+
+    with pytest.raises(NotReady, match=r"refused to list its meters: .*EPERM"):
+        meters.Meters(Refusing()).read()
 
 
 def vm(number, mac="fa:16:3e:00:00:01"):
@@ -289,6 +303,35 @@ def test_services_take_turns(monkeypatch):
     """A port that many others do not let through, of a service that is not theirs, waits for one of them."""
     seen = Simulation(monkeypatch, dict.fromkeys(range(1, 90), 0.0019)).run(2)
     assert max(seen.waited["redirect"]) < 0.0045
+
+
+def test_ports_that_are_gone_are_forgotten(ins):
+    def count(*ports):
+        for port in ports:
+            ins.take(message(port, solicitation(1)))
+        list(run(ins))
+        return {port: number for (port, _), number in ins.counters().items()}
+
+    ins.ports_changed({1: "tap1", 2: "tap2"})
+    ins.take(b"no message")
+    assert count(1, 2, 5) == {0: 1, 1: 1, 2: 1, 5: 1}
+    ins.ports_changed({1: "tap1", 2: "tap2", 3: "tap3"})
+    assert count(1, 2) == {0: 1, 1: 2, 2: 2}  # 5 was never there
+    ins.ports_changed({1: "tap1", 2: "of another VM", 3: "tap3"})
+    assert count(1, 2, 3) == {0: 1, 1: 3, 2: 1, 3: 1}
+    ins.ports_changed({})
+    assert count() == {0: 1}
+
+
+def test_a_port_of_another_vm_is_not_suspended_for_the_one_before(monkeypatch):
+    costs = {1: 1.0}
+    seen = Simulation(monkeypatch, costs)
+    seen.ins.ports_changed({1: "tap1"})
+    seen.run(1)
+    seen.ins.ports_changed({1: "of another VM"})
+    costs[1] = 0.0001
+    seen.run(2)
+    assert seen.ins.counters()[1, packets.HANDLED] > 190 and (1, packets.SUSPENDED) not in seen.ins.counters()
 
 
 def test_a_service_for_a_feature_that_does_not_exist(monkeypatch):
