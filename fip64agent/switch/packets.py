@@ -12,7 +12,7 @@ from __future__ import annotations
 import collections
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fip64agent import hub
@@ -44,6 +44,8 @@ SLOW = "slow"
 SUSPENDED = "suspended"
 """Dropped: its service took too long for packets of this port shortly before."""
 
+LAST_PORT = 0xFEFF
+"""OpenFlow port number of an interface, at most. Open vSwitch uses the higher ones for the bridge itself."""
 MOST_WAITING = 64
 """Packets of one port that may wait for one service, at most."""
 TIME_SLICE = 0.002
@@ -106,6 +108,8 @@ class PacketIns:
         order of their next turns."""
         self._debts: dict[int, dict[int, _Debt]] = {}
         """By the same; those that were made up for SLOW_MEMORY ago may be left out."""
+        self._ports: Mapping[int, str] = {}
+        """Names of the interfaces on the bridge by OpenFlow port."""
         self._logged: dict[tuple[int, str], float] = {}
         self._due = hub.Event()
         self._thread = None
@@ -124,13 +128,30 @@ class PacketIns:
     def counters(self) -> dict[tuple[int, str], int]:
         """Return how many packets there were, by (OpenFlow port, HANDLED, QUEUE_FULL ...).
 
-        Port 0: it is not known which port.
+        Of the ports that are on the bridge. Port 0: it is not known which port.
         """
         return dict(self._counters)
 
     def warnings(self) -> list[str]:
         """Return which objects get no packets because another one has their port, as sentences."""
         return [self._gets_nothing(key, owner) for key, others in self._others.items() for owner in others]
+
+    def ports_changed(self, names: Mapping[int, str]) -> None:
+        """Forget what belongs to ports that are not on the bridge any more: their numbers are used again.
+
+        `names`: those of all interfaces on the bridge, by OpenFlow port.
+        """
+        before, self._ports = self._ports, names
+        known = {port for port, _ in self._counters}.union(*self._debts.values())
+        gone = {port for port in known if 0 < port <= LAST_PORT
+                and (port not in names or before.get(port, names[port]) != names[port])}
+        if not gone:
+            return
+        for key in [key for key in self._counters if key[0] in gone]:
+            del self._counters[key]
+        for debts in self._debts.values():
+            for port in gone & debts.keys():
+                del debts[port]
 
     def plan_changed(self, before: Desired, after: Desired) -> None:
         """Give the services the objects of the plan `after` from now on, instead of those of `before`."""

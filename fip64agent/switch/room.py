@@ -60,9 +60,9 @@ class SwitchRoom:
         self._bridge = bridge
         self._probe_interval = probe_interval
         self._packet_in_rate, self._packet_in_burst = packet_in_rate, packet_in_burst
-        self._on_change = on_change
-        self._ovsdb = OvsdbClient(ovsdb_connection, bridge, on_interfaces, timeout, self._on_own_ports,
-                                  self._on_state)
+        self._on_change, self._on_interfaces = on_change, on_interfaces
+        self._ovsdb = OvsdbClient(ovsdb_connection, bridge, self._take_interfaces, timeout,
+                                  self._on_own_ports, self._on_state)
         self._connection = Connection(f"{run_path}/{bridge}.mgmt", timeout, self._on_connected,
                                       self._take_unsolicited, self._ovsdb.why_down,
                                       lambda message: self._packet_ins.take(message))
@@ -271,6 +271,11 @@ class SwitchRoom:
     def _note_limitation(self, what: str, remark: str) -> None:
         self._limitations[what] = remark
         LOG.warning("%s", remark)
+
+    def _take_interfaces(self, interfaces: Mapping[str, Interface]) -> None:
+        self._packet_ins.ports_changed({interface.ofport: name for name, interface in interfaces.items()
+                                        if interface.ofport is not None})
+        self._on_interfaces(interfaces)
 
     def _on_own_ports(self, own: Mapping[str, OwnPort]) -> None:
         hub.spawn(self._check_ports)  # it waits until a change by the agent itself is complete

@@ -252,6 +252,16 @@ def test_a_handler_that_takes_long_is_suspended_for_its_port(site, caplog):
     until(lambda: site.ask("one")["took"])
 
 
+def test_the_counters_of_a_port_go_with_it(site):
+    site.use(plan(*BOTH))
+    for name in VMS:
+        site.send(name, solicit.solicitation(5))
+    until(lambda: all(site.counts(name).get(packets.HANDLED) for name in VMS))
+    site.ovs.vsctl("del-port", BRIDGE, "tap-one")
+    until(lambda: not site.counts("one"))
+    assert site.counts("two")[packets.HANDLED]
+
+
 def test_bytes_that_are_no_packet_are_counted(site):
     site.use(plan(*BOTH))
     head = bytes.fromhex("fa163e000001" "020000000099" "86dd")
