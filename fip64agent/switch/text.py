@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
+from fip64agent.switch.connection.actions import COMMIT, CONTROLLER, CONTROLLER2, FORCE, NO_TABLE
 from fip64agent.switch.connection.fields import NXM, field
 
 # isort: split
@@ -19,10 +20,6 @@ _PORTS = {ofp.OFPP_IN_PORT: "in_port", ofp.OFPP_NORMAL: "normal", ofp.OFPP_CONTR
           ofp.OFPP_LOCAL: "local", ofp.OFPP_FLOOD: "flood", ofp.OFPP_ALL: "all"}
 _HEXADECIMAL = ("eth_type", "vlan_vid", "conj_id", "ct_", "reg", "xxreg", "metadata", "nd_reserved")
 """Beginnings of the names of fields whose values are shown as hexadecimal numbers."""
-_CONTROLLER, _CONTROLLER2 = 20, 37
-"""Subtypes of Nicira's actions that send the packet to the agent; os-ken knows only a part of the second."""
-_COMMIT, _FORCE = 1, 2
-_NO_TABLE = 0xFF
 _OF_NXM = {nxm: name for name, nxm in NXM.items()}
 
 
@@ -71,11 +68,11 @@ def _field_text(name: str, first: int = 0, bits: int | None = None) -> str:
 
 
 def _ct_text(action: parser.NXActionCT) -> str:
-    parts = ["commit"] if action.flags & _COMMIT else []
-    parts += ["force"] if action.flags & _FORCE else []
+    parts = ["commit"] if action.flags & COMMIT else []
+    parts += ["force"] if action.flags & FORCE else []
     zone = _field_text(action.zone_src) if action.zone_src else action.zone_ofs_nbits
     parts.append(f"zone={zone}")
-    if action.recirc_table != _NO_TABLE:
+    if action.recirc_table != NO_TABLE:
         parts.append(f"table={action.recirc_table}")
     parts += ["nat" if isinstance(each, parser.NXActionNAT) else _action_text(each)
               for each in action.actions]
@@ -129,7 +126,7 @@ def _actions(data: bytes) -> Iterator[str]:
             raise ValueError(f"an action of {size} bytes")
         vendor, subtype = struct.unpack_from("!IH", data, position + 4) if size >= 10 else (0, 0)
         if (kind == ofp.OFPAT_EXPERIMENTER and vendor == ofproto_common.NX_EXPERIMENTER_ID
-                and subtype in (_CONTROLLER, _CONTROLLER2)):
+                and subtype in (CONTROLLER, CONTROLLER2)):
             yield "controller"
         else:
             yield _action_text(parser.OFPAction.parser(data, position))

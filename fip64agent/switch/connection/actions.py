@@ -48,16 +48,17 @@ _INSTRUCTION = struct.Struct("!HH4x")
 _NICIRA = struct.Struct("!HHIH")
 _LEARN = struct.Struct("!HHHQHBxHH")
 _CT = struct.Struct("!H4sHB3xH")
-_RESUBMIT_TABLE, _LEARN_SUBTYPE, _CONTROLLER, _CT_SUBTYPE, _NAT, _CONTROLLER2 = 14, 16, 20, 35, 36, 37
+_RESUBMIT_TABLE, _LEARN_SUBTYPE, CONTROLLER, _CT_SUBTYPE, _NAT, CONTROLLER2 = 14, 16, 20, 35, 36, 37
+"""Subtypes of Nicira's actions. Two send the packet to the agent; os-ken knows only a part of the second."""
 _IN_PORT = 0xFFF8
-_NO_TABLE = 0xFF
-_COMMIT, _FORCE = 1, 2
+NO_TABLE = 0xFF
+COMMIT, FORCE = 1, 2
 _MAX_LENGTH, _CONTROLLER_ID, _REASON, _USERDATA, _METER_ID = 0, 1, 2, 3, 5
 """Properties of a controller action (enum nx_action_controller2_prop_type)."""
 _IMMEDIATE, _LOAD, _OUTPUT = 1 << 13, 1 << 11, 2 << 11
 """Bits of a learned flow's specification; without them: matches a field with a field."""
 _CONTROLLER2_SIZE = 16
-_NICIRA_CONTROLLER2 = struct.pack("!IH", ofproto_common.NX_EXPERIMENTER_ID, _CONTROLLER2)
+_NICIRA_CONTROLLER2 = struct.pack("!IH", ofproto_common.NX_EXPERIMENTER_ID, CONTROLLER2)
 _METER_PROPERTY = struct.Struct("!HHI")
 
 
@@ -90,7 +91,7 @@ def _short(kind: int, value: int) -> bytes:
 
 def _controller(action: Controller) -> bytes:
     if not action.userdata and action.meter is None:
-        return _extension(_CONTROLLER, struct.pack("!HHBx", action.max_length, CONTROLLER_ID, action.reason))
+        return _extension(CONTROLLER, struct.pack("!HHBx", action.max_length, CONTROLLER_ID, action.reason))
     properties = b""
     if action.max_length != WHOLE_PACKET:
         properties += _short(_MAX_LENGTH, action.max_length)
@@ -101,7 +102,7 @@ def _controller(action: Controller) -> bytes:
         properties += _property(_USERDATA, action.userdata)
     if action.meter is not None:
         properties += _property(_METER_ID, struct.pack("!I", action.meter))
-    return _extension(_CONTROLLER2, bytes(6) + properties)
+    return _extension(CONTROLLER2, bytes(6) + properties)
 
 
 def _ct(action: Ct) -> bytes:
@@ -109,10 +110,10 @@ def _ct(action: Ct) -> bytes:
         source, zone = header(action.zone), nicira_ext.ofs_nbits(0, 15)
     else:
         source, zone = bytes(4), action.zone
-    flags = (_COMMIT if action.commit else 0) | (_FORCE if action.force else 0)
+    flags = (COMMIT if action.commit else 0) | (FORCE if action.force else 0)
     inner = _extension(_NAT, bytes(6)) if action.nat else b""
     inner += b"".join(encode_action(each) for each in action.actions)
-    table = _NO_TABLE if action.table is None else action.table
+    table = NO_TABLE if action.table is None else action.table
     return _extension(_CT_SUBTYPE, _CT.pack(flags, source, zone, table, 0) + inner)
 
 
@@ -149,7 +150,7 @@ def meters_of(instructions: bytes) -> Collection[int]:
         _, size, vendor, subtype = _NICIRA.unpack_from(instructions, position)
         end = min(position + size, len(instructions))
         at = position + _CONTROLLER2_SIZE
-        if (vendor, subtype) == (ofproto_common.NX_EXPERIMENTER_ID, _CONTROLLER2):
+        if (vendor, subtype) == (ofproto_common.NX_EXPERIMENTER_ID, CONTROLLER2):
             while at + 8 <= end:
                 kind, length, value = _METER_PROPERTY.unpack_from(instructions, at)
                 if kind == _METER_ID:
