@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fip64agent.discovery import found
@@ -96,12 +96,6 @@ def _by_kind() -> dict[str, tuple[tuple[str, FlowFunction], ...]]:
 def flow_functions(kind: str) -> tuple[tuple[str, FlowFunction], ...]:
     """Return (name of the feature, function) of each feature that has flows for objects of that kind."""
     return _by_kind().get(kind, ())
-
-
-def flows_of(obj: Any) -> Iterator[Flow]:
-    """Yield all flows of an object of the plan. Those that need an unknown OpenFlow port are left out."""
-    for _, function in flow_functions(obj.kind):
-        yield from function(obj)
 
 
 @functools.cache

@@ -17,9 +17,10 @@ from fip64agent.reconcile import diff
 from fip64agent.reconcile.loop import Loop
 from fip64agent.services import base as services
 from fip64agent.switch import features, packets
+from fip64agent.switch.connection.codec import FlowItem
 from fip64agent.switch.connection.meters import MeterItem
 from fip64agent.switch.examples import HOST
-from fip64agent.switch.flows.flow import Flow, Learn, Output
+from fip64agent.switch.flows.flow import Flow, Learn, Output, to_controller
 from fip64agent.switch.pipeline import CLASSIFIER
 from lab import answering, solicit
 from lab.netns import call_in
@@ -161,6 +162,23 @@ def flood(site, name):
     sent = site.finish(site.popen("flood", name, 2, 20_000))["sent"]
     hub.sleep(0.5)
     return (sum(site.counts(name).values()) - before) / sent
+
+
+def test_a_meter_stays_while_flows_of_another_object_use_it(site, monkeypatch):
+    """Each object has a flow of its own for what one VM sends, as floating IPs would."""
+    def flows(vm):
+        yield Flow(CLASSIFIER, 9, (("in_port", 21), ("eth_src", vm.mac)),
+                   (to_controller(answering.NUMBER, 21),), answering.NAME, vm.key)
+
+    monkeypatch.setattr(features, "flow_functions", lambda kind: [(answering.NAME, flows)])
+    one, other = (answering.Answered(f"fip-{number}", 21, f"02:00:00:00:00:0{number}") for number in (1, 2))
+    loop = Loop([site.room])
+    for objects, flow_count, meter_count in (([one, other], 2, 1), ([other], 1, 1), ([], 0, 0)):
+        loop.submit(plan(*objects))
+        loop.step()
+        found = site.room.actual().values()
+        assert len([item for item in found if isinstance(item, FlowItem) and item.priority]) == flow_count
+        assert len([item for item in found if isinstance(item, MeterItem)]) == meter_count
 
 
 def test_a_meter_that_somebody_removed_limits_again_when_it_is_back(site):

@@ -14,7 +14,6 @@ from fip64agent.switch import features, pipeline, text
 from fip64agent.switch.connection import bundle, codec
 from fip64agent.switch.connection.actions import meters_of
 from fip64agent.switch.document import page
-from fip64agent.switch.features import flows_of
 from fip64agent.switch.flows.flow import (
     Bundle,
     Conjunction,
@@ -33,6 +32,7 @@ from fip64agent.switch.flows.flow import (
     SetField,
     StripVlan,
 )
+from tests.fakes.flows import flows_of
 
 # isort: split
 from os_ken.ofproto import ofproto_v1_3 as ofp
