@@ -13,7 +13,7 @@ from fip64agent import hub
 from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import Desired, Host, ObjectKey, PlanObject
 from fip64agent.plan.inputs import Interface
-from fip64agent.switch import appctl, features, pipeline, ports, text, wanted
+from fip64agent.switch import appctl, features, pipeline, text, wanted
 from fip64agent.switch.announce import Announcer
 from fip64agent.switch.connection import bundle, codec, meters, monitor, packet_in
 from fip64agent.switch.connection.app import Connection
@@ -27,7 +27,7 @@ from fip64agent.switch.ovsdb import OvsdbClient
 from fip64agent.switch.ovsdb_replica import OwnPort
 from fip64agent.switch.packets import PacketIns
 from fip64agent.switch.ports import PortItem, Ports
-from fip64agent.switch.wanted import FaultyFlows
+from fip64agent.switch.wanted import Faulty
 
 LOG = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ START_WAIT = 2.0
 """Seconds that start() waits for the OpenFlow connection; later it comes up in the background."""
 
 
-SwitchItem = PortItem | MeterItem | FlowItem | FaultyFlows
+SwitchItem = PortItem | MeterItem | FlowItem | Faulty
 _DEFAULT = codec.encode(next(default(Host())))
 """The one flow that counts as installed when another system has one in its place."""
 
@@ -126,8 +126,7 @@ class SwitchRoom:
     # -- the plan's objects to items ----------------------------------------------------------------
 
     def expand(self, obj: PlanObject) -> Iterator[SwitchItem]:
-        yield from ports.wanted(obj)
-        yield from wanted.flows(obj, self._packet_in_rate, self._packet_in_burst)
+        yield from wanted.items(obj, self._packet_in_rate, self._packet_in_burst)
 
     # -- reading back ---------------------------------------------------------------------------------
 
@@ -155,7 +154,7 @@ class SwitchRoom:
             failed |= self._meters.change(list({
                 item.key: (meters.ADD if was is None else meters.MODIFY, item)
                 for was, item in items if isinstance(item, MeterItem)}.values()))
-            failed |= {item.key: item.reason for _, item in items if isinstance(item, FaultyFlows)}
+            failed |= {item.key: item.reason for _, item in items if isinstance(item, Faulty)}
             flows = []
             for was, item in items:
                 if not isinstance(item, FlowItem):

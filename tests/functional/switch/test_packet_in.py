@@ -248,6 +248,22 @@ def test_flows_that_cannot_be_made_cost_their_object_only(site, monkeypatch):
     assert not loop.failures and len(site.room.dump()) == 2
 
 
+def test_ports_that_cannot_be_told_cost_their_object_only(site, monkeypatch):
+    """The function is that of the object's kind, which may be another package's."""
+    def ports(vm):
+        return {}["missing"] if vm.port_id == "vm-one" else ()
+
+    found = dict(kinds.kinds())
+    found[answering.NAME] = dataclasses.replace(found[answering.NAME], ports=ports)
+    monkeypatch.setattr("fip64agent.switch.ports.kinds", lambda: found)
+    loop = Loop([site.room])
+    loop.submit(plan(*BOTH))
+    loop.step()
+    (failure,) = loop.failures
+    assert (str(failure.item), failure.reason) == ("the ports of outside:vm-one", "KeyError: 'missing'")
+    assert len(site.room.dump()) == 2
+
+
 def test_a_handler_that_fails_harms_nobody(site, caplog):
     site.use(plan(*BOTH))
     site.send("one", *[solicit.solicitation(answering.FAULTY)] * 5)
