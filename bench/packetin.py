@@ -127,14 +127,13 @@ def _microseconds(function: Callable[[], bytes], count: int) -> float:
     return min(rounds)
 
 
-class _Gateway:
-    mac = "fa:16:3e:00:00:01"
+_VM = answering.Answered("vm", 1)
 
 
 def _ours(frame: bytes) -> Callable[[], bytes]:
     from fip64agent.net.packet import parse
 
-    return lambda: next(iter(answering.answer(parse(frame), _Gateway))).data
+    return lambda: next(iter(answering.answer(parse(frame), _VM))).data
 
 
 def _os_kens(frame: bytes) -> Callable[[], bytes]:
@@ -147,11 +146,11 @@ def _os_kens(frame: bytes) -> Callable[[], bytes]:
         asked = packet.Packet(frame)
         target = asked.get_protocol(icmpv6.icmpv6).data.dst
         built = packet.Packet()
-        built.add_protocol(ethernet.ethernet(asked.get_protocol(ethernet.ethernet).src, _Gateway.mac, 0x86DD))
+        built.add_protocol(ethernet.ethernet(asked.get_protocol(ethernet.ethernet).src, _VM.mac, 0x86DD))
         source = asked.get_protocol(ipv6.ipv6).src
         built.add_protocol(ipv6.ipv6(src=target, dst=source, nxt=58, hop_limit=255))
         built.add_protocol(icmpv6.icmpv6(icmpv6.ND_NEIGHBOR_ADVERT, 0, 0, icmpv6.nd_neighbor(
-            res=3, dst=target, option=icmpv6.nd_option_tla(hw_src=_Gateway.mac))))
+            res=3, dst=target, option=icmpv6.nd_option_tla(hw_src=_VM.mac))))
         built.serialize()
         return bytes(built.data)
 

@@ -110,6 +110,9 @@ def parse(data: bytes, start: int = 0) -> tuple[IPv6, bytes]:
 
 def build(header: IPv6, payload: bytes) -> bytes:
     """Return the packet that carries `payload`. Raises: PacketError when a value does not fit."""
+    numbers = (*(extension.kind for extension in header.extensions), header.next_header)
+    if not all(0 <= number <= 255 for number in numbers):
+        raise PacketError(f"numbers of headers: {numbers}")
     between, number = b"", header.next_header
     for extension in reversed(header.extensions):
         size = 2 + len(extension.data)

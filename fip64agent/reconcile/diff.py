@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 
 from fip64agent.plan.desired import PlanObject
@@ -24,13 +25,26 @@ class Difference:
         return bool(self.apply or self.prune)
 
 
-def whole(wanted: Iterable[Item], actual: Mapping[Hashable, Item]) -> Difference:
-    """Compare all that should be installed with all that is."""
+def is_shared(item: Item) -> bool:
+    """Return whether several objects of the plan may want the item (room.Item)."""
+    return getattr(item, "shared", False)
+
+
+def whole(wanted: Iterable[Item], actual: Mapping[Hashable, Item],
+          users: Counter[Hashable] | None = None) -> Difference:
+    """Compare all that should be installed with all that is.
+
+    `users` becomes how often the shared items are wanted, by key.
+    """
     result = Difference()
     seen = set()
+    if users is not None:
+        users.clear()
     for item in wanted:
         key = item.key
         seen.add(key)
+        if users is not None and is_shared(item):
+            users[key] += 1
         was = actual.get(key)
         if was is None or was != item:
             result.apply.append((was, item))
@@ -39,10 +53,11 @@ def whole(wanted: Iterable[Item], actual: Mapping[Hashable, Item]) -> Difference
 
 
 def partial(changes: Iterable[tuple[PlanObject | None, PlanObject | None]], expand: Expand,
-            actual: Mapping[Hashable, Item]) -> Difference:
+            actual: Mapping[Hashable, Item], users: Counter[Hashable]) -> Difference:
     """Compare only what the changed objects lead to: (old object, new object) pairs.
 
-    An item that one object gives up and another takes over is updated, not pruned.
+    An item that one object gives up and another takes over is updated, not pruned. `users`: how often the
+    shared items were wanted, by key, as the last comparison left it. One that is still wanted stays.
     """
     result = Difference()
     released: list[Hashable] = []
@@ -52,12 +67,21 @@ def partial(changes: Iterable[tuple[PlanObject | None, PlanObject | None]], expa
             for item in expand(new):
                 key = item.key
                 taken.add(key)
+                if is_shared(item):
+                    users[key] += 1
                 was = actual.get(key)
                 if was is None or was != item:
                     result.apply.append((was, item))
         if old is not None:
-            released.extend(item.key for item in expand(old))
+            for item in expand(old):
+                released.append(item.key)
+                if is_shared(item):
+                    users[item.key] -= 1
     for key in dict.fromkeys(released):
+        if key in users:
+            if users[key] > 0:
+                continue
+            del users[key]
         if key not in taken and (item := actual.get(key)) is not None:
             result.prune.append(item)
     return result

@@ -282,10 +282,11 @@ class Loop:
             state.installed = actual
             for key in [key for key in state.failures if state.failures[key].removing and key not in actual]:
                 del state.failures[key]
-            work = diff.whole(self._wanted(state, desired), actual)
+            work = diff.whole(self._wanted(state, desired), actual, state.users)
             self._forget_unwanted(state, work)
             return work
-        return self._retries(state, desired, diff.partial(changes, state.room.expand, state.installed))
+        work = diff.partial(changes, state.room.expand, state.installed, state.users)
+        return self._retries(state, desired, work)
 
     @staticmethod
     def _needs_what_was_not_removed(state: RoomState, changes) -> bool:

@@ -105,7 +105,10 @@ class Planning:
         for line in describe_changes(before, desired):
             LOG.info("%s", line)
         self._loop.submit(desired)
-        self._on_plan(before, desired)
+        try:
+            self._on_plan(before, desired)
+        except Exception:  # the plan is in force all the same, and would be no other one if it was made again
+            LOG.exception("not all parts of the agent have taken the new plan")
 
     def _plan(self) -> Desired:
         before, previous = self.inputs, self._loop.desired

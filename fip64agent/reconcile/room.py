@@ -15,7 +15,11 @@ from fip64agent.plan.desired import ObjectKey, PlanObject
 
 
 class Item(Protocol):
-    """A frozen dataclass; two with the same `key` are equal when nothing is left to do."""
+    """A frozen dataclass; two with the same `key` are equal when nothing is left to do.
+
+    One that several objects of the plan may want has `shared`, which is True: it stays until the last of them
+    is gone.
+    """
 
     @property
     def key(self) -> Hashable: ...

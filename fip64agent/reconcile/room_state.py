@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections import Counter
 from collections.abc import Callable, Hashable
 
 from fip64agent.reconcile.room import Item, Room
@@ -45,6 +46,8 @@ class RoomState:
         """Why the room cannot work; None: it can."""
         self.failures: dict[Hashable, Failure] = {}
         """By the key of the item."""
+        self.users: Counter[Hashable] = Counter()
+        """How often the plan that was last compared wants each shared item, by key."""
         self.retry_at = 0.0
         """While `installed` is None: when the room is asked again, by the loop's clock in seconds."""
         self._tries = 0

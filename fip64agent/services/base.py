@@ -93,7 +93,8 @@ class Service:
     kind: str
     """Name of the kind of the plan's objects that the handler needs."""
     in_ports: Callable[[Any], Iterable[int]]
-    """Returns the OpenFlow ports by which an object's packets come in; no two objects have the same port."""
+    """Returns the OpenFlow ports by which an object's packets come in; no two objects have the same port.
+    Of two that have it, one gets the packets; `fip64ctl status` names the other."""
     handle: Handler
     takes_arrival: bool = False
     """Whether the handler has a third argument, the packet's Arrival."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fip64agent.discovery import found
@@ -27,6 +27,9 @@ class Example:
     objects: tuple[Any, ...]
 
 
+FlowFunction = Callable[[Any], Iterable[Flow]]
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class FlowFeature:
     """What one module of `switch/flows/`, or of another package, adds."""
@@ -37,9 +40,10 @@ class FlowFeature:
     """In the cookies of its flows, 1 to 255. It must never change, since installed flows have it. Ours are
     below 128; other packages use numbers from 128 on."""
     purpose: str
-    flows: Mapping[str, Callable[[Any], Iterable[Flow]]]
+    flows: Mapping[str, FlowFunction]
     """{name of a kind of the plan's objects: function that yields an object's flows}. Pure. Flows that need
-    an OpenFlow port which is not known yet are left out."""
+    an OpenFlow port which is not known yet are left out. When it raises an exception, or one of its flows
+    cannot be encoded, the object gets no flow of the feature."""
     examples: tuple[Example, ...] = ()
     tables: tuple[Table, ...] = ()
     """Tables that it uses in addition to pipeline.TABLES."""
@@ -81,18 +85,17 @@ def features() -> Mapping[str, FlowFeature]:
 
 
 @functools.cache
-def _by_kind() -> dict[str, tuple[Callable[[Any], Iterable[Flow]], ...]]:
-    result: dict[str, tuple[Callable[[Any], Iterable[Flow]], ...]] = {}
+def _by_kind() -> dict[str, tuple[tuple[str, FlowFunction], ...]]:
+    result: dict[str, tuple[tuple[str, FlowFunction], ...]] = {}
     for feature in features().values():
         for kind, function in feature.flows.items():
-            result[kind] = (*result.get(kind, ()), function)
+            result[kind] = (*result.get(kind, ()), (feature.name, function))
     return result
 
 
-def flows_of(obj: Any) -> Iterator[Flow]:
-    """Yield all flows of an object of the plan. Those that need an unknown OpenFlow port are left out."""
-    for function in _by_kind().get(obj.kind, ()):
-        yield from function(obj)
+def flow_functions(kind: str) -> tuple[tuple[str, FlowFunction], ...]:
+    """Return (name of the feature, function) of each feature that has flows for objects of that kind."""
+    return _by_kind().get(kind, ())
 
 
 @functools.cache

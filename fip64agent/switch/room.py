@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import zlib
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -12,22 +13,22 @@ from fip64agent import hub
 from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import Desired, Host, ObjectKey, PlanObject
 from fip64agent.plan.inputs import Datapath, Interface
-from fip64agent.switch import appctl, features, pipeline, ports, text
+from fip64agent.switch import appctl, features, pipeline, text, wanted
 from fip64agent.switch.announce import Announcer
 from fip64agent.switch.connection import bundle, codec, datapath, meters, monitor, packet_in
 from fip64agent.switch.connection.app import Connection
 from fip64agent.switch.connection.codec import FlowItem
 from fip64agent.switch.connection.flooding import Floods
-from fip64agent.switch.connection.meters import MeterItem
+from fip64agent.switch.connection.meters import MeterItem, Meters
 from fip64agent.switch.flows.default import default
 from fip64agent.switch.flows.deliver import deliver
-from fip64agent.switch.flows.flow import Controller
 from fip64agent.switch.installed import Installed
 from fip64agent.switch.ovsdb import OvsdbClient
 from fip64agent.switch.ovsdb_replica import OwnPort
 from fip64agent.switch.packets import PacketIns
 from fip64agent.switch.periodic import Sender
 from fip64agent.switch.ports import PortItem, Ports
+from fip64agent.switch.wanted import Faulty
 
 LOG = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ START_WAIT = 2.0
 """Seconds that start() waits for the OpenFlow connection; later it comes up in the background."""
 
 
-SwitchItem = PortItem | MeterItem | FlowItem
+SwitchItem = PortItem | MeterItem | FlowItem | Faulty
 _DEFAULT = codec.encode(next(default(Host())))
 """The one flow that counts as installed when another system has one in its place."""
 
@@ -62,10 +63,10 @@ class SwitchRoom:
         self._bridge = bridge
         self._probe_interval = probe_interval
         self._packet_in_rate, self._packet_in_burst = packet_in_rate, packet_in_burst
-        self._on_change = on_change
+        self._on_change, self._on_interfaces = on_change, on_interfaces
         self._on_datapath = on_datapath
-        self._ovsdb = OvsdbClient(ovsdb_connection, bridge, on_interfaces, timeout, self._on_own_ports,
-                                  self._on_state)
+        self._ovsdb = OvsdbClient(ovsdb_connection, bridge, self._take_interfaces, timeout,
+                                  self._on_own_ports, self._on_state)
         self._connection = Connection(f"{run_path}/{bridge}.mgmt", timeout, self._on_connected,
                                       self._take_unsolicited, self._ovsdb.why_down,
                                       lambda message: self._packet_ins.take(message))
@@ -75,6 +76,7 @@ class SwitchRoom:
         self._floods = Floods(self._connection.path, bridge, timeout)
         self._ports = Ports(self._ovsdb, self._floods)
         self._installed = Installed(self._connection)
+        self._meters = Meters(self._connection)
         self._busy = hub.Semaphore()
         self._watch_thread = None
         self._changed_by_others = hub.Event()
@@ -133,21 +135,19 @@ class SwitchRoom:
     # -- the plan's objects to items ----------------------------------------------------------------
 
     def expand(self, obj: PlanObject) -> Iterator[SwitchItem]:
-        yield from ports.wanted(obj)
-        for flow in features.flows_of(obj):
-            for action in flow.actions:
-                if isinstance(action, Controller) and action.meter is not None:
-                    yield MeterItem(action.meter, self._packet_in_rate, self._packet_in_burst, obj.key)
-            yield codec.encode(flow)
+        yield from wanted.items(obj, self._packet_in_rate, self._packet_in_burst)
 
     # -- reading back ---------------------------------------------------------------------------------
 
     def actual(self) -> dict[Hashable, SwitchItem]:
         with self._busy:
             result: dict[Hashable, SwitchItem] = dict(self._ports.read())
-            result.update(meters.read(self._connection))
+            result.update(self._meters.read())
             self._changed_by_others.clear()
             flows = self._installed.read()
+            for key in [key for key, flow in flows.items() if self._meters.missing(flow.instructions)]:
+                # It has to be added again: with this cookie, which none of ours has, it differs.
+                flows[key] = dataclasses.replace(flows[key], cookie=0)
             result.update(flows)
             # Only while there are other flows of ours: it is wanted together with them.
             provided = flows and self._installed.foreign(_DEFAULT.key)
@@ -160,10 +160,18 @@ class SwitchRoom:
     def apply(self, items: Sequence[tuple[SwitchItem | None, SwitchItem]]) -> dict[Hashable, str]:
         with self._busy:
             failed = self._ports.add([item for _, item in items if isinstance(item, PortItem)])
-            failed |= meters.change(self._connection, list({
+            failed |= self._meters.change(list({
                 item.key: (meters.ADD if was is None else meters.MODIFY, item)
                 for was, item in items if isinstance(item, MeterItem)}.values()))
-            flows = [(was, item) for was, item in items if isinstance(item, FlowItem)]
+            failed |= {item.key: item.reason for _, item in items if isinstance(item, Faulty)}
+            flows = []
+            for was, item in items:
+                if not isinstance(item, FlowItem):
+                    continue
+                if self._meters.missing(item.instructions):
+                    failed[item.key] = "a meter that it needs does not exist"
+                else:
+                    flows.append((was, item))
             if flows:
                 failed.update(self._add_flows(flows))
             return failed
@@ -209,8 +217,8 @@ class SwitchRoom:
                 failed = bundle.change(self._connection, bundle.DELETE, flows)
                 self._installed.discard(item.key for item in flows if item.key not in failed)
             # After the flows: with a meter the switch removes the flows that use it.
-            failed |= meters.change(self._connection, [(meters.DELETE, item) for item in items
-                                                       if isinstance(item, MeterItem)])
+            failed |= self._meters.change([(meters.DELETE, item) for item in items
+                                           if isinstance(item, MeterItem)])
             failed |= self._ports.remove([item for item in items if isinstance(item, PortItem)])
             return failed
 
@@ -274,6 +282,11 @@ class SwitchRoom:
         self._limitations[what] = remark
         LOG.warning("%s", remark)
 
+    def _take_interfaces(self, interfaces: Mapping[str, Interface]) -> None:
+        self._packet_ins.ports_changed({interface.ofport: name for name, interface in interfaces.items()
+                                        if interface.ofport is not None})
+        self._on_interfaces(interfaces)
+
     def _on_own_ports(self, own: Mapping[str, OwnPort]) -> None:
         hub.spawn(self._check_ports)  # it waits until a change by the agent itself is complete
 
@@ -308,8 +321,9 @@ class SwitchRoom:
     # -- for the operator -----------------------------------------------------------------------------------
 
     def warnings(self) -> list[str]:
-        """Return what this Open vSwitch cannot do, with the consequences, as sentences. All else works."""
-        return [remark for remark in (*self._limitations.values(), self._floods.problem) if remark]
+        """Return what does not work, with the consequences, as sentences. All else works."""
+        return [remark for remark in (*self._limitations.values(), self._floods.problem,
+                                      *self._packet_ins.warnings()) if remark]
 
     def packet_in_counters(self) -> dict[tuple[int, str], int]:
         """Return how many packets came to the agent, by (OpenFlow port, name of a counter in packets.py)."""

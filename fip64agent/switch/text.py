@@ -8,8 +8,15 @@ import struct
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
-from fip64agent.switch.connection.actions import CHECK_PKT_LARGER
-from fip64agent.switch.connection.fields import field
+from fip64agent.switch.connection.actions import (
+    CHECK_PKT_LARGER,
+    COMMIT,
+    CONTROLLER,
+    CONTROLLER2,
+    FORCE,
+    NO_TABLE,
+)
+from fip64agent.switch.connection.fields import NXM, field
 
 # isort: split
 from os_ken.ofproto import ofproto_common
@@ -20,10 +27,7 @@ _PORTS = {ofp.OFPP_IN_PORT: "in_port", ofp.OFPP_NORMAL: "normal", ofp.OFPP_CONTR
           ofp.OFPP_LOCAL: "local", ofp.OFPP_FLOOD: "flood", ofp.OFPP_ALL: "all"}
 _HEXADECIMAL = ("eth_type", "vlan_vid", "conj_id", "ct_", "reg", "xxreg", "metadata", "nd_reserved")
 """Beginnings of the names of fields whose values are shown as hexadecimal numbers."""
-_CONTROLLER, _CONTROLLER2 = 20, 37
-"""Subtypes of Nicira's actions that send the packet to the agent; os-ken knows only a part of the second."""
-_COMMIT, _FORCE = 1, 2
-_NO_TABLE = 0xFF
+_OF_NXM = {nxm: name for name, nxm in NXM.items()}
 
 
 def _prefixlen(mask: str) -> int:
@@ -64,18 +68,18 @@ def match_text(match: bytes) -> str:
 
 def _field_text(name: str, first: int = 0, bits: int | None = None) -> str:
     """Return the name a match has for a field (moves use NXM forms), with its bits if those are not all."""
-    text = name.removesuffix("_nxm")
+    text = _OF_NXM.get(name) or name.removesuffix("_nxm")
     if bits is None or (first == 0 and bits == 8 * field(name)[1]):
         return text
     return f"{text}[{first}..{first + bits - 1}]"
 
 
 def _ct_text(action: parser.NXActionCT) -> str:
-    parts = ["commit"] if action.flags & _COMMIT else []
-    parts += ["force"] if action.flags & _FORCE else []
+    parts = ["commit"] if action.flags & COMMIT else []
+    parts += ["force"] if action.flags & FORCE else []
     zone = _field_text(action.zone_src) if action.zone_src else action.zone_ofs_nbits
     parts.append(f"zone={zone}")
-    if action.recirc_table != _NO_TABLE:
+    if action.recirc_table != NO_TABLE:
         parts.append(f"table={action.recirc_table}")
     parts += ["nat" if isinstance(each, parser.NXActionNAT) else _action_text(each)
               for each in action.actions]
@@ -135,7 +139,7 @@ def _actions(data: bytes) -> Iterator[str]:
             raise ValueError(f"an action of {size} bytes")
         vendor, subtype = struct.unpack_from("!IH", data, position + 4) if size >= 10 else (0, 0)
         nicira = kind == ofp.OFPAT_EXPERIMENTER and vendor == ofproto_common.NX_EXPERIMENTER_ID
-        if nicira and subtype in (_CONTROLLER, _CONTROLLER2):
+        if nicira and subtype in (CONTROLLER, CONTROLLER2):
             yield "controller"
         elif nicira and subtype == CHECK_PKT_LARGER:  # os-ken does not know it
             octets, bit = struct.unpack_from("!HH", data, position + 10)
@@ -157,8 +161,6 @@ def instructions_text(instructions: bytes) -> str:
                 return instructions.hex()
             if kind in (ofp.OFPIT_APPLY_ACTIONS, ofp.OFPIT_WRITE_ACTIONS):
                 parts += _actions(instructions[position + 8:position + size])
-            elif kind == ofp.OFPIT_METER:
-                parts.append(f"meter:0x{struct.unpack_from('!I', instructions, position + 4)[0]:08x}")
             else:
                 parts.append(str(parser.OFPInstruction.parser(instructions, position)))
             position += size

@@ -6,7 +6,7 @@ import pytest
 from fip64agent import hub
 from fip64agent.agent import Agent
 from fip64agent.cmd.common import load_config
-from fip64agent.plan.inputs import Allocations, Datapath
+from fip64agent.plan.inputs import Allocations, Datapath, Settings
 from fip64agent.reconcile import planning as module
 from fip64agent.topology.model import Topology
 
@@ -89,3 +89,28 @@ def wait_for(condition):
             return
         hub.sleep(0.01)
     raise AssertionError("not within 5 s")
+
+
+def test_a_plan_that_a_part_of_the_agent_cannot_take_is_not_made_again(agent, monkeypatch, caplog):
+    """It would come out the same, and without changes: what has not taken it would not get it again."""
+    monkeypatch.setattr(module, "FIRST_RETRY", 0.01)
+    told = []
+
+    def on_plan(before, after):
+        told.append(after)
+        raise RuntimeError("a fault")
+
+    planning = module.Planning(agent.loop, [], Settings(), on_plan)
+    running = hub.spawn(planning.run)
+    try:
+        planning.take_topology(Topology())
+        planning.take_interfaces({})
+        hub.sleep(0.2)
+        assert told == [agent.loop.desired]
+        planning.take_settings(Settings())
+        hub.sleep(0.1)
+        assert len(told) == 2
+    finally:
+        running.kill()
+    assert "not all parts of the agent have taken the new plan" in caplog.text
+    assert "no plan could be made" not in caplog.text

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import struct
+from collections.abc import Collection
 
 from fip64agent.switch import pipeline
 from fip64agent.switch.connection.fields import CodecError, field, header, nicira, tlv
@@ -30,7 +31,6 @@ from fip64agent.switch.flows.flow import (
     LearnMatch,
     LearnOutput,
     Load,
-    Meter,
     Move,
     Output,
     OutputField,
@@ -49,21 +49,25 @@ from os_ken.ofproto import ofproto_v1_3_parser as parser
 PADDING = tuple(bytes(-length % 8) for length in range(8))
 
 _INSTRUCTION = struct.Struct("!HH4x")
-_METER = struct.Struct("!HHI")
 _NICIRA = struct.Struct("!HHIH")
 _LEARN = struct.Struct("!HHHQHBxHH")
 _CT = struct.Struct("!H4sHB3xH")
 _CHECK_PKT_LARGER = struct.Struct("!HH4s6x")
 _OUTPUT_REG = struct.Struct("!H4sH6x")
-_RESUBMIT_TABLE, _OUTPUT_REG_SUBTYPE, _LEARN_SUBTYPE, _CONTROLLER, _CT_SUBTYPE = 14, 15, 16, 20, 35
-_NAT, _CONTROLLER2, _CT_CLEAR, CHECK_PKT_LARGER = 36, 37, 43, 49
+_RESUBMIT_TABLE, _OUTPUT_REG_SUBTYPE, _LEARN_SUBTYPE, CONTROLLER, _CT_SUBTYPE = 14, 15, 16, 20, 35
+_NAT, CONTROLLER2, _CT_CLEAR, CHECK_PKT_LARGER = 36, 37, 43, 49
+"""Subtypes of Nicira's actions. Two send the packet to the agent; os-ken knows only a part of the second, and
+nothing of the last."""
 _IN_PORT = 0xFFF8
-_NO_TABLE = 0xFF
-_COMMIT, _FORCE = 1, 2
+NO_TABLE = 0xFF
+COMMIT, FORCE = 1, 2
 _MAX_LENGTH, _CONTROLLER_ID, _REASON, _USERDATA, _METER_ID = 0, 1, 2, 3, 5
 """Properties of a controller action (enum nx_action_controller2_prop_type)."""
 _IMMEDIATE, _LOAD, _OUTPUT = 1 << 13, 1 << 11, 2 << 11
 """Bits of a learned flow's specification; without them: matches a field with a field."""
+_CONTROLLER2_SIZE = 16
+_NICIRA_CONTROLLER2 = struct.pack("!IH", ofproto_common.NX_EXPERIMENTER_ID, CONTROLLER2)
+_METER_PROPERTY = struct.Struct("!HHI")
 
 
 def _os_ken(*actions: parser.OFPAction) -> bytes:
@@ -95,7 +99,7 @@ def _short(kind: int, value: int) -> bytes:
 
 def _controller(action: Controller) -> bytes:
     if not action.userdata and action.meter is None:
-        return _extension(_CONTROLLER, struct.pack("!HHBx", action.max_length, CONTROLLER_ID, action.reason))
+        return _extension(CONTROLLER, struct.pack("!HHBx", action.max_length, CONTROLLER_ID, action.reason))
     properties = b""
     if action.max_length != WHOLE_PACKET:
         properties += _short(_MAX_LENGTH, action.max_length)
@@ -106,7 +110,7 @@ def _controller(action: Controller) -> bytes:
         properties += _property(_USERDATA, action.userdata)
     if action.meter is not None:
         properties += _property(_METER_ID, struct.pack("!I", action.meter))
-    return _extension(_CONTROLLER2, bytes(6) + properties)
+    return _extension(CONTROLLER2, bytes(6) + properties)
 
 
 def _ct(action: Ct) -> bytes:
@@ -114,16 +118,16 @@ def _ct(action: Ct) -> bytes:
         source, zone = header(action.zone), nicira_ext.ofs_nbits(0, 15)
     else:
         source, zone = bytes(4), action.zone
-    flags = (_COMMIT if action.commit else 0) | (_FORCE if action.force else 0)
+    flags = (COMMIT if action.commit else 0) | (FORCE if action.force else 0)
     inner = _extension(_NAT, bytes(6)) if action.nat else b""
     inner += b"".join(encode_action(each) for each in action.actions)
-    table = _NO_TABLE if action.table is None else action.table
+    table = NO_TABLE if action.table is None else action.table
     return _extension(_CT_SUBTYPE, _CT.pack(flags, source, zone, table, 0) + inner)
 
 
 def _source(source: str | int, bits: int) -> tuple[int, bytes]:
     if isinstance(source, str):
-        return 0, header(nicira(source)) + bytes(2)
+        return 0, header(nicira(source, bits)) + bytes(2)
     return _IMMEDIATE, source.to_bytes((bits + 15) // 16 * 2, "big")
 
 
@@ -132,7 +136,8 @@ def _spec(spec: LearnMatch | LearnLoad | LearnOutput) -> bytes:
     if isinstance(spec, LearnOutput):
         return struct.pack("!H", _OUTPUT | spec.bits) + source
     kind = _LOAD if isinstance(spec, LearnLoad) else 0
-    return struct.pack("!H", immediate | kind | spec.bits) + source + header(nicira(spec.field)) + bytes(2)
+    return struct.pack("!H", immediate | kind | spec.bits) + source + header(
+        nicira(spec.field, spec.bits)) + bytes(2)
 
 
 def _learn(action: Learn) -> bytes:
@@ -141,6 +146,26 @@ def _learn(action: Learn) -> bytes:
     return _extension(_LEARN_SUBTYPE, _LEARN.pack(
         action.idle_timeout, action.hard_timeout, action.priority, action.cookie, 0, action.table, 0,
         0) + b"".join(map(_spec, action.specs)))
+
+
+def meters_of(instructions: bytes) -> Collection[int]:
+    """Return the numbers of the meters that limit what a flow with these instructions sends to the agent."""
+    if _NICIRA_CONTROLLER2 not in instructions:  # nearly all flows
+        return ()
+    result = []
+    position = _INSTRUCTION.size
+    while position + _CONTROLLER2_SIZE <= len(instructions):
+        _, size, vendor, subtype = _NICIRA.unpack_from(instructions, position)
+        end = min(position + size, len(instructions))
+        at = position + _CONTROLLER2_SIZE
+        if (vendor, subtype) == (ofproto_common.NX_EXPERIMENTER_ID, CONTROLLER2):
+            while at + 8 <= end:
+                kind, length, value = _METER_PROPERTY.unpack_from(instructions, at)
+                if kind == _METER_ID:
+                    result.append(value)
+                at += max(8, length + -length % 8)
+        position += max(8, size)
+    return result
 
 
 @functools.lru_cache(8192)
@@ -164,13 +189,14 @@ def encode_action(action: Action) -> bytes:
             padding = PADDING[length % 8]
             return struct.pack("!HH", ofp.OFPAT_SET_FIELD, length + len(padding)) + value + padding
         case Load():
-            return _os_ken(parser.NXActionRegLoad(
-                nicira_ext.ofs_nbits(action.first, action.first + action.bits - 1), nicira(action.field),
-                action.value))
+            end = action.first + action.bits
+            return _os_ken(parser.NXActionRegLoad(nicira_ext.ofs_nbits(action.first, end - 1),
+                                                  nicira(action.field, end), action.value))
         case Move():
-            return _os_ken(parser.NXActionRegMove(nicira(action.source), nicira(action.destination),
-                                                  action.bits, action.source_first,
-                                                  action.destination_first))
+            return _os_ken(parser.NXActionRegMove(
+                nicira(action.source, action.source_first + action.bits),
+                nicira(action.destination, action.destination_first + action.bits),
+                action.bits, action.source_first, action.destination_first))
         case PushVlan():
             return (_os_ken(parser.OFPActionPushVlan())
                     + encode_action(SetField("vlan_vid", 0x1000 | action.vlan)))
@@ -199,14 +225,11 @@ def encode_action(action: Action) -> bytes:
 
 @functools.lru_cache(2048)
 def encode_instructions(actions: tuple[Action, ...]) -> bytes:
-    """Return a Meter instruction, if that is the first action, and one Apply-Actions instruction.
+    """Return one Apply-Actions instruction, nothing for a drop (so OVS reports it).
 
-    Nothing for a drop (so OVS reports it). Raises: CodecError, TypeError.
+    Raises: CodecError, TypeError.
     """
-    meter = b""
-    if actions and isinstance(actions[0], Meter):
-        meter, actions = _METER.pack(ofp.OFPIT_METER, _METER.size, actions[0].number), actions[1:]
     if not actions:
-        return meter
+        return b""
     encoded = b"".join([encode_action(action) for action in actions])
-    return meter + _INSTRUCTION.pack(ofp.OFPIT_APPLY_ACTIONS, 8 + len(encoded)) + encoded
+    return _INSTRUCTION.pack(ofp.OFPIT_APPLY_ACTIONS, 8 + len(encoded)) + encoded

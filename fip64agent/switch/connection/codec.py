@@ -16,9 +16,9 @@ import dataclasses
 import functools
 import struct
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address
 
-from fip64agent.plan.desired import ObjectKey
+from fip64agent.plan.desired import Host, ObjectKey
 from fip64agent.switch import features, pipeline
 from fip64agent.switch.connection.actions import PADDING, encode_instructions
 from fip64agent.switch.connection.fields import CodecError, tlv
@@ -31,6 +31,7 @@ FLOW_MOD = struct.Struct("!BBHIQQBBHHHIIIH2x")
 _MATCH = struct.Struct("!HH")
 _FLOW_STATS = struct.Struct("!HBxIIHHHHxxxxQQQ")
 _FLOW_REQUEST = struct.Struct("!BBHIHH4xB3xII4xQQ")
+_HOST = Host().key
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,6 +46,11 @@ class FlowItem:
     cookie: int
     owner: ObjectKey = dataclasses.field(default=(), compare=False)
     announcements: tuple[Announcement, ...] = dataclasses.field(default=(), compare=False)
+
+    @property
+    def shared(self) -> bool:
+        """Whether several objects may want it: the flows of the host, which uplinks and networks need."""
+        return self.owner == _HOST
 
     @property
     def key(self):
@@ -78,6 +84,8 @@ def _common_tlv(name: str, value: Value) -> bytes:
         return tlv(name, value)
     first, whole, parts = 4 * int(name.removeprefix("xxreg")), (1 << 32) - 1, []
     value, mask = value if isinstance(value, tuple) else (value, (1 << 128) - 1)
+    if value >> 128 or mask >> 128:
+        raise CodecError(f"{name}: {value:#x} with mask {mask:#x} does not fit into 128 bits")
     for number in range(4):
         shift = 32 * (3 - number)
         part, part_mask = value >> shift & whole, mask >> shift & whole
@@ -87,16 +95,15 @@ def _common_tlv(name: str, value: Value) -> bytes:
 
 
 def encode_match(match: Match) -> bytes:
-    """Return the normalised match. What matches any value is left out, as Open vSwitch does."""
-    return _ordered([tlv(name, value) if isinstance(value, IPv4Address | IPv6Address)
-                     else _common_tlv(name, value) for name, value in match if not _is_any(value)])
+    """Return the normalised match. What any value matches is left out, as Open vSwitch does.
 
-
-def _is_any(value: Value) -> bool:
-    """Return whether a prefix has the length 0, or a mask is 0."""
-    if isinstance(value, IPv4Network | IPv6Network):
-        return value.prefixlen == 0
-    return isinstance(value, tuple) and value[1] == 0
+    Raises: CodecError when a value does not fit; KeyError when there is no such field.
+    """
+    tlvs = [tlv(name, value) if isinstance(value, IPv4Address | IPv6Address) else _common_tlv(name, value)
+            for name, value in match]
+    if any(name.startswith("xxreg") for name, _ in match):
+        return normalise(b"".join(tlvs))  # each of them may be several fields
+    return _ordered([each for each in tlvs if each])
 
 
 def _ordered(tlvs: list[bytes]) -> bytes:

@@ -38,6 +38,13 @@ def _extend() -> None:
 
 _extend()
 
+NXM = {"ipv6_nd_target": "nd_target", "ipv6_nd_sll": "nd_sll", "ipv6_nd_tll": "nd_tll",
+       "ipv6_flabel": "ipv6_label"}
+"""os-ken's names of NXM forms that are not the field's name and "_nxm"."""
+
+_BITS = {"vlan_vid": 13, "ipv6_flabel": 20, "ip_frag": 2, "ct_state": 8}
+"""Bits of fields that have fewer than their bytes: Open vSwitch ignores the others in masks."""
+
 
 @functools.cache
 def field(name: str) -> tuple[int, int]:
@@ -55,9 +62,15 @@ def header(name: str) -> bytes:
     return struct.pack("!I", number | size)
 
 
-def nicira(name: str) -> str:
-    """Return os-ken's name of a field as OVS reports it in moves and loads: the NXM form, if it has one."""
-    alias = f"{name}_nxm"
+def nicira(name: str, bits: int = 0) -> str:
+    """Return os-ken's name of a field as OVS reports it in moves and loads: the NXM form, if it has one.
+
+    `bits`: how many of its bits are used, from the lowest on. There are two fields for the port by which a
+    packet came in: NXM's has 16 bits, OpenFlow's has 32.
+    """
+    if name == "in_port" and bits > 16:
+        return name
+    alias = NXM.get(name, f"{name}_nxm")
     return alias if alias in _names() else name
 
 
@@ -74,17 +87,38 @@ def _packed(value: Value, size: int) -> bytes:
     return value.packed
 
 
+def _mask(name: str, mask: int | None, size: int) -> int | None:
+    """Return a mask as Open vSwitch reports it; None: all bits of the field."""
+    bits = _BITS.get(name)
+    whole = (1 << (bits or 8 * size)) - 1
+    if name == "ct_state":  # Open vSwitch always reports its mask
+        return whole if mask is None else mask & whole
+    if mask is not None and bits:
+        mask &= whole
+    return None if mask == whole else mask
+
+
 def tlv(name: str, value: Value) -> bytes:
-    """Return a field with its value. Raises: CodecError when the value has the wrong size; KeyError."""
+    """Return a field with its value, and its mask if there is one, as Open vSwitch reports them.
+
+    Nothing when the mask is 0, which any value matches.
+    Raises: CodecError when a value does not fit; KeyError when there is no such field.
+    """
     number, size = field(name)
     mask = None
     if isinstance(value, tuple):
         value, mask = value
     elif isinstance(value, IPv4Network | IPv6Network):
-        value, mask = value.network_address, value.netmask if value.prefixlen < value.max_prefixlen else None
-    packed = _packed(value, size)
-    if len(packed) != size:
-        raise CodecError(f"{name}: {value} has {len(packed)} bytes, not {size}")
-    if mask is None:
-        return struct.pack("!I", number | size) + packed
-    return struct.pack("!I", number | 0x100 | size * 2) + packed + _packed(mask, size)
+        value, mask = value.network_address, int(value.netmask)
+    mask = _mask(name, mask, size)
+    if mask == 0:
+        return b""
+    try:
+        packed = _packed(value, size)
+        if len(packed) != size:
+            raise CodecError(f"{name}: {value} has {len(packed)} bytes, not {size}")
+        if mask is None:
+            return struct.pack("!I", number | size) + packed
+        return struct.pack("!I", number | 0x100 | size * 2) + packed + mask.to_bytes(size, "big")
+    except (OverflowError, ValueError) as error:
+        raise CodecError(f"{name}: {value} does not fit into {size} bytes: {error}") from error

@@ -6,9 +6,12 @@ from __future__ import annotations
 import dataclasses
 import struct
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import ClassVar
 
+from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import ObjectKey
 from fip64agent.switch import pipeline
+from fip64agent.switch.connection.actions import meters_of
 from fip64agent.switch.connection.app import Connection
 from fip64agent.switch.connection.fields import CodecError
 
@@ -28,6 +31,8 @@ _FLAGS = ofp.OFPMF_PKTPS | ofp.OFPMF_BURST
 class MeterItem:
     """A meter that drops the packets above its rate."""
 
+    shared: ClassVar[bool] = True
+    """All flows that send packets of one port to one service use the same meter."""
     number: int
     rate: int
     """Packets a second."""
@@ -78,25 +83,53 @@ def decode(body: bytes) -> Iterator[MeterItem]:
         position += length
 
 
-def read(connection: Connection) -> dict[Hashable, MeterItem]:
-    """Return our meters by key; none where the datapath has no meters. Raises: NotReady, CodecError."""
-    reply = connection.request(lambda xid: [request(xid)])
-    return {item.key: item for bodies in reply.bodies.values() for body in bodies for item in decode(body)}
+class Meters:
+    """Our meters in the switch."""
 
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._numbers: set[int] = set()
+        """Of those that exist: as they were read, and as the agent has changed them since."""
 
-def change(connection: Connection, commands: Sequence[tuple[int, MeterItem]]) -> dict[Hashable, str]:
-    """Carry out (ADD, MODIFY or DELETE, meter); return the reason for each key that failed.
+    def read(self) -> dict[Hashable, MeterItem]:
+        """Return our meters by key; none where the datapath has no meters. Raises: NotReady, CodecError."""
+        reply = self._connection.request(lambda xid: [request(xid)])
+        if reply.errors:
+            raise NotReady(f"Open vSwitch refused to list its meters: {next(iter(reply.errors.values()))}")
+        found = [item for bodies in reply.bodies.values() for body in bodies for item in decode(body)]
+        self._numbers = {item.number for item in found}
+        return {item.key: item for item in found}
 
-    Raises: NotReady.
-    """
-    if not commands:
-        return {}
+    def missing(self, instructions: bytes) -> bool:
+        """Return whether a flow with these instructions uses a meter that does not exist.
 
-    def messages(first: int) -> Iterable[bytes]:
-        for xid, (command, item) in enumerate(commands, first):
-            yield meter_mod(item, xid, command)
-        yield struct.pack("!BBHI", ofp.OFP_VERSION, ofp.OFPT_BARRIER_REQUEST, 8, first + len(commands))
+        Open vSwitch looks the meter up when the flow is added, and not again. A flow that is added without
+        its meter has no limit, and when the meter is made later, none or that of another flow: so a flow is
+        added after its meter, and again when that had gone.
+        """
+        numbers = meters_of(instructions)
+        return bool(numbers) and not self._numbers.issuperset(numbers)
 
-    reply = connection.request(lambda first: list(messages(first)), len(commands) + 1)
-    return {commands[xid - reply.first][1].key: f"refused by Open vSwitch: {reason}"
-            for xid, reason in reply.errors.items() if xid != reply.last}
+    def change(self, commands: Sequence[tuple[int, MeterItem]]) -> dict[Hashable, str]:
+        """Carry out (ADD, MODIFY or DELETE, meter); return the reason for each key that failed.
+
+        Raises: NotReady.
+        """
+        if not commands:
+            return {}
+
+        def messages(first: int) -> Iterable[bytes]:
+            for xid, (command, item) in enumerate(commands, first):
+                yield meter_mod(item, xid, command)
+            yield struct.pack("!BBHI", ofp.OFP_VERSION, ofp.OFPT_BARRIER_REQUEST, 8, first + len(commands))
+
+        reply = self._connection.request(lambda first: list(messages(first)), len(commands) + 1)
+        failed = {}
+        for xid, (command, item) in enumerate(commands, reply.first):
+            if xid in reply.errors:
+                failed[item.key] = f"refused by Open vSwitch: {reply.errors[xid]}"
+            elif command == DELETE:
+                self._numbers.discard(item.number)
+            else:
+                self._numbers.add(item.number)
+        return failed

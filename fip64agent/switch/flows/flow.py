@@ -197,13 +197,6 @@ class CtClear:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Meter:
-    """Drop the packet when the meter's rate is exceeded. It must be the first of a flow's actions."""
-
-    number: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class LearnMatch:
     """A learned flow matches `field` with what the packet has in `source`, a field or a number."""
 
@@ -243,7 +236,7 @@ class Learn:
 
 
 Action = (Output | OutputField | SetField | Load | Move | DecTtl | CheckPktLarger | PushVlan | PopVlan
-          | StripVlan | Bundle | Conjunction | Resubmit | Controller | Ct | CtClear | Meter | Learn)
+          | StripVlan | Bundle | Conjunction | Resubmit | Controller | Ct | CtClear | Learn)
 
 
 def to_controller(feature: int, ofport: int) -> Controller:

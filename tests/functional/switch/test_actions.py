@@ -40,7 +40,6 @@ from fip64agent.switch.flows.flow import (
     LearnMatch,
     LearnOutput,
     Load,
-    Meter,
     Move,
     Output,
     OutputField,
@@ -102,7 +101,6 @@ ACTIONS = {
     "controller, userdata": ((PORT,), (Controller(userdata=b"\1\2\3"),)),
     "controller, meter": ((PORT,), (to_controller(200, 1),)),
     "controller, all": ((PORT,), (Controller(METER, 128, 2, b"12345678"), Output(11))),
-    "meter": ((PORT,), (Meter(METER), Output(11))),
     "ct": ((IPV6,), (Ct(),)),
     "ct, table": ((IPV6,), (Ct(zone=5, table=9),)),
     "ct, zone of a register": ((IPV6,), (Ct(zone="reg1", table=9),)),
@@ -128,13 +126,42 @@ ACTIONS = {
                                     SetField("ipv6_nd_tll", "02:00:00:00:00:01"), Output(11))),
 }
 
+ND_FIELDS = {
+    "ipv6_nd_target": (SOLICITATION, "xxreg1", 128), "ipv6_nd_sll": (SOLICITATION, "eth_src", 48),
+    "ipv6_nd_tll": (ADVERTISEMENT, "eth_dst", 48), "nd_reserved": (ADVERTISEMENT, "reg1", 32),
+    "nd_options_type": (SOLICITATION, "reg1", 8), "ipv6_flabel": ((IPV6,), "reg1", 20),
+    "nw_ttl": ((IPV6,), "reg1", 8), "icmpv6_type": (SOLICITATION, "reg1", 8),
+    "icmpv6_code": (SOLICITATION, "reg1", 8), "in_port": ((PORT,), "reg1", 32),
+}
+"""What features move, load and learn: the prerequisites, a field of the same size, bits."""
+PREREQUISITES = {"eth_type": 16, "ip_proto": 8, "icmpv6_type": 8, "icmpv6_code": 8}
+for name, (before, other, bits) in ND_FIELDS.items():
+    given = [LearnMatch(field, value, PREREQUISITES[field]) for field, value in before
+             if field in PREREQUISITES and field != name]
+    ACTIONS |= {
+        f"move {name}": (before, (Move(name, other, bits), Move(other, name, bits))),
+        f"load {name}": (before, (Load(name, 1, min(bits, 64)),)),
+        f"learn {name}": (before, (Learn(9, 100, (
+            *given, LearnMatch(name, name, bits), LearnLoad(other, name, bits))),))}
+
 MATCHES = {
     **{f"reg{number}": ((f"reg{number}", number),) for number in range(16)},
     **{f"xxreg{number}": ((f"xxreg{number}", 1 << 100),) for number in range(4)},
     "part of a long register": (("xxreg1", (0xF164 << 64, 0xFFFF << 64)),),
+    "a register between parts of a long one": (("xxreg1", (5 << 96 | 7, 0xFF << 96 | 0xFF)), ("reg5", 9)),
     "part of a register": (("reg5", (0x0F00, 0xFF00)),),
     "metadata": (("metadata", 0xF164),),
+    **{f"{name}={value:#x}/{mask:#x}": (*before, (name, (value, mask))) for name, value, mask, before in (
+        ("reg5", 5, 0xFFFFFFFF, ()), ("metadata", 5, (1 << 64) - 1, ()), ("vlan_vid", 0x1007, 0x1FFF, ()),
+        ("vlan_vid", 0x1007, 0xFFFF, ()), ("eth_dst", 5, (1 << 48) - 1, ()), ("in_port", 1, 0xFFFFFFFF, ()),
+        ("ipv6_flabel", 5, 0xFFFFF, (IPV6,)), ("ipv6_flabel", 5, 0xFFFFFFFF, (IPV6,)),
+        ("ipv6_dst", 5, (1 << 128) - 1, (IPV6,)), ("ip_frag", 1, 3, (IPV6,)),
+        ("ct_state", 0x21, 0xFFFFFFFF, (IPV6,)), ("ct_label", 3, (1 << 128) - 1, (IPV6,)))},
+    **{f"no bits of {name}": (PORT, (name, (0, 0))) for name in ("reg5", "xxreg0", "vlan_vid", "eth_dst")},
+    "no bits at all": (("xxreg0", (0, 0)),),
+    "a bit that vlan_vid does not have": (PORT, ("vlan_vid", (0, 0x2000))),
     "ct_state": TRACKED,
+    "ct_state without a mask": (IPV6, ("ct_state", 0x21)),
     "ct_zone, ct_mark, ct_label": (*TRACKED, ("ct_zone", 5), ("ct_mark", 7), ("ct_label", (1, 3))),
     **{f"ct_state {state:#x}/{mask:#x}": (IPV6, ("ct_state", (state, mask))) for state, mask in (
         (0, CT_TRACKED), (CT_TRACKED | CT_ESTABLISHED, CT_TRACKED | CT_ESTABLISHED | CT_REPLY | CT_INVALID),

@@ -10,7 +10,7 @@ from fip64agent.reconcile import diff
 from fip64agent.switch.connection import bundle, codec
 from fip64agent.switch.connection.codec import FlowItem
 from fip64agent.switch.examples import GATEWAY, HOST, MAPPING
-from fip64agent.switch.features import flows_of
+from tests.fakes.flows import flows_of
 from tests.functional.switch.conftest import BRIDGE
 
 COUNT, TENANTS = 10_000, 100

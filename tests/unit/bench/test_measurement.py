@@ -14,8 +14,8 @@ from bench.page import SECTIONS, page
 from bench.planning import inputs
 from fip64agent.plan.inputs import Inputs, Interface, Settings
 from fip64agent.plan.planner import plan
-from fip64agent.switch.features import flows_of
 from fip64agent.topology.file.loader import parse
+from tests.fakes.flows import flows_of
 from tests.fakes.translators import CAPABILITIES
 
 

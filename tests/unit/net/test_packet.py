@@ -195,6 +195,10 @@ def test_udp_without_a_checksum_is_refused():
     solicitation(ipv6=dataclasses.replace(solicitation().ipv6, hop_limit=256)),
     solicitation(ipv6=dataclasses.replace(solicitation().ipv6, traffic_class=256)),
     solicitation(ipv6=dataclasses.replace(solicitation().ipv6, flow_label=-1)),
+    *(solicitation(ipv6=dataclasses.replace(solicitation().ipv6, next_header=number, extensions=extensions))
+      for number, extensions in ((256, ()), (-1, ()), (256, (Extension(ipv6.DESTINATION, bytes(6)),)),
+                                 (58, (Extension(300, bytes(6)),)),
+                                 (58, (Extension(0, bytes(6)), Extension(-1, bytes(6)))))),
     solicitation(ipv6=None),
     solicitation(payload=icmpv6.NeighborSolicitation(IPv6Address("::1"), (options.Mtu(1 << 32),))),
     solicitation(payload=icmpv6.NeighborSolicitation(IPv6Address("::1"), (options.OtherOption(9, b"1"),))),

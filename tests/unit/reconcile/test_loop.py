@@ -179,7 +179,7 @@ def test_a_refused_item_backs_off_and_stops_no_other(loop, rooms, clock, calls):
     assert rooms[1].installed.keys() == {"switch/b"}
     (failure,) = loop.failures
     assert (failure.reason, failure.tries) == ("no such port", 1)
-    assert failure.item.owner == ("port", "a", "10.0.0.1")
+    assert failure.item.owner == ("gateway", "a", "10.0.0.1")
     tries = []
     for second in range(1, 70):
         clock.now = second
@@ -270,6 +270,31 @@ def test_an_item_that_passes_to_another_object_is_not_removed(rooms, clock, call
     assert room.installed.keys() == {"m"} and not calls
 
 
+class SharedThing(Thing):
+    shared = True
+
+
+class SharingRoom(DictRoom):
+    """Each object has an item of its own, and one that it shares with all objects of the same MAC address."""
+
+    def expand(self, obj):
+        yield Thing(obj.port_id, obj.mac, obj.key)
+        yield SharedThing(f"for all of {obj.mac}", "", obj.key)
+
+
+def test_a_shared_item_stays_until_the_last_object_that_wants_it_is_gone(clock, calls):
+    room = SharingRoom("switch", calls)
+    loop = Loop([room], clock=clock)
+    for ports in ({"a": "m", "b": "m"}, {"b": "m"}, {"b": "m", "c": "m"}, {"c": "m"}):
+        loop.submit(desired(**ports))
+        loop.step()
+        assert room.installed.keys() == {*ports, "for all of m"}
+    assert room.reads == 1 and ("-", "for all of m") not in calls
+    loop.submit(NOTHING)
+    loop.step()
+    assert not room.installed
+
+
 PORTS = st.dictionaries(st.sampled_from("abcdefgh"), st.sampled_from("123"))
 
 
@@ -299,6 +324,27 @@ def test_any_history_ends_where_the_last_plan_says(history):
         assert {key: item.value for key, item in room.installed.items()} == {
             f"{room.name}/{port}": mac for port, mac in final.items()}
     assert not loop.failures
+
+
+@given(st.lists(st.tuples(PORTS, st.sets(st.sampled_from("123")), st.booleans()), max_size=8))
+def test_any_history_of_shared_items_ends_where_the_last_plan_says(history):
+    """Plans, items deleted by hand, a switch that is away, in any order."""
+    clock = Clock()
+    room = SharingRoom("switch")
+    loop = Loop([room], clock=clock)
+    for ports, deleted, down in history:
+        room.down = "away" if down else None
+        if down:
+            room.installed.clear()
+        for mac in deleted:
+            room.installed.pop(f"for all of {mac}", None)
+        if down or deleted:
+            loop.invalidate(room.name)
+        loop.submit(desired(**ports))
+        loop.step()
+        clock.now += 100
+        if not down:
+            assert room.installed.keys() == {*ports, *(f"for all of {mac}" for mac in ports.values())}
 
 
 def test_damage_in_one_room_makes_the_others_be_read_back(loop, rooms, calls):

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from fip64agent.switch import features, pipeline, text
 from fip64agent.switch.connection import bundle, codec
+from fip64agent.switch.connection.actions import meters_of
 from fip64agent.switch.document import page
-from fip64agent.switch.features import flows_of
 from fip64agent.switch.flows.flow import (
     Bundle,
     CheckPktLarger,
@@ -27,7 +27,6 @@ from fip64agent.switch.flows.flow import (
     LearnMatch,
     LearnOutput,
     Load,
-    Meter,
     Move,
     Output,
     OutputField,
@@ -37,6 +36,7 @@ from fip64agent.switch.flows.flow import (
     SetField,
     StripVlan,
 )
+from tests.fakes.flows import flows_of
 
 # isort: split
 from os_ken.ofproto import ofproto_v1_3 as ofp
@@ -224,6 +224,14 @@ def test_a_value_of_the_wrong_size_is_refused():
         codec.encode_match((("ipv4_dst", IPv6Address("::1")),))
 
 
+@pytest.mark.parametrize(("name", "value"), [
+    ("reg5", 1 << 32), ("reg5", -1), ("reg5", (0, 1 << 32)), ("vlan_vid", 1 << 16), ("eth_src", "no address"),
+    ("xxreg1", 1 << 128)])
+def test_a_value_that_does_not_fit_is_refused(name, value):
+    with pytest.raises(codec.CodecError, match=name.removeprefix("xx")):
+        codec.encode_match(((name, value),))
+
+
 def test_equality_ignores_who_owns_it():
     item = codec.encode(FLOWS[0])
     assert item == dataclasses.replace(item, owner=())
@@ -244,12 +252,29 @@ def test_what_matches_everything_is_no_field():
         assert codec.encode_match((family, field)) == codec.encode_match((family,))
 
 
+@pytest.mark.parametrize(("actions", "meters"), [
+    ((), []), ((Output(1), Controller()), []),
+    ((Controller(userdata=bytes.fromhex("00050008640500ff")),), []),
+    ((Output(1), Controller(5, 128, 2, b"12345")), [5]),
+    ((Controller(5), Output(1), Controller(6, 70)), [5, 6]),
+    ((Learn(9, 1, (LearnMatch("eth_type", 0x800, 16),)), Controller(7)), [7])])
+def test_the_meters_of_a_flow(actions, meters):
+    assert list(meters_of(codec.encode_instructions(actions))) == meters
+
+
+@given(st.binary(max_size=60), st.binary(max_size=60))
+def test_arbitrary_instructions_have_meters_or_none(before, after):
+    found = meters_of(before + bytes.fromhex("000023200025") + after)
+    assert all(0 <= number < 1 << 32 for number in found)
+
+
 @pytest.mark.parametrize(("actions", "words"), [
     ((Load("reg3", 5, bits=8, first=16), Move("reg0", "reg15", 16, 16, 0)),
      "load:5->reg3[16..23],move:reg0[16..31]->reg15[0..15]"),
     ((Load("reg3", 5, bits=32), Move("eth_src", "eth_dst", 48)), "load:5->reg3,move:eth_src->eth_dst"),
+    ((Move("ipv6_nd_target", "xxreg1", 128), Load("ipv6_nd_sll", 5, 48)),
+     "move:ipv6_nd_target->xxreg1,load:5->ipv6_nd_sll"),
     ((SetField("reg1", 7), Resubmit(9)), "set_field:reg1=0x0007,resubmit:9"),
-    ((Meter(0x64C80001), Controller()), "meter:0x64c80001,controller"),
     ((Controller(5, 128, 0, b"abc"), Output(1)), "controller,output:1"),
     ((Ct(5, 9, commit=True, force=True, nat=True, actions=(SetField("ct_mark", 7),)),),
      "ct:commit/force/zone=5/table=9/nat/set_field:ct_mark=0x0007"),

@@ -9,7 +9,7 @@ import pytest
 from fip64agent.net.addresses import link_local
 from fip64agent.switch import pipeline
 from fip64agent.switch.examples import GATEWAY, HOST, MAPPING, TENANT, UPLINK
-from fip64agent.switch.features import features, flows_of
+from fip64agent.switch.features import features
 from fip64agent.switch.flows.flow import (
     IN_PORT,
     NORMAL,
@@ -22,6 +22,7 @@ from fip64agent.switch.flows.flow import (
     SetField,
     StripVlan,
 )
+from tests.fakes.flows import flows_of
 
 
 def examples():

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ports take turns, what is too much is dropped and counted; and messages that make no sense."""
 
+import collections
 import dataclasses
+import functools
 import struct
 from ipaddress import IPv4Address
 
@@ -15,6 +17,7 @@ from fip64agent.plan.desired import NOTHING, Desired, Gateway
 from fip64agent.services.base import Outgoing, Service
 from fip64agent.switch import packets, pipeline
 from fip64agent.switch.connection import meters, packet_in
+from fip64agent.switch.connection.app import Reply
 from fip64agent.switch.connection.fields import CodecError
 from fip64agent.switch.connection.packet_in import PacketIn
 from fip64agent.switch.features import features
@@ -102,6 +105,19 @@ def test_arbitrary_meters_are_meters_or_one_exception(body):
             assert pipeline.is_our_meter(item.number)
     except CodecError as error:
         assert str(error)
+
+
+def test_a_refused_question_for_meters_is_not_taken_for_no_meters():
+    """They would be added again, which Open vSwitch refuses."""
+    class Refusing:
+        def request(self, build):
+            (message,) = build(7)
+            reply = Reply(7, 7)
+            reply.take(1, 7, message[:8] + struct.pack("!HH", 1, 5))  # OFPET_BAD_REQUEST, OFPBRC_EPERM
+            return reply
+
+    with pytest.raises(NotReady, match=r"refused to list its meters: .*EPERM"):
+        meters.Meters(Refusing()).read()
 
 
 def vm(number, mac="fa:16:3e:00:00:01"):
@@ -212,6 +228,182 @@ def test_the_newest_object_of_a_port_is_what_a_handler_gets(ins, handled):
         ins.take(message(port, solicitation(1)))
     list(run(ins))
     assert [gateway.port_id for _, gateway in handled] == ["vm-2", "vm-1"]
+
+
+def test_two_objects_with_one_port(ins, handled, caplog):
+    """A service must not have them. One gets the packets until it goes; the other one is reported."""
+    one, other = (dataclasses.replace(vm(1), address=IPv4Address(f"10.0.0.{number}")) for number in (1, 9))
+    third = dataclasses.replace(one, address=IPv4Address("10.0.0.10"))
+
+    def gets():
+        handled.clear()
+        ins.take(message(1, solicitation(1)))
+        list(run(ins))
+        return handled[0][1] if handled else None
+
+    ins.plan_changed(plan(vm(1), vm(2)), plan(one, other, third))
+    ins.plan_changed(plan(one, other, third), plan(one, other, third, vm(2)))
+    first = gets()
+    assert first in (one, other, third)
+    rest = [each for each in (one, other, third) if each != first]
+    assert len(ins.warnings()) == 2 and len(caplog.records) == 2
+    assert f"gateway:vm-1:{rest[0].address} gets no packets" in "".join(ins.warnings())
+    ins.plan_changed(plan(one, other, third), plan(*rest))
+    second = gets()
+    assert second in rest and len(ins.warnings()) == 1
+    ins.plan_changed(plan(*rest), plan(second))
+    assert gets() == second and ins.warnings() == []
+    ins.plan_changed(plan(second), NOTHING)
+    assert gets() is None
+
+
+def test_a_service_that_cannot_tell_the_ports_of_an_object_harms_nobody(monkeypatch, caplog):
+    """Not its other objects, and no other service."""
+    handled = []
+
+    def ports(gateway):
+        yield gateway.vm_ofport
+        if gateway.mac == "bad":
+            raise RuntimeError("a fault")
+
+    made = {"arp": Service("arp", "gateway", ports, lambda packet, gateway: handled.append(gateway) or ()),
+            "redirect": Service("redirect", "gateway", lambda gateway: (gateway.vm_ofport,),
+                                lambda packet, gateway: handled.append(gateway) or ())}
+    monkeypatch.setattr(packets, "services", lambda: made)
+    ins = packets.PacketIns(lambda data: None)
+    bad = dataclasses.replace(vm(1), mac="bad")
+    ins.plan_changed(NOTHING, plan(bad, vm(2)))
+    redirect = pipeline.encode_cookie(features()["redirect"].number, ("gateway", "vm"))
+    for port, cookie in ((1, COOKIE), (2, COOKIE), (1, redirect), (2, redirect)):
+        ins.take(message(port, solicitation(1), cookie))
+    list(run(ins))
+    assert sorted(gateway.port_id for gateway in handled) == ["vm-1", "vm-2", "vm-2"]
+    assert ins.counters() == {(0, "failed"): 1, (1, "unknown-port"): 1, (1, "handled"): 1, (2, "handled"): 2}
+    assert "RuntimeError for gateway:vm-1:10.0.0.1" in caplog.text
+    ins.plan_changed(plan(bad, vm(2)), plan(vm(1), vm(2)))  # it is right again
+    ins.take(message(1, solicitation(1)))
+    list(run(ins))
+    assert handled[-1] == vm(1)
+
+
+class Simulation:
+    """Ports that send at a rate, to services that take a time for each; time passes only here."""
+
+    def __init__(self, monkeypatch, costs, quick=0.00004, per_second=200):
+        """`costs`: seconds by port. `quick`: those of port 99, which sends to the other service as well."""
+        self.now, self.begun, self.used = 0.0, {}, collections.Counter()
+        self.costs, self.quick, self.interval = costs, quick, 1 / per_second
+        self.waited = {feature: [] for feature in ("arp", "redirect")}
+        """Of port 99's packets, until the answer, by service."""
+        monkeypatch.setattr(packets, "time", self)
+        made = {feature: Service(feature, "gateway", lambda gateway: (gateway.vm_ofport,),
+                                 functools.partial(self.handle, feature)) for feature in self.waited}
+        monkeypatch.setattr(packets, "services", lambda: made)
+        self.ins = packets.PacketIns(lambda data: None)
+        self.ins.plan_changed(NOTHING, plan(vm(99), *map(vm, costs)))
+
+    def monotonic(self):
+        return self.now
+
+    thread_time = monotonic
+
+    def handle(self, feature, packet, gateway):
+        cost = self.costs.get(gateway.vm_ofport, self.quick)
+        self.now += cost
+        self.used[gateway.vm_ofport] += cost
+        if gateway.vm_ofport == 99:
+            begun = self.begun[feature].popleft()
+            if begun >= 1:  # before, nobody can know what will take long
+                self.waited[feature].append(self.now - begun)
+        return ()
+
+    def run(self, seconds):
+        arp, redirect = (pipeline.encode_cookie(features()[name].number, ("gateway", "vm"))
+                         for name in ("arp", "redirect"))
+        next_packets = 0.0
+        while self.now < seconds:
+            while next_packets <= self.now:
+                for port in self.costs:
+                    self.ins.take(message(port, solicitation(1), arp))
+                for feature, cookie in (("arp", arp), ("redirect", redirect)):
+                    self.begun.setdefault(feature, collections.deque()).append(next_packets)
+                    self.ins.take(message(99, solicitation(1), cookie))
+                next_packets += self.interval
+            if self.ins._queues:
+                self.ins._handle(self.ins._next())
+            else:
+                self.now = next_packets
+        return self
+
+
+def p99(values):
+    return sorted(values)[len(values) * 99 // 100]
+
+
+@pytest.mark.parametrize(("cost", "per_second", "seconds", "most"), [
+    (0.030, 40, 60, 0.02), (0.009, 40, 60, 0.02), (0.0045, 100, 20, 0.12), (0.002, 100, 20, 0.15),
+    (0.0005, 300, 10, 0.2)])
+def test_what_a_service_may_take_is_for_all_ports_together(monkeypatch, cost, per_second, seconds, most):
+    """Of ten VMs. Without a limit it would be all of the time, or more."""
+    seen = Simulation(monkeypatch, dict.fromkeys(range(1, 11), cost), per_second=per_second).run(seconds)
+    used = [seen.used[port] for port in seen.costs]
+    assert 0.009 * seconds < sum(used) < most * seconds
+    assert max(used) - min(used) <= max(2 * cost, 0.1 * max(used))  # each has the same part
+    for waited in seen.waited.values():
+        assert len(waited) > 0.98 * per_second * (seconds - 1) and p99(waited) < 0.010
+    counted = seen.ins.counters()
+    assert not any(counted.get((99, reason)) for reason in (packets.SUSPENDED, packets.QUEUE_FULL))
+
+
+def test_a_service_as_quick_as_it_should_be_has_no_limit(monkeypatch):
+    seen = Simulation(monkeypatch, {1: 0.00015}, quick=0.00001, per_second=5000).run(2)
+    assert seen.ins.counters()[1, packets.HANDLED] >= 9_990 and not seen.ins._debts
+
+
+def test_a_single_packet_that_took_long_is_soon_forgiven(monkeypatch):
+    """It may be Python's garbage collector that took so long."""
+    costs = {1: 0.1}
+    seen = Simulation(monkeypatch, costs)
+    seen.run(0.05)
+    costs[1] = 0.0001
+    before = seen.ins.counters()[1, packets.SLOW]
+    seen.run(3)
+    assert before == 1 and seen.ins.counters()[1, packets.HANDLED] > 350  # of 400 in the last 2 seconds
+
+
+def test_services_take_turns(monkeypatch):
+    """A port that many others do not let through, of a service that is not theirs, waits for one of them."""
+    seen = Simulation(monkeypatch, dict.fromkeys(range(1, 90), 0.0019)).run(2)
+    assert max(seen.waited["redirect"]) < 0.0045
+
+
+def test_ports_that_are_gone_are_forgotten(ins):
+    def count(*ports):
+        for port in ports:
+            ins.take(message(port, solicitation(1)))
+        list(run(ins))
+        return {port: number for (port, _), number in ins.counters().items()}
+
+    ins.ports_changed({1: "tap1", 2: "tap2"})
+    ins.take(b"no message")
+    assert count(1, 2, 5) == {0: 1, 1: 1, 2: 1, 5: 1}
+    ins.ports_changed({1: "tap1", 2: "tap2", 3: "tap3"})
+    assert count(1, 2) == {0: 1, 1: 2, 2: 2}  # 5 was never there
+    ins.ports_changed({1: "tap1", 2: "of another VM", 3: "tap3"})
+    assert count(1, 2, 3) == {0: 1, 1: 3, 2: 1, 3: 1}
+    ins.ports_changed({})
+    assert count() == {0: 1}
+
+
+def test_a_port_of_another_vm_is_not_suspended_for_the_one_before(monkeypatch):
+    costs = {1: 1.0}
+    seen = Simulation(monkeypatch, costs)
+    seen.ins.ports_changed({1: "tap1"})
+    seen.run(1)
+    seen.ins.ports_changed({1: "of another VM"})
+    costs[1] = 0.0001
+    seen.run(2)
+    assert seen.ins.counters()[1, packets.HANDLED] > 190 and (1, packets.SUSPENDED) not in seen.ins.counters()
 
 
 def test_a_service_for_a_feature_that_does_not_exist(monkeypatch):
