@@ -166,9 +166,13 @@ class Topology:
     faults: Mapping[Key, Fault] = dataclasses.field(default_factory=lambda: _frozen({}))
     """Of the resources that are not, or not in their newest form, in the topology."""
 
+    def get(self, kind: str, item_id: str) -> Resource | None:
+        """Return a resource in force."""
+        return getattr(self, kind).get(item_id)
+
     def known(self, kind: str, item_id: str) -> Resource | None:
         """Return a resource in force, or else as the source has it."""
-        found = getattr(self, kind).get(item_id)
+        found = self.get(kind, item_id)
         fault = self.faults.get((kind, item_id)) if found is None else None
         return fault.form if fault is not None else found
 
