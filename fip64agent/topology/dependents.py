@@ -132,7 +132,8 @@ def _floating_ips(resources: Resources, kind: str, decided: set[str], moved: Mov
 def _by_reference(resources: Resources, networks: Collection[str] = (), routers: Collection[str] = (),
                   subnets: Moved = MappingProxyType({})) -> set[str]:
     """Return the floating IPs whose network, router or floating address is concerned."""
-    prefixes, networks_around = [], set()
+    prefixes: dict[str, list] = {}
+    networks_around = set()
     for pair in subnets.values():
         for standing in pair:
             for form in standing:
@@ -140,7 +141,7 @@ def _by_reference(resources: Resources, networks: Collection[str] = (), routers:
                     networks_around |= form.mentions
                 elif form is not None:
                     networks_around.add(form.network_id)
-                    prefixes.append((form.network_id, form.cidr))
+                    prefixes.setdefault(form.network_id, []).append(form.cidr)
 
     def refers(fip: FloatingIP) -> bool:
         network_id = fip.floating_network_id
@@ -149,7 +150,7 @@ def _by_reference(resources: Resources, networks: Collection[str] = (), routers:
         if network_id not in networks_around:
             return False
         return ("floatingips", fip.id) in resources.faults or any(
-            network_id == around and fip.floating_ip_address in prefix for around, prefix in prefixes)
+            fip.floating_ip_address in prefix for prefix in prefixes.get(network_id, ()))
 
     found = _matching(resources, "floatingips", refers, bool(networks or routers or networks_around))
     if routers:

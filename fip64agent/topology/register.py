@@ -13,12 +13,12 @@ class Register:
     """Claims by resource, and resources by claim."""
 
     def __init__(self) -> None:
-        self.claimants: dict[str, Multimap] = {kind: Multimap() for kind in KINDS}
+        self.claimants: dict[str, Multimap] = {kind: Multimap() for kind in KINDS if kind != "networks"}
         """By kind: claim -> ids of the resources that have or want it."""
         self._wanted: dict[Key, tuple[Hashable, ...]] = {}
 
     def put(self, key: Key, claims: Iterable[Hashable]) -> None:
-        """Note what a resource in force has."""
+        """Note what a resource in force has. Networks have nothing of that."""
         kind, item_id = key
         for claim in claims:
             self.claimants[kind].put(claim, item_id)
@@ -40,8 +40,12 @@ class Register:
 
     def find(self, claims: Iterable[Hashable]) -> set[Key]:
         """Return all that have or want any of these."""
-        return {(kind, item_id) for claim in claims for kind, claimants in self.claimants.items()
-                for item_id in claimants.get(claim)}
+        found = set()
+        for claim in claims:
+            for kind, claimants in self.claimants.items():
+                for item_id in claimants.get(claim):
+                    found.add((kind, item_id))
+        return found
 
     def wanting(self, claims: Iterable[Hashable]) -> set[Key]:
         """Return those that want any of these, or something else, and cannot have it."""
