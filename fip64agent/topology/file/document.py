@@ -104,7 +104,7 @@ class Document:
         """Sections in the document's order -> how many entries were read."""
         self.has_aliases = False
         self.incomplete = False
-        """Whether a section has something else than a list: nobody knows what is missing."""
+        """Whether a section has something else than a list, or is unknown: nobody knows what is missing."""
 
     def items(self) -> Iterator[Item]:
         """Yield each entry of each section's list, in the document's order."""
@@ -126,6 +126,7 @@ class Document:
                 self._value(self._next(), ())
                 if isinstance(key, str):
                     self._add((key,), unknown_key(key, self._sections), _line(event))
+                self.incomplete = True  # the resources of the section that it should be are not here
         self._next()  # document end
         if not isinstance(event := self._next(), yaml.StreamEndEvent):
             raise Unreadable("has a second YAML document; only one is allowed", _line(event))
