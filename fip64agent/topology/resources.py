@@ -268,7 +268,7 @@ class Resources:
         """Check a form of a resource by itself, and against those that have or want the same."""
         if isinstance(form, Unreadable):
             return Judgement(None, Fault(form.findings))
-        kind, item_id = key
+        kind = key[0]
         verdict = check(kind, form, self)
         if not verdict.right:
             return Judgement(None, Fault(verdict.findings, None if verdict.findings else verdict.needs))

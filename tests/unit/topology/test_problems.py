@@ -858,6 +858,15 @@ def test_an_unknown_section_refuses_the_file(section):
     assert report.startswith(f"t.yaml:{lines_of(GOOD, 'floatingips:')}: {section}: is unknown")
 
 
+def test_a_section_that_is_there_twice_refuses_the_file():
+    with pytest.raises(TopologyError) as caught:
+        parse_faulty(GOOD + "floatingips: []\n", "t.yaml")
+    assert caught.value.refused
+    assert [str(problem) for problem in caught.value.problems] == [
+        f"t.yaml:{len(GOOD.splitlines()) + 1}: floatingips: is there twice, first in line "
+        f"{lines_of(GOOD, 'floatingips:')}"]
+
+
 def test_what_the_translator_cannot_do_is_told_of_the_topology():
     """Faults that only the plan knew of."""
     text = with_((VM_IP, "    ip_address: 10.0.0.255\n"))
@@ -886,7 +895,18 @@ def test_what_the_translator_cannot_do_is_told_of_the_topology():
             "t.yaml:2: must be a mapping with the keys networks, subnets, routers, ports, floatingips",
         ),
         ("{}\n---\n{}\n", "t.yaml:2: has a second YAML document; only one is allowed"),
-        ("networks: []\nnetworks: []\n", "t.yaml:2: networks: is there twice in this mapping"),
+        ("{networks: [], networks: [{}]}\n", "t.yaml:1: networks: is there twice, first in line 1"),
+        ("networks: []\nnetworks: []\n", "t.yaml:2: networks: is there twice, first in line 1"),
+        (
+            "networks:\n- {id: a, mut: 3}\nports: []\nnetworks:\n- id: b\n- {id: a, mut: 3}\n",
+            "t.yaml:2: networks[0].mut: is unknown; did you mean mtu?",
+            "t.yaml:4: networks: is there twice, first in line 1",
+        ),
+        (
+            "networks:\n- id: a\n  mut: 3\nnetworks:\n- name: b\n  mut: 3\n  id: a\n",
+            "t.yaml:3: networks[0].mut: is unknown; did you mean mtu?",
+            "t.yaml:4: networks: is there twice, first in line 1",
+        ),
         ("3: []\n", "t.yaml:1: key '3' must be a string"),
         ("? [a]\n: b\n", "t.yaml:1: a key must be a string"),
         ("networks:\n- {id: a, ? {x: y} : 1}\n", "t.yaml:2: networks[0]: a key must be a string"),
