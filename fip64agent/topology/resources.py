@@ -61,6 +61,9 @@ _MAX_ROUNDS = 5
 happens only when many change at once and want what others have."""
 
 
+_NOTHING = Topology()
+
+
 class Judgement(NamedTuple):
     """Whether a form of a resource can be in force."""
 
@@ -74,14 +77,17 @@ class Judgement(NamedTuple):
 class Resources:
     """See above. Not for use by two threads at once."""
 
-    def __init__(self, default_pool: IPv4Network) -> None:
-        """default_pool: of routers that have no nat64_pool of their own."""
+    def __init__(self, default_pool: IPv4Network, before: Topology = _NOTHING) -> None:
+        """default_pool: of routers that have no nat64_pool of their own.
+
+        before: what is in force already when the source says for the first time what it has.
+        """
         self.default_pool = default_pool
         self.newest: dict[str, dict[str, Resource | Unreadable]] = {kind: {} for kind in KINDS}
         """All that the source has, as it has it."""
         self.last_good: dict[Key, Resource] = {}
         """Of resources that are faulty now: the form that was right last, in force or not."""
-        self._state = State(self.newest)
+        self._state = State(self.newest, before)
         self.register = Register()
         self.floatingips_of_port = Multimap()
         """Port id -> ids of the floating IPs whose newest form leads to it."""

@@ -16,18 +16,18 @@ from fip64agent.topology.multimap import Multimap
 class State:
     """The resources in force and the faults. What was handed out as a Topology never changes."""
 
-    def __init__(self, newest: Mapping[str, Mapping[str, Resource | Unreadable]]) -> None:
-        """newest: all that the source has, by kind and id."""
+    def __init__(self, newest: Mapping[str, Mapping[str, Resource | Unreadable]], before: Topology) -> None:
+        """newest: all the source has, by kind and id. before: what is in force until the first result."""
         self._newest = newest
         self.in_force: dict[str, dict[str, Resource]] = {kind: {} for kind in KINDS}
         self.faults: dict[Key, Fault] = {}
-        self.topology = Topology()
+        self.topology = before
         """As it was when result() was called last."""
         self._router_ports = Multimap()
         """Subnet id -> ids of the router ports in force on it."""
         self._in_need: Counter[Key] = Counter()
         """How many faulty resources need each faulty one."""
-        self._changed: dict[str, set] = {}
+        self._changed = {name: set(held) for name in (*KINDS, "faults") if (held := getattr(before, name))}
         """Field of Topology -> keys that changed since; a field is copied before its first change."""
         self._faulty_at: dict[str, dict[str, str]] = {}
         """By kind: place (dependents.places()) -> id of a faulty resource there; empty while not known."""
