@@ -3,9 +3,9 @@
 
 They change resource by resource, and a change costs work for what depends on it. A faulty resource
 costs itself and what needs it. One that worked before keeps its last good form until it is right
-again or gone, as long as that form is right beside the others: so that a resource becomes faulty
-changes nothing for the others. Of two resources that want the same, the one that has it keeps it
-(claims.py): what works does not go because of another one's fault.
+again or gone, as long as that form is right beside the others: its fault alone changes nothing for the
+others. Of two resources that want the same, the one that has it keeps it (claims.py): what works does not
+go because of another one's fault.
 
 update() decides on resources in stages: those that changed, then those that the decisions concern, until
 none is left. The stages come in the order of KINDS, as each kind refers to those before it; the routers'
