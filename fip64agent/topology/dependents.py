@@ -80,26 +80,39 @@ def after(resources: Resources, kind: str, decided: set[str], moved: Moved) -> d
     kind, and those returned: "pools" stands for the routers' NAT64 pools. decided: the ids of all that were
     decided on; moved: those of them that others see differently now.
     """
-    found: dict[str, set[str]] = {}
-    if kind == "networks":
-        networks = _presence_changed(moved)
-        found["subnets"] = _matching(resources, "subnets", lambda subnet: subnet.network_id in networks,
-                                     bool(networks))
-        found["ports"] = _matching(resources, "ports", lambda port: port.network_id in networks,
-                                   bool(networks))
-    elif kind == "subnets":
-        found["ports"] = _matching(resources, "ports", lambda port: any(
-            fixed.subnet_id in moved for fixed in port.fixed_ips), bool(moved))
-    elif kind == "routers":
-        routers = _presence_changed(moved)
-        found["ports"] = _matching(resources, "ports", lambda port: (
-            port.is_router_port and port.device_id in routers), bool(routers))
-        found["pools"] = decided
-    elif kind == "ports":
-        found["pools"] = _routers(resources, decided, moved)
-    if kind != "floatingips":
-        found["floatingips"] = _floating_ips(resources, kind, decided, moved)
-    return found
+    match kind:
+        case "networks":
+            networks = _presence_changed(moved)
+            return {
+                "subnets": _matching(resources, "subnets", lambda subnet: subnet.network_id in networks,
+                                     bool(networks)),
+                "ports": _matching(resources, "ports", lambda port: port.network_id in networks,
+                                   bool(networks)),
+                "floatingips": _by_reference(resources, networks={
+                    network_id for network_id, (before, after) in moved.items()
+                    if before.presence != after.presence or _external(before) != _external(after)})}
+        case "subnets":
+            return {
+                "ports": _matching(resources, "ports", lambda port: any(
+                    fixed.subnet_id in moved for fixed in port.fixed_ips), bool(moved)),
+                "floatingips": _by_reference(resources, subnets=moved)}
+        case "routers":
+            routers = _presence_changed(moved)
+            return {
+                "ports": _matching(resources, "ports", lambda port: (
+                    port.is_router_port and port.device_id in routers), bool(routers)),
+                "pools": decided,
+                "floatingips": _by_reference(resources, routers=routers)}
+        case "ports":
+            return {"pools": _routers(resources, decided, moved),
+                    "floatingips": _of_ports(resources, decided, moved)}
+        case "pools":
+            return {"floatingips": _by_reference(resources, routers=moved.keys())}
+    return {}
+
+
+def _external(standing: Standing) -> bool | None:
+    return getattr(standing.in_force, "external", None)
 
 
 def _routers(resources: Resources, port_ids: Iterable[str], moved: Moved) -> set[str]:
@@ -110,19 +123,11 @@ def _routers(resources: Resources, port_ids: Iterable[str], moved: Moved) -> set
             if port.is_router_port and resources.knows("routers", port.device_id)}
 
 
-def _floating_ips(resources: Resources, kind: str, decided: set[str], moved: Moved) -> set[str]:
-    if kind == "networks":
-        return _by_reference(resources, networks={
-            network_id for network_id, (before, after) in moved.items() if before.presence != after.presence
-            or getattr(before.in_force, "external", None) != getattr(after.in_force, "external", None)})
-    if kind == "subnets":
-        return _by_reference(resources, subnets=moved)
-    if kind == "routers":
-        return _by_reference(resources, routers=_presence_changed(moved))
-    if kind == "pools":
-        return _by_reference(resources, routers=set(moved))
+def _of_ports(resources: Resources, port_ids: set[str], moved: Moved) -> set[str]:
+    """Return the ids of the floating IPs of ports that were decided on, or that share a subnet with a router
+    interface that changed."""
     interfaces = set(_interface_subnets(moved))
-    ports = decided | _matching(resources, "ports", lambda port: any(
+    ports = port_ids | _matching(resources, "ports", lambda port: any(
         fixed.subnet_id in interfaces for fixed in port.fixed_ips), bool(interfaces))
     found = {fip_id for port_id in ports for fip_id in resources.floatingips_of_port.get(port_id)}
     return found | {key[1] for key, form in resources.last_good.items()
