@@ -116,11 +116,16 @@ class Inputs:
     allocations: Allocations = Allocations()
 
 
-NETWORKS = Input("networks", lambda inputs: inputs.topology.networks)
-SUBNETS = Input("subnets", lambda inputs: inputs.topology.subnets)
-ROUTERS = Input("routers", lambda inputs: inputs.topology.routers)
-PORTS = Input("ports", lambda inputs: inputs.topology.ports)
-FLOATINGIPS = Input("floatingips", lambda inputs: inputs.topology.floatingips)
+def _of_topology(kind: str) -> Input:
+    return Input(kind, lambda inputs: getattr(inputs.topology, kind),
+                 lambda inputs: inputs.topology.differences.get(kind))
+
+
+NETWORKS = _of_topology("networks")
+SUBNETS = _of_topology("subnets")
+ROUTERS = _of_topology("routers")
+PORTS = _of_topology("ports")
+FLOATINGIPS = _of_topology("floatingips")
 INTERFACES = Input("interfaces", lambda inputs: inputs.interfaces)
 SETTINGS = Input("settings", lambda inputs: {"": inputs.settings})
 IN_FORCE = Input("numbers in force", lambda inputs: inputs.allocations.numbers)

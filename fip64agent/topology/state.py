@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from fip64agent.topology.dependents import places
-from fip64agent.topology.model import KINDS, Fault, Key, Port, Resource, Topology, Unreadable
+from fip64agent.topology.model import KINDS, Difference, Fault, Key, Port, Resource, Topology, Unreadable
 from fip64agent.topology.multimap import Multimap
 
 
@@ -95,15 +95,18 @@ class State:
     def result(self) -> Topology:
         """Return the topology: the same object when nothing is different, with the same mappings of those
         kinds that are as they were."""
-        fields = {}
+        fields, differences = {}, dict(self.topology.differences)
         for name, keys in self._changed.items():
             held = getattr(self.topology, name)
             now = self.faults if name == "faults" else self.in_force[name]
             if any(_differ(held.get(key), now.get(key)) for key in keys):
                 fields[name] = MappingProxyType(now)
+                if name != "faults":
+                    differences[name] = Difference(held, fields[name], frozenset(keys))
         self._changed = {}
         if fields:
-            self.topology = dataclasses.replace(self.topology, **fields)
+            self.topology = dataclasses.replace(
+                self.topology, differences=MappingProxyType(differences), **fields)
         return self.topology
 
 
