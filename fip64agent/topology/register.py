@@ -38,15 +38,11 @@ class Register:
         """Return the ids of a kind's resources that have or want something."""
         return self.claimants[kind].get(claim)
 
-    def find(self, claims: Iterable[Hashable]) -> set[Key]:
-        """Return all that have or want any of these."""
-        found = set()
-        for claim in claims:
-            for kind, claimants in self.claimants.items():
-                for item_id in claimants.get(claim):
-                    found.add((kind, item_id))
-        return found
+    def find(self, claims: Collection[Hashable]) -> list[Key]:
+        """Return all that have or want any of these, in the order of KINDS and of their ids."""
+        return [(kind, item_id) for kind, claimants in self.claimants.items()
+                for item_id in sorted({item_id for claim in claims for item_id in claimants.get(claim)})]
 
-    def wanting(self, claims: Iterable[Hashable]) -> set[Key]:
-        """Return those that want any of these, or something else, and cannot have it."""
-        return {key for key in self.find(claims) if key in self._wanted}
+    def wanting(self, claims: Collection[Hashable]) -> list[Key]:
+        """Return those that have or want any of these, and want something that they cannot have."""
+        return [key for key in self.find(claims) if key in self._wanted]

@@ -57,10 +57,7 @@ Changes = Mapping[Key, Resource | Unreadable | None]
 _POOLS = "pools"
 _STAGES = (*KINDS[:-1], _POOLS, KINDS[-1])
 _MAX_ROUNDS = 5
-"""So often a resource is decided on in one update before it loses against whoever has what it wants. That
-happens only when many change at once and want what others have."""
-
-
+"""After so many decisions on it in one update, a resource loses against whoever has what it wants."""
 _NOTHING = Topology()
 
 
@@ -139,11 +136,9 @@ class Resources:
 
     @property
     def faults(self) -> Mapping[Key, Fault]:
-        """Those of now, in the midst of an update."""
         return self._state.faults
 
     def in_force(self, kind: str) -> Mapping[str, Resource]:
-        """Return the resources of a kind that are in force now, by id."""
         return self._state.in_force[kind]
 
     def get(self, kind: str, item_id: str) -> Resource | None:
@@ -282,9 +277,10 @@ class Resources:
             return Judgement(verdict.item, None)  # what its pool overlaps is looked at after the ports
         one, findings, losers = (kind, verdict.item), [], []
         claimed = tuple(wanted(kind, verdict.item, self))
-        for other_key in sorted(self.register.find(claimed) - {key}):
+        for other_key in self.register.find(claimed):
             other = other_key[0], self.get(*other_key)
-            if other[1] is None or not (found := list(conflicts(one, other, self, self))):
+            if other_key == key or other[1] is None or not (
+                    found := list(conflicts(one, other, self, self))):
                 continue
             if self._rounds[key] > _MAX_ROUNDS or goes_first(self, other, one):
                 findings += found
@@ -316,8 +312,8 @@ class Resources:
 
     def _try_again(self, freed: Iterable[Hashable], by: Key) -> None:
         """Have those decided on anew that want something which may be free now, but the one that freed it."""
-        for key in self.register.wanting(freed) - {by}:
-            if self._rounds[key] < _MAX_ROUNDS:
+        for key in self.register.wanting(tuple(freed)):
+            if key != by and self._rounds[key] < _MAX_ROUNDS:
                 self._due[key[0]].add(key[1])
 
     def _displace(self, key: Key) -> None:
