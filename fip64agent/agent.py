@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import time
 
-from fip64agent import hub
+from fip64agent import extensions, hub
 from fip64agent.admin.api import AdminServer
 from fip64agent.admin.metrics import MetricsServer
 from fip64agent.conf import reading, settings_from
@@ -51,6 +51,7 @@ class Agent:
 
     def __init__(self, conf) -> None:
         """Take the configuration, an oslo_config.cfg.ConfigOpts. Raises: ConfigError."""
+        extensions.check()
         self.conf = conf
         self.started_at = time.time()
         self.choice = choose(conf)
@@ -86,7 +87,7 @@ class Agent:
 
     @property
     def topology_error(self) -> TopologyError | None:
-        """Why the topology that the source has now is not the one in force; None: it is."""
+        """What is wrong with the topology as the source has it now (see TopologyError); None: nothing."""
         return self.planning.topology_error
 
     @property

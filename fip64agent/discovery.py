@@ -17,7 +17,7 @@ def found(package: str, attribute: str, group: str) -> Iterator[tuple[str, Any]]
     """Yield (name, value) of all that is to be found, by name within each of the two places.
 
     package: dotted name, see inside(). group: an entry point group, see outside().
-    Raises: ImportError, AttributeError when an entry point leads nowhere.
+    Raises: ImportError when an entry point cannot be loaded.
     """
     yield from inside(package, attribute)
     yield from outside(group)
@@ -40,7 +40,13 @@ def outside(group: str) -> Iterator[tuple[str, Any]]:
     """Yield (name, value) of the entries of an entry point group: packages outside of fip64agent name such
     values themselves there.
 
-    Raises: ImportError, AttributeError when an entry point leads nowhere.
+    Raises: ImportError, naming the entry point and its package, when one cannot be loaded.
     """
     for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
-        yield entry.name, entry.load()
+        try:
+            value = entry.load()
+        except Exception as error:  # a package of somebody else's may raise anything
+            raise ImportError(f"package {entry.dist.name} {entry.dist.version}: entry point {entry.name} = "
+                              f"{entry.value} of the group {group} cannot be loaded: {type(error).__name__}: "
+                              f"{error}") from error
+        yield entry.name, value

@@ -113,8 +113,9 @@ def _agent_problems(agent, states: States,
     if kept := sorted(key for key, fault in states.topology.faults.items() if fault.last_good_in_force):
         names = [f"{NOUNS[kind]} {name}" for kind, name in kept]
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        yield _problem(WARNING, "topology", f"in force as last good, not as the topology has it now: "
-                       f"{', '.join(names[:_SHOWN])}{more}", "last good form in force",
+        yield _problem(WARNING, "topology", "in force as last good, not as the topology has it now, and only "
+                       f"until the agent restarts: {', '.join(names[:_SHOWN])}{more}",
+                       "last good form in force",
                        details=[f"{name}: {states.topology.reason(key)}"
                                 for name, key in zip(names[:_NAMED], kept, strict=False)])
     for room, reason in states.blocked.items():

@@ -9,17 +9,23 @@ from operator import is_not
 from types import MappingProxyType
 from typing import TypeVar
 
+from fip64agent.topology.model import Difference
+
 K = TypeVar("K")
 V = TypeVar("V")
 
 
-def changed_keys(before: Mapping[K, V], after: Mapping[K, V]) -> list[K]:
+def changed_keys(before: Mapping[K, V], after: Mapping[K, V], known: Difference | None = None) -> list[K]:
     """Return the keys that were added or lead to another value, then those that were removed.
 
-    Written for large mappings of mostly the same objects: no Python code runs for those.
+    known: if it is about these two mappings, only its keys are compared. Else all are: that is written for
+    large mappings of mostly the same objects, and no Python code runs for those.
     """
     if before is after:
         return []
+    if known is not None and known.before is before and known.after is after:
+        changed = [key for key in known.keys if before.get(key) != after.get(key)]
+        return sorted(changed, key=lambda key: (key not in after, key))
     # A plain dict's get() is much quicker than its read-only view's, even with the copy.
     old = before.copy() if isinstance(before, MappingProxyType) else before
     others = compress(after, map(is_not, map(old.get, after), after.values()))

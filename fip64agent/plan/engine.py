@@ -74,7 +74,7 @@ class _Given(_Values):
 
     def take(self, inputs: Any) -> None:
         before, after = self.values, self.node.read(inputs)
-        keys = changed_keys(before, after) if before else sorted(after)
+        keys = changed_keys(before, after, self.node.difference(inputs)) if before else sorted(after)
         self.changes = [(key, before.get(key), after.get(key)) for key in keys]
         self.values = after
 

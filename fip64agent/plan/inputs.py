@@ -166,13 +166,18 @@ class Inputs:
     """None: it is not known yet."""
 
 
-NETWORKS = Input("networks", lambda inputs: inputs.topology.networks)
-SUBNETS = Input("subnets", lambda inputs: inputs.topology.subnets)
-ROUTERS = Input("routers", lambda inputs: inputs.topology.routers)
-ADDRESS_GROUPS = Input("address_groups", lambda inputs: inputs.topology.address_groups)
-SECURITY_GROUPS = Input("security_groups", lambda inputs: inputs.topology.security_groups)
-PORTS = Input("ports", lambda inputs: inputs.topology.ports)
-FLOATINGIPS = Input("floatingips", lambda inputs: inputs.topology.floatingips)
+def _of_topology(kind: str) -> Input:
+    return Input(kind, lambda inputs: getattr(inputs.topology, kind),
+                 lambda inputs: inputs.topology.differences.get(kind))
+
+
+NETWORKS = _of_topology("networks")
+SUBNETS = _of_topology("subnets")
+ROUTERS = _of_topology("routers")
+ADDRESS_GROUPS = _of_topology("address_groups")
+SECURITY_GROUPS = _of_topology("security_groups")
+PORTS = _of_topology("ports")
+FLOATINGIPS = _of_topology("floatingips")
 INTERFACES = Input("interfaces", lambda inputs: inputs.interfaces)
 DATAPATH = Input("datapath", lambda inputs: {"": inputs.datapath} if inputs.datapath else {})
 """One, or none while it is not known: what needs it is not planned then."""

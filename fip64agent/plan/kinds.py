@@ -72,8 +72,16 @@ class Feature:
 
 @functools.cache
 def features() -> tuple[Feature, ...]:
-    """Return all features there are: those of the packages in `plan/`, then others'."""
-    return tuple(feature for _, feature in found("fip64agent.plan", "FEATURE", GROUP))
+    """Return all features there are: those of the packages in `plan/`, then others'.
+
+    Raises: ImportError when one cannot be loaded, ValueError when it is no Feature.
+    """
+    result = []
+    for name, feature in found("fip64agent.plan", "FEATURE", GROUP):
+        if not isinstance(feature, Feature):
+            raise ValueError(f"feature {name} is a {type(feature).__name__}, not a plan.kinds.Feature")
+        result.append(feature)
+    return tuple(result)
 
 
 @functools.cache

@@ -14,6 +14,8 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
+from fip64agent.topology.model import Difference
+
 Key = Hashable
 
 
@@ -24,6 +26,8 @@ class Input:
     name: str
     read: Callable[[Any], Mapping]
     """Takes the inputs, returns the values by key."""
+    difference: Callable[[Any], Difference | None] = lambda inputs: None
+    """Takes the inputs, returns what is known of how the values differ from earlier ones."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """plan(): what should be installed on this host. Pure: no I/O, no clock, no randomness.
 
-A topology whose references do not resolve costs only the objects that are concerned: they are
-reported in `Desired.problems` with the reason, all others are planned. A floating IP that is not
-associated with a port is neither planned nor a problem: it is "down", as Neutron calls it.
+The topology is sound: what is faulty in it is not in force, and told by the topology itself. What is in
+force but cannot be made on this host, or has to wait, is in `Desired.problems` with the reason; it costs
+nothing else. A floating IP that is not associated with a port is neither planned nor a problem: it is
+"down", as Neutron calls it.
 
 The way of a change: replan() -> Engine.update() -> the features' functions, in the order in which they
 build on each other -> a new Desired.
@@ -25,15 +26,42 @@ from fip64agent.plan.nodes import Node, Objects, in_order
 
 @functools.cache
 def _planners() -> Mapping[str, Objects]:
-    """Return what computes the objects of each kind, by kind."""
-    found = {planner.kind: planner for feature in features() for planner in feature.planners}
-    return {kind: found[kind] for kind in kinds() if kind in found}
+    """Return what computes the objects of each kind, by kind.
+
+    Raises: ValueError when a kind has two planners, or none, or does not exist.
+    """
+    found: dict[str, Objects] = {}
+    for feature in features():
+        for planner in feature.planners:
+            if planner.kind not in kinds():
+                raise ValueError(f"feature {feature.name}: it plans {planner.kind}, which is no kind")
+            if planner.kind in found:
+                raise ValueError(f"feature {feature.name}: kind {planner.kind} has another planner")
+            found[planner.kind] = planner
+    for feature in features():
+        for kind in feature.kinds:
+            if kind.name not in found:
+                raise ValueError(f"feature {feature.name}: kind {kind.name} has no planner")
+    return {kind: found[kind] for kind in kinds()}
 
 
 @functools.cache
 def _nodes() -> tuple[Node, ...]:
-    numbers = [space.all for feature in features() for space in feature.numbers]
-    return tuple(in_order([*_planners().values(), *numbers]))
+    numbers: dict[str, Node] = {}
+    for feature in features():
+        for space in feature.numbers:
+            if space.name in numbers:
+                raise ValueError(f"feature {feature.name}: there are other numbers {space.name}")
+            numbers[space.name] = space.all
+    return tuple(in_order([*_planners().values(), *numbers.values()]))
+
+
+def check_features() -> None:
+    """Look at all features, before the first plan.
+
+    Raises: ImportError when one cannot be loaded, ValueError when they cannot be planned beside each other.
+    """
+    _nodes()
 
 
 def plan(inputs: Inputs) -> Desired:

@@ -44,7 +44,8 @@ class Planning:
         self.inputs: Inputs | None = None
         """What the plan in force was made from; None before the first."""
         self.topology_error: TopologyError | None = None
-        """Why the topology that the source has now is not the one in force."""
+        """What is wrong with the topology as the source has it now; None: nothing. `refused`: nothing of it
+        is in force. Else all is, but for the faulty resources that it names and what needs them."""
         self.topology_loaded_at: float | None = None
         """Seconds since the epoch; None before the first good topology."""
 
@@ -55,7 +56,7 @@ class Planning:
         self._due.set()
 
     def take_topology_error(self, error: TopologyError | None) -> None:
-        """Note why there is no newer topology; None: the one in force is the newest."""
+        """Note what is wrong with the topology as the source has it now; None: nothing any more."""
         self.topology_error = error
 
     def take_interfaces(self, interfaces: Mapping[str, Interface]) -> None:

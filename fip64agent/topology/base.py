@@ -22,6 +22,9 @@ class Sink(Protocol):
         changes: by (kind, id); None for what is gone. The first call has all resources there are; one without
         any change says that the source was read and is as it was. A resource that the source has but that
         cannot be read is reported as Unreadable.
+
+        Raises: what went wrong in the agent. What was in force stays, and what was reported is forgotten: the
+        next call has all resources there are.
         """
 
     def report(self, problems: Iterable[object], refused: bool) -> None:

@@ -8,7 +8,8 @@ through once, which takes a millisecond for 10,000 of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from fip64agent.topology.model import (
@@ -46,8 +47,8 @@ class Standing(NamedTuple):
         return 2 if self.in_force is not None else 1 if self.faulty is not None else 0
 
 
-Moved = Mapping[str, Mapping[str, tuple[Standing, Standing]]]
-"""By kind and id: the standings before and after of resources that changed."""
+Moved = Mapping[str, tuple[Standing, Standing]]
+"""By id: the standings before and after of resources of a kind."""
 
 
 def places(form: Resource | Unreadable) -> Iterable[str]:
@@ -67,7 +68,7 @@ def what_others_see(form: Resource | Unreadable | None) -> object:
         case Network():
             return form.external
         case Subnet():
-            return form.network_id, form.cidr, form.gateway_ip
+            return form.network_id, form.cidr
         case Router() | AddressGroup() | SecurityGroup():
             return True
         case Port():
@@ -75,36 +76,68 @@ def what_others_see(form: Resource | Unreadable | None) -> object:
     return form
 
 
-def of(resources: Resources, kind: str, moved: Moved) -> set[str]:
-    """Return the ids of resources of a kind, but floating IPs, that refer to what changed."""
-    if kind == "subnets":
-        networks = _presence_changed(moved["networks"])
-        return _matching(resources, kind, lambda subnet: subnet.network_id in networks, bool(networks))
-    if kind == "security_groups":
-        groups, address_groups = resources.came_or_went(kind), _presence_changed(moved["address_groups"])
-        return _matching(resources, kind, lambda group: any(
-            rule.remote_group_id in groups or rule.remote_address_group_id in address_groups
-            for rule in group.rules), bool(groups or address_groups))
-    if kind == "ports":
-        networks, routers = _presence_changed(moved["networks"]), _presence_changed(moved["routers"])
-        subnets, groups = moved["subnets"].keys(), _presence_changed(moved["security_groups"])
-        # The first group gives a meaning to what all ports say of groups, and the last one takes it away.
-        came_or_went = resources.came_or_went("security_groups")
-        first_or_last = bool(came_or_went) and resources.newest["security_groups"].keys() <= came_or_went
+def after(resources: Resources, kind: str, decided: set[str], moved: Moved) -> dict[str, set[str]]:
+    """Return, by kind, the ids of the resources that resources of a kind concern which were decided on.
 
-        def refers(port: Port) -> bool:
-            return (port.network_id in networks or (port.is_router_port and port.device_id in routers)
-                    or any(fixed.subnet_id in subnets for fixed in port.fixed_ips)
-                    or (bool(port.security_groups)
-                        and (first_or_last or not groups.isdisjoint(port.security_groups))))
+    kind, and those returned: "pools" stands for the routers' NAT64 pools. decided: the ids of all that were
+    decided on; moved: those of them that others see differently now.
+    """
+    match kind:
+        case "networks":
+            networks = _presence_changed(moved)
+            return {
+                "subnets": _matching(resources, "subnets", lambda subnet: subnet.network_id in networks,
+                                     bool(networks)),
+                "ports": _matching(resources, "ports", lambda port: port.network_id in networks,
+                                   bool(networks)),
+                "floatingips": _by_reference(resources, networks={
+                    network_id for network_id, (before, after) in moved.items()
+                    if before.presence != after.presence or _external(before) != _external(after)})}
+        case "subnets":
+            return {
+                "ports": _matching(resources, "ports", lambda port: any(
+                    fixed.subnet_id in moved for fixed in port.fixed_ips), bool(moved)),
+                "floatingips": _by_reference(resources, subnets=moved)}
+        case "routers":
+            routers = _presence_changed(moved)
+            return {
+                "ports": _matching(resources, "ports", lambda port: (
+                    port.is_router_port and port.device_id in routers), bool(routers)),
+                "pools": decided,
+                "floatingips": _by_reference(resources, routers=routers)}
+        case "address_groups":
+            groups = _presence_changed(moved)
+            return {"security_groups": _matching(resources, "security_groups", lambda group: any(
+                rule.remote_address_group_id in groups for rule in group.rules), bool(groups))}
+        case "security_groups":
+            return _of_groups(resources, decided, moved)
+        case "ports":
+            return {"pools": _routers(resources, decided, moved),
+                    "floatingips": _of_ports(resources, decided, moved)}
+        case "pools":
+            return {"floatingips": _by_reference(resources, routers=moved.keys())}
+    return {}
 
-        return _matching(resources, kind, refers, bool(networks or routers or subnets or groups
-                                                       or first_or_last))
-    return set()
+
+def _external(standing: Standing) -> bool | None:
+    return getattr(standing.in_force, "external", None)
 
 
-def routers(resources: Resources, port_ids: Iterable[str],
-            moved: Mapping[str, tuple[Standing, Standing]]) -> set[str]:
+def _of_groups(resources: Resources, decided: set[str], moved: Moved) -> dict[str, set[str]]:
+    """Return the security groups that name one which came or went, and the ports of groups that changed."""
+    groups = _presence_changed(moved)
+    known = {group_id for group_id, (before, after) in moved.items()
+             if bool(before.presence) != bool(after.presence)}
+    # The first group gives a meaning to what all ports say of groups, and the last one takes it away.
+    first_or_last = bool(known) and resources.newest["security_groups"].keys() <= known
+    return {
+        "security_groups": _matching(resources, "security_groups", lambda group: any(
+            rule.remote_group_id in known for rule in group.rules), bool(known)) - decided,
+        "ports": _matching(resources, "ports", lambda port: bool(port.security_groups) and (
+            first_or_last or not groups.isdisjoint(port.security_groups)), bool(groups))}
+
+
+def _routers(resources: Resources, port_ids: Iterable[str], moved: Moved) -> set[str]:
     """Return the ids of the routers whose ports or subnets changed; port_ids: of ports decided on anew."""
     forms = [form for pair in moved.values() for standing in pair for form in standing.forms]
     forms += [port for port_id in port_ids if (port := resources.get("ports", port_id)) is not None]
@@ -112,38 +145,30 @@ def routers(resources: Resources, port_ids: Iterable[str],
             if port.is_router_port and resources.knows("routers", port.device_id)}
 
 
-def floating_ips(resources: Resources, moved: Moved, port_ids: Iterable[str],
-                 router_ids: set[str]) -> set[str]:
-    """Return the ids of the floating IPs that what changed may concern.
-
-    port_ids: of ports decided on anew; router_ids: whose NAT64 pool became usable or unusable.
-    """
-    ports = set(port_ids) | moved["ports"].keys()
-    interfaces = set(_interface_subnets(moved["ports"]))
-    ports |= _matching(resources, "ports", lambda port: any(fixed.subnet_id in interfaces
-                                                            for fixed in port.fixed_ips), bool(interfaces))
+def _of_ports(resources: Resources, port_ids: set[str], moved: Moved) -> set[str]:
+    """Return the ids of the floating IPs of ports that were decided on, or that share a subnet with a router
+    interface that changed."""
+    interfaces = set(_interface_subnets(moved))
+    ports = port_ids | _matching(resources, "ports", lambda port: any(
+        fixed.subnet_id in interfaces for fixed in port.fixed_ips), bool(interfaces))
     found = {fip_id for port_id in ports for fip_id in resources.floatingips_of_port.get(port_id)}
-    found |= {key[1] for key, form in resources.last_good.items()
-              if key[0] == "floatingips" and form.port_id in ports}
-    found |= _with_addresses(resources, moved["ports"])
-    return found | _by_reference(resources, moved, router_ids)
+    return found | {key[1] for key, form in resources.last_good.items()
+                    if key[0] == "floatingips" and form.port_id in ports}
 
 
-def _by_reference(resources: Resources, moved: Moved, router_ids: set[str]) -> set[str]:
-    """Return those whose network, floating address or router is concerned."""
-    networks = {network_id for network_id, (before, after) in moved["networks"].items()
-                if before.presence != after.presence
-                or getattr(before.in_force, "external", None) != getattr(after.in_force, "external", None)}
-    routers = router_ids | _presence_changed(moved["routers"])
-    prefixes, networks_around = [], set()
-    for pair in moved["subnets"].values():
+def _by_reference(resources: Resources, networks: Collection[str] = (), routers: Collection[str] = (),
+                  subnets: Moved = MappingProxyType({})) -> set[str]:
+    """Return the floating IPs whose network, router or floating address is concerned."""
+    prefixes: dict[str, list] = {}
+    networks_around = set()
+    for pair in subnets.values():
         for standing in pair:
             for form in standing:
                 if isinstance(form, Unreadable):
                     networks_around |= form.mentions
                 elif form is not None:
                     networks_around.add(form.network_id)
-                    prefixes.append((form.network_id, form.cidr))
+                    prefixes.setdefault(form.network_id, []).append(form.cidr)
 
     def refers(fip: FloatingIP) -> bool:
         network_id = fip.floating_network_id
@@ -151,34 +176,19 @@ def _by_reference(resources: Resources, moved: Moved, router_ids: set[str]) -> s
             return True
         if network_id not in networks_around:
             return False
-        return ("floatingips", fip.id) in resources.topology.faults or any(
-            network_id == around and fip.floating_ip_address in prefix for around, prefix in prefixes)
+        return ("floatingips", fip.id) in resources.faults or any(
+            fip.floating_ip_address in prefix for prefix in prefixes.get(network_id, ()))
 
     found = _matching(resources, "floatingips", refers, bool(networks or routers or networks_around))
     if routers:
-        found |= {fip_id for fip_id, fip in resources.topology.floatingips.items()
+        found |= {fip_id for fip_id, fip in resources.in_force("floatingips").items()
                   if fip.router_id in routers}
-        found |= {key[1] for key, fault in resources.topology.faults.items()
+        found |= {key[1] for key, fault in resources.faults.items()
                   if key[0] == "floatingips" and fault.needs is not None and fault.needs[1] in routers}
     return found
 
 
-def _with_addresses(resources: Resources, moved: Mapping[str, tuple[Standing, Standing]]) -> set[str]:
-    """Return the floating IPs that have, or would have, an address of ports that changed."""
-    addresses = {fixed.ip_address for pair in moved.values() for standing in pair for port in standing.forms
-                 for fixed in port.fixed_ips if fixed.ip_address.version == 6}
-    if not addresses:
-        return set()
-    found = {fip_id for address in addresses for fip_id in resources.claimants["floatingips"].get(address)}
-    for kind, item_id in resources.topology.faults:
-        if kind == "floatingips":
-            forms = resources.newest[kind].get(item_id), resources.last_good.get((kind, item_id))
-            if any(getattr(form, "floating_ip_address", None) in addresses for form in forms):
-                found.add(item_id)
-    return found
-
-
-def _interface_subnets(moved: Mapping[str, tuple[Standing, Standing]]) -> Iterator[str]:
+def _interface_subnets(moved: Moved) -> Iterator[str]:
     """Yield the ids of the subnets that router interfaces which changed are or were on."""
     for pair in moved.values():
         for standing in pair:
@@ -187,7 +197,7 @@ def _interface_subnets(moved: Mapping[str, tuple[Standing, Standing]]) -> Iterat
                     yield from places(form)
 
 
-def _presence_changed(moved: Mapping[str, tuple[Standing, Standing]]) -> set[str]:
+def _presence_changed(moved: Moved) -> set[str]:
     return {item_id for item_id, (before, after) in moved.items() if before.presence != after.presence}
 
 

@@ -37,8 +37,13 @@ class Feed:
         return self._resources.newest[kind].get(item_id)
 
     def update(self, changes: Changes) -> Topology:
-        topology = hub.offload(self._resources.update, changes, lock=self._lock)
-        self._publish(topology)
+        try:
+            topology = hub.offload(self._resources.update, changes, lock=self._lock)
+            self._publish(topology)
+        except Exception:
+            # Nobody knows which of the changes are settled: the source reports all once more.
+            self._resources = Resources(self._resources.default_pool, self._topology or Topology())
+            raise
         return topology
 
     def set_default_pool(self, pool: IPv4Network) -> None:
@@ -56,5 +61,5 @@ class Feed:
 
     def _publish(self, topology: Topology) -> None:
         if topology is not self._topology:
-            self._topology = topology
             self._on_topology(topology)
+            self._topology = topology

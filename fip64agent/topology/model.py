@@ -9,10 +9,10 @@ of it, and what is in it in an older form, is in its faults.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from fip64agent.topology.words import Path, path_text
 
@@ -231,6 +231,15 @@ class Unreadable:
     """The ids that it has in it: of what it may belong to."""
 
 
+class Difference(NamedTuple):
+    """In what resources of a kind differ from those of an earlier topology."""
+
+    before: Mapping[str, Resource]
+    after: Mapping[str, Resource]
+    keys: Collection[str]
+    """Ids of all that are different, and maybe others."""
+
+
 _NONE: Mapping = MappingProxyType({})
 
 
@@ -261,10 +270,18 @@ class Topology:
     """A floating IP with a port has fixed_ip_address and router_id, given or as they follow."""
     faults: Mapping[Key, Fault] = dataclasses.field(default_factory=lambda: _NONE)
     """Of the resources that are not, or not in their newest form, in the topology."""
+    differences: Mapping[str, Difference] = dataclasses.field(
+        default_factory=lambda: _NONE, compare=False, repr=False)
+    """By kind: what is known of how it differs from what it was before its last change, to spare comparing
+    thousands of resources."""
+
+    def get(self, kind: str, item_id: str) -> Resource | None:
+        """Return a resource in force."""
+        return getattr(self, kind).get(item_id)
 
     def known(self, kind: str, item_id: str) -> Resource | None:
         """Return a resource in force, or else as the source has it."""
-        found = getattr(self, kind).get(item_id)
+        found = self.get(kind, item_id)
         fault = self.faults.get((kind, item_id)) if found is None else None
         return fault.form if fault is not None else found
 

@@ -4,35 +4,39 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from typing import NamedTuple
 
 from fip64agent.net.special import reserved
-from fip64agent.topology.claims import subnets_of_port
-from fip64agent.topology.model import ROUTER_INTERFACE, Finding, Port, Router
-from fip64agent.topology.rules import InForce
+from fip64agent.topology.model import Finding, Port, Router, Subnet
 
 
-def pool_finding(router: Router, default_pool: IPv4Network, ports: Iterable[Port],
-                 others: InForce) -> Finding | None:
-    """Say why a router's NAT64 pool cannot be used: its VMs could not tell it from one of their subnets.
+class JudgedPool(NamedTuple):
+    """What is left of a form of a router once its pool and bindings were looked at."""
 
-    `ports`: the router's ports in force. A pool of the router's own must overlap none of its subnets, the
-    default pool none that VMs may be on.
+    router: Router | None
+    """With those bindings only that can be had; None: the form is not right by itself."""
+    findings: tuple[Finding, ...]
+    """All that is wrong."""
+    overlap: Finding | None = None
+    """Why its pool cannot be used, if that is so: one of the findings."""
+
+
+def judge_pool(router: Router, default_pool: IPv4Network, overlaps: list[tuple[Port, Subnet]]) -> JudgedPool:
+    """Judge a router that is right but for its pool and bindings.
+
+    overlaps: the ports and subnets of it that its pool overlaps: VMs could not tell the addresses apart.
     """
-    pool = router.nat64_pool or default_pool
-    named = pool if router.nat64_pool is not None else f"[fip64] nat64_pool {pool}"
-    for port in ports:
-        if router.nat64_pool is None and port.device_owner != ROUTER_INTERFACE:
-            continue
-        for subnet in subnets_of_port(port, others):
-            if subnet.ip_version == 4 and pool.overlaps(subnet.cidr):
-                return Finding(("nat64_pool",), f"{named} overlaps {subnet.cidr} of subnet {subnet.id}, "
-                                                "which the router has a port on")
-    return None
+    router, findings = _bindings(router, default_pool)
+    if not overlaps:
+        return JudgedPool(router, findings)
+    pool, subnet = router.nat64_pool or f"[fip64] nat64_pool {default_pool}", overlaps[0][1]
+    overlap = Finding(("nat64_pool",), f"{pool} overlaps {subnet.cidr} of subnet {subnet.id}, which the "
+                                       "router has a port on")
+    return JudgedPool(router, (overlap, *findings), overlap)
 
 
-def binding_findings(router: Router, default_pool: IPv4Network) -> tuple[Router, tuple[Finding, ...]]:
+def _bindings(router: Router, default_pool: IPv4Network) -> tuple[Router, tuple[Finding, ...]]:
     """Return the router with only those of its static bindings that can be had, and why not the others."""
     pool = router.nat64_pool or default_pool
     findings: list[Finding] = []

@@ -3,13 +3,14 @@
 
 They change resource by resource, and a change costs work for what depends on it. A faulty resource
 costs itself and what needs it. One that worked before keeps its last good form until it is right
-again or gone, as long as that form is right beside the others: so that a resource becomes faulty
-changes nothing for the others.
+again or gone, as long as that form is right beside the others: its fault alone changes nothing for the
+others. Of two resources that want the same, the one that has it keeps it (claims.py): what works does not
+go because of another one's fault.
 
-The kinds are settled in the order of KINDS, as each refers to those before it; the routers' NAT64
-pools, which must not overlap their subnets, after the ports. Of two resources of a kind that want the
-same, the one that has it keeps it: what works does not go because of another one's fault. When neither
-has it yet, as at the start, the one with the lower id gets it.
+update() decides on resources in stages: those that changed, then those that the decisions concern, until
+none is left. The stages come in the order of KINDS, as each kind refers to those before it; the routers'
+NAT64 pools, which must not overlap their subnets, after the ports. A decision can lead back to an earlier
+stage: when a floating IP is gone, a port may have its address.
 """
 
 from __future__ import annotations
@@ -17,13 +18,20 @@ from __future__ import annotations
 import dataclasses
 import heapq
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Network
-from types import MappingProxyType
 
-from fip64agent.topology import dependents
-from fip64agent.topology.claims import claims, conflicts, goes_first
-from fip64agent.topology.dependents import Standing
+from fip64agent.topology.claims import (
+    behind,
+    claims,
+    conflicts,
+    goes_first,
+    pool_overlaps,
+    released,
+    subnets_of_port,
+    wanted,
+)
+from fip64agent.topology.dependents import Moved, Standing, after, what_others_see
 from fip64agent.topology.model import (
     KINDS,
     ROUTER_INTERFACE,
@@ -33,37 +41,60 @@ from fip64agent.topology.model import (
     Port,
     Resource,
     Router,
+    Subnet,
     Topology,
     Unreadable,
 )
-from fip64agent.topology.pools import binding_findings, pool_finding
-from fip64agent.topology.records import Records
+from fip64agent.topology.multimap import Multimap
+from fip64agent.topology.pools import JudgedPool, judge_pool
+from fip64agent.topology.register import Register
 from fip64agent.topology.rules import check
+from fip64agent.topology.state import Judgement, State
 
 Changes = Mapping[Key, Resource | Unreadable | None]
 """New forms of resources; None for those that are gone."""
+_POOLS = "pools"
+_STAGES = (*KINDS[:-1], _POOLS, KINDS[-1])
+_MAX_ROUNDS = 5
+"""After so many decisions on it in one update, a resource loses against whoever has what it wants."""
+_NOTHING = Topology()
 
 
-class Resources(Records):
+class Resources:
     """See above. Not for use by two threads at once."""
 
-    def __init__(self, default_pool: IPv4Network) -> None:
-        """default_pool: of routers that have no nat64_pool of their own."""
-        super().__init__()
-        self._default_pool = default_pool
-        self._topology = Topology()
-        self._changed: dict[str, set] = {}
-        """Field of Topology -> keys that the update at hand has changed; a field is copied before its first
-        change."""
-        self._wanted: dict[Key, tuple[Hashable, ...]] = {}
-        """The claims of resources that have a form with no other fault than that others have them."""
-        self._in_need: Counter[Key] = Counter()
-        """How many faulty resources need each faulty one."""
+    def __init__(self, default_pool: IPv4Network, before: Topology = _NOTHING) -> None:
+        """default_pool: of routers that have no nat64_pool of their own.
+
+        before: what is in force already when the source says for the first time what it has.
+        """
+        self.default_pool = default_pool
+        self.newest: dict[str, dict[str, Resource | Unreadable]] = {kind: {} for kind in KINDS}
+        """All that the source has, as it has it."""
+        self.last_good: dict[Key, Resource] = {}
+        """Of resources that are faulty now: the form that was right last, in force or not."""
+        self._state = State(self.newest, before)
+        self.register = Register()
+        self.floatingips_of_port = Multimap()
+        """Port id -> ids of the floating IPs whose newest form leads to it."""
+        self._unusable_pools: dict[str, Finding] = {}
+        """Router id -> why its pool cannot be used, of routers in force."""
+        # Of the update at hand:
+        self._due: dict[str, set[str]] = {stage: set() for stage in _STAGES}
+        """Stage -> ids of the resources that have to be decided on."""
+        self._before: dict[Key, Standing] = {}
+        """What others have seen of resources that changed, until they are told."""
+        self._rounds: Counter[Key] = Counter()
+        """How often each resource was decided on."""
+        self._refused: set[Key] = set()
+        """Resources whose newest form was found not to be right."""
+        self._unusable_before: Mapping[str, Finding] = {}
+        self._has_new_default_pool = False
 
     @property
     def topology(self) -> Topology:
-        """The result of the last update."""
-        return self._topology
+        """The result of the last update; in an update, what was in force before it."""
+        return self._state.topology
 
     def update(self, changed: Changes, default_pool: IPv4Network | None = None) -> Topology:
         """Take over changes and return the topology: the same object when nothing is different.
@@ -71,27 +102,82 @@ class Resources(Records):
         Resources that did not change are the same objects as before, and so are kinds without any change.
         default_pool: another one, when the configuration changed.
         """
-        self._before, self._faulty_at, self._changed = {}, None, {}
-        dirty: dict[str, set[str]] = {kind: set() for kind in KINDS}
+        self._rounds, self._refused = Counter(), set()
+        self._unusable_before = self._unusable_pools
+        self._has_new_default_pool = default_pool is not None and default_pool != self.default_pool
         for (kind, item_id), form in changed.items():
             if self._give(kind, item_id, form):
-                dirty[kind].add(item_id)
-        pools = set()
-        if default_pool is not None and default_pool != self._default_pool:
-            self._default_pool = default_pool
-            pools = set(self.newest["routers"])
-        moved: dict[str, dict[str, tuple[Standing, Standing]]] = {}
-        for kind in KINDS[:-1]:
-            dirty[kind] |= dependents.of(self, kind, moved)
-            moved[kind] = self._settle(kind, dirty[kind])
-        pools |= dirty["routers"] | dependents.routers(self, dirty["ports"], moved["ports"])
-        usability = self._settle_pools(pools)
-        self._faulty_at = None
-        dirty["floatingips"] |= dependents.floating_ips(self, moved, dirty["ports"], usability)
-        self._settle("floatingips", dirty["floatingips"])
+                self._due[kind].add(item_id)
+        if self._has_new_default_pool:
+            self.default_pool = default_pool
+            self._due[_POOLS] |= self.newest["routers"].keys()
+        while (stage := next((stage for stage in _STAGES if self._due[stage]), None)) is not None:
+            due, self._due[stage] = self._due[stage], set()
+            decided, moved = self._settle_pools(due) if stage == _POOLS else self._settle(stage, due)
+            for later, ids in after(self, stage, decided, moved).items():
+                self._due[later] |= ids
+        for key in self._rounds.keys() - self.faults.keys():
+            self.last_good.pop(key, None)
         self._tell_default_pools()
-        self._before = {}
-        return self._result()
+        return self._state.result()
+
+    # -- what the rules ask -----------------------------------------------------------------
+
+    @property
+    def faults(self) -> Mapping[Key, Fault]:
+        return self._state.faults
+
+    def in_force(self, kind: str) -> Mapping[str, Resource]:
+        return self._state.in_force[kind]
+
+    def get(self, kind: str, item_id: str) -> Resource | None:
+        return self._state.in_force[kind].get(item_id)
+
+    def knows(self, kind: str, item_id: str) -> bool:
+        return item_id in self.newest[kind]
+
+    def has_any(self, kind: str) -> bool:
+        return bool(self.newest[kind])
+
+    def subnets_of(self, network_id: str) -> list[Subnet]:
+        return [subnet for item_id in self.register.get("subnets", network_id)
+                if (subnet := self.get("subnets", item_id)) is not None and subnet.network_id == network_id]
+
+    def router_ports_on(self, subnet_id: str) -> Iterator[Port]:
+        """Yield the router ports in force that have an address in a subnet."""
+        return self._state.router_ports_on(subnet_id)
+
+    def routers_on(self, subnet_id: str) -> set[str]:
+        return {port.device_id for port in self._state.router_ports_on(subnet_id)
+                if port.device_owner == ROUTER_INTERFACE}
+
+    def faulty_at(self, kind: str, item_id: str) -> str | None:
+        return self._state.faulty_at(kind, item_id)
+
+    def pool_usable(self, router_id: str) -> bool:
+        return router_id not in self._unusable_pools
+
+    # -- what claims.py asks ----------------------------------------------------------------
+
+    def refused(self, key: Key) -> bool:
+        """Return whether the newest form of a resource was found not to be right in the update at hand."""
+        return key in self._refused
+
+    def pool_was_usable(self, router_id: str) -> bool:
+        """Return whether a router had a NAT64 pool before the update at hand which the configuration, as it
+        is now, still gives it."""
+        before = self.topology.routers.get(router_id)
+        return (before is not None and router_id not in self._unusable_before
+                and not (self._has_new_default_pool and before.nat64_pool is None))
+
+    def takes_from_pool(self, router: Router, port: Port, subnet: Subnet) -> bool:
+        """Return whether a subnet that a router has a port on overlaps the NAT64 pool that it has."""
+        return pool_overlaps(router, port, subnet, self.default_pool) and self._holds_pool(router)
+
+    def _holds_pool(self, router: Router) -> bool:
+        """Return whether a router has its own pool, or floating IPs in force that need the default one."""
+        return router.nat64_pool is not None or any(
+            fip.router_id == router.id for fip in self.in_force("floatingips").values())
 
     # -- changes ----------------------------------------------------------------------------
 
@@ -101,13 +187,11 @@ class Resources(Records):
         before = forms.get(item_id)
         if before == form:
             return False
-        self._before.setdefault(key, self.standing(key))
+        self._before.setdefault(key, self._standing(key))
         if form is None:
             del forms[item_id]
             self.last_good.pop(key, None)
         else:
-            if before is not None and key not in self._faults:
-                self.last_good[key] = before
             forms[item_id] = form
         if kind == "floatingips":
             old, new = (getattr(one, "port_id", None) for one in (before, form))
@@ -117,230 +201,192 @@ class Resources(Records):
                     self.floatingips_of_port.put(new, item_id)
         return True
 
-    def _settle(self, kind: str, item_ids: Iterable[str]) -> dict[str, tuple[Standing, Standing]]:
-        """Decide on resources of a kind, and on those that want what these had or have.
+    def _standing(self, key: Key) -> Standing:
+        """Return what the others may see of a resource now."""
+        kind, item_id = key
+        faulty = self.newest[kind].get(item_id) if key in self.faults else None
+        return Standing(self.get(kind, item_id), faulty)
 
-        Lower ids come first, and once more when what they wanted has become free after that.
+    def _settle(self, kind: str, item_ids: Iterable[str]) -> tuple[set[str], Moved]:
+        """Decide on resources of a kind, lower ids first, and on others of the kind that this concerns.
 
-        Returns: by id, the standings before and after of those that are not what others saw of them.
+        Returns: the ids of all of them; and by id the standings before and after of those that are not what
+        others saw of them.
         """
         queue = list(item_ids)
         heapq.heapify(queue)
-        queued, touched, retried = set(queue), set(), set()
+        queued, decided, due = set(queue), set(), self._due[kind]
         while queue:
             item_id = heapq.heappop(queue)
             queued.remove(item_id)
-            touched.add(item_id)
-            for other_id in self._settle_one(kind, item_id) - queued:
-                if other_id < item_id:
-                    if other_id in retried or (kind, other_id) not in self._wanted:
-                        continue
-                    retried.add(other_id)
-                queued.add(other_id)
+            decided.add(item_id)
+            self._decide(kind, item_id)
+            for other_id in due - queued:
                 heapq.heappush(queue, other_id)
-        changed = {item_id: (self._before[kind, item_id], self.standing((kind, item_id)))
-                   for item_id in touched}
-        return {item_id: pair for item_id, pair in changed.items()
-                if any(dependents.what_others_see(one) != dependents.what_others_see(other)
-                       for one, other in zip(*pair, strict=True))}
+            queued |= due
+            due.clear()
+        moved = {}
+        for item_id in decided:
+            key = kind, item_id
+            pair = self._before.pop(key), self._standing(key)
+            if any(what_others_see(one) != what_others_see(other) for one, other in zip(*pair, strict=True)):
+                moved[item_id] = pair
+        return decided, moved
 
-    def _settle_one(self, kind: str, item_id: str) -> set[str]:
-        """Decide on a resource; return the ids of those that have to be decided on because of that."""
+    def _decide(self, kind: str, item_id: str) -> None:
+        """Decide which form of a resource is in force, and note who has to be decided on because of that."""
         key = kind, item_id
-        known = self._before.setdefault(key, self.standing(key)).in_force
-        held, was_right = self._in_force[kind].get(item_id), key not in self._faults
-        self._drop_claims(key, held)
+        self._before.setdefault(key, self._standing(key))
+        self._rounds[key] += 1
+        held, before = self.get(kind, item_id), self.topology.get(kind, item_id)
+        self.register.drop(key, claims(kind, held) if held is not None else ())
         newest = self.newest[kind].get(item_id)
-        found, fault = self._judge(key, newest) if newest is not None else (None, None)
-        if fault is None:
-            if kind != "routers":  # theirs may be needed yet: see _settle_pool()
-                self.last_good.pop(key, None)
-        else:
-            if held is not None and was_right:
-                self.last_good.setdefault(key, newest)  # a change has set another one
-            if (last_good := self.last_good.get(key)) is not None:
-                found, _ = self._judge(key, last_good)
-                if found is not None:
-                    fault = dataclasses.replace(fault, last_good_in_force=True)
-        if found == known:
-            found = known
-        self._set_fault(key, fault)
-        self._set_in_force(kind, item_id, found)
-        for claim in claims(kind, found) if found is not None else ():
-            self.claimants[kind].put(claim, item_id)
-        return self._affected(key, held, found)
+        found, fault, losers = self._judge(key, newest) if newest is not None else Judgement(None, None)
+        self._note_fault(key, fault)
+        if fault is not None and (last_good := self._keep_last_good(key)) is not None:
+            found, _, losers = self._judge(key, last_good)
+            if found is not None:
+                self._state.set_fault(key, dataclasses.replace(self.faults[key], last_good_in_force=True))
+        if found == before:
+            found = before
+        self._state.put(key, found)
+        if found is not None:
+            self.register.put(key, claims(kind, found))
+        if held is not None and held is not found:
+            self._try_again(released(kind, held, self), key)
+        for loser in losers:
+            self._displace(loser)
 
-    def _judge(self, key: Key, form: Resource | Unreadable) -> tuple[Resource | None, Fault | None]:
-        """Return a form, completed, if it is right, and else why it is not."""
+    def _judge(self, key: Key, form: Resource | Unreadable) -> Judgement:
+        """Check a form of a resource by itself, and against those that have or want the same."""
         if isinstance(form, Unreadable):
-            return None, Fault(form.findings)
-        kind, item_id = key
+            return Judgement(None, Fault(form.findings))
+        kind = key[0]
         verdict = check(kind, form, self)
         if not verdict.right:
-            return None, Fault(verdict.findings, None if verdict.findings else verdict.needs)
-        wanted = tuple(claims(kind, verdict.item))
-        findings = [finding for other_id in sorted(self._claiming(kind, wanted)) if other_id != item_id
-                    and (other := self._in_force[kind].get(other_id)) is not None
-                    and goes_first(self, kind, other, verdict.item)
-                    for finding in conflicts(kind, verdict.item, other, self)]
+            return Judgement(None, Fault(verdict.findings, None if verdict.findings else verdict.needs))
+        if kind == "routers":
+            return Judgement(verdict.item, None)  # what its pool overlaps is looked at after the ports
+        one, findings, losers = (kind, verdict.item), [], []
+        claimed = tuple(wanted(kind, verdict.item, self))
+        for other_key in self.register.find(claimed):
+            other = other_key[0], self.get(*other_key)
+            if other_key == key or other[1] is None or not (
+                    found := list(conflicts(one, other, self, self))):
+                continue
+            if self._rounds[key] > _MAX_ROUNDS or goes_first(self, other, one):
+                findings += found
+            else:
+                losers.append(other_key)
         if not findings:
-            return verdict.item, None
-        for claim in wanted:
-            self.claimants[kind].put(claim, item_id)
-        self._wanted[key] = (*self._wanted.get(key, ()), *wanted)
-        return None, Fault(tuple(findings))
+            return Judgement(verdict.item, None, losers)
+        self.register.want(key, claimed)
+        return Judgement(None, Fault(tuple(findings)))
 
-    def _affected(self, key: Key, held: Resource | None, found: Resource | None) -> set[str]:
-        """Return the ids of those that may be decided on otherwise now that another form is in force."""
-        if held is found:
-            return set()
-        kind, item_id = key
-        claimed = {claim for form in (held, found) if form is not None for claim in claims(kind, form)}
-        return self._claiming(kind, claimed) - {item_id}
+    def _keep_last_good(self, key: Key) -> Resource | None:
+        """Return the last good form of a resource that is faulty: what was in force when it became so.
 
-    def _claiming(self, kind: str, claimed: Iterable[Hashable]) -> set[str]:
-        claimants = self.claimants[kind]
-        return {item_id for claim in claimed for item_id in claimants.get(claim)}
+        That is completed: it stays right when something new would make what was left out ambiguous.
+        """
+        before = self.topology.get(*key)
+        if before is not None:
+            self.last_good.setdefault(key, before)
+        return self.last_good.get(key)
 
-    def _drop_claims(self, key: Key, held: Resource | None) -> None:
-        kind, item_id = key
-        for claim in claims(kind, held) if held is not None else ():
-            self.claimants[kind].drop(claim, item_id)
-        for claim in self._wanted.pop(key, ()):
-            self.claimants[kind].drop(claim, item_id)
+    def _note_fault(self, key: Key, fault: Fault | None) -> None:
+        if fault is None:
+            self._refused.discard(key)
+        else:
+            self._refused.add(key)
+            form = self.newest[key[0]][key[1]]
+            fault = dataclasses.replace(fault, form=None if isinstance(form, Unreadable) else form)
+        self._state.set_fault(key, fault)
+
+    def _try_again(self, freed: Iterable[Hashable], by: Key) -> None:
+        """Have those decided on anew that want something which may be free now, but the one that freed it."""
+        for key in self.register.wanting(tuple(freed)):
+            if key != by and self._rounds[key] < _MAX_ROUNDS:
+                self._due[key[0]].add(key[1])
+
+    def _displace(self, key: Key) -> None:
+        """Have a resource decided on anew that something is in force for now which it conflicts with.
+
+        A router port may be in conflict because a subnet changed: that gives way first.
+        """
+        self._due[_POOLS if key[0] == "routers" else key[0]].add(key[1])
+        if key[0] == "ports" and (port := self.get(*key)).is_router_port:
+            self._due["subnets"] |= {fixed.subnet_id for fixed in port.fixed_ips if self.get(
+                "subnets", fixed.subnet_id) is not self.topology.get("subnets", fixed.subnet_id)}
 
     # -- NAT64 pools ------------------------------------------------------------------------
 
-    def _settle_pools(self, router_ids: Iterable[str]) -> set[str]:
-        """Decide on the pools and bindings of routers; return those whose pool became usable or unusable."""
-        changed = set()
-        for router_id in router_ids:
-            was_usable = self.pool_usable(router_id)
+    def _settle_pools(self, router_ids: set[str]) -> tuple[set[str], dict[str, None]]:
+        """Decide on the pools and bindings of routers.
+
+        Returns: the ids of the routers; and by id those whose pool became usable or unusable.
+        """
+        changed = {}
+        self._unusable_pools = dict(self._unusable_pools)
+        for router_id in sorted(router_ids):
+            held, was_usable = self.get("routers", router_id), self.pool_usable(router_id)
             self._unusable_pools.pop(router_id, None)
-            if router_id in self._in_force["routers"]:
+            if held is not None:
                 self._settle_pool(router_id)
             if self.pool_usable(router_id) != was_usable:
-                changed.add(router_id)
-        return changed
+                changed[router_id] = None
+            if router_id in changed or self.get("routers", router_id) is not held:
+                self._try_again((behind(router_id),), ("routers", router_id))
+        return router_ids, changed
 
     def _settle_pool(self, router_id: str) -> None:
         """Take that form of a router with whose pool and bindings nothing is wrong, else what is left of one.
 
         A router stays in force for its ports' sake whatever its pool is: only its floating IPs need that.
         """
-        key = "routers", router_id
-        before = self._before.setdefault(key, self.standing(key))
-        newest, last_good = self.newest["routers"][router_id], self.last_good.get(key)
-        fault, chosen = None, None
-        for is_last_good, form in ((False, newest), (True, last_good)):
-            findings: tuple[Finding, ...] = ()
-            if isinstance(form, Unreadable):
-                findings = form.findings
-            elif form is not None and not (findings := check("routers", form, self).findings):
-                overlap = pool_finding(form, self._default_pool, self._ports_of(router_id), self)
-                router, findings = binding_findings(form, self._default_pool)
-                if overlap is None and not findings:
-                    self._take_router(router_id, form, fault, is_last_good)
-                    return
-                chosen = chosen or (is_last_good, router, overlap, findings)
-                findings = (overlap, *findings) if overlap is not None else findings
-            if not is_last_good:
-                fault = Fault(findings)
-        is_last_good, router, overlap, findings = chosen  # there is one, as the router is in force
-        if before.faulty is None and before.in_force is not None:
-            self.last_good.setdefault(key, newest)
-        if overlap is not None:
-            self._unusable_pools[router_id] = overlap
-            if not is_last_good and router.nat64_pool is None:
+        key, before = ("routers", router_id), self.topology.get("routers", router_id)
+        newest = chosen = self._judge_pool(self.newest["routers"][router_id])
+        fault = Fault(newest.findings) if newest.findings else None
+        if fault is not None and (last_good := self._keep_last_good(key)) is not None:
+            other = self._judge_pool(last_good)
+            if newest.router is None or not other.findings:
+                chosen, fault = other, dataclasses.replace(fault, last_good_in_force=True)
+        if chosen.overlap is not None:
+            self._unusable_pools[router_id] = chosen.overlap
+            if chosen is newest and chosen.router.nat64_pool is None:
                 # That the default pool cannot be used is told once a floating IP suffers from it.
+                findings = tuple(finding for finding in fault.findings if finding is not chosen.overlap)
                 fault = Fault(findings) if findings else None
-        self._take_router(router_id, router, fault, is_last_good)
-
-    def _take_router(self, router_id: str, router: Router, fault: Fault | None, is_last_good: bool) -> None:
-        key = "routers", router_id
         if fault is None:
             self.last_good.pop(key, None)
-        elif is_last_good:
-            fault = dataclasses.replace(fault, last_good_in_force=True)
-        self._set_fault(key, fault)
-        held = self._before[key].in_force
-        self._set_in_force("routers", router_id, held if held == router else router)
+        self._note_fault(key, fault)
+        self._state.put(key, before if before == chosen.router else chosen.router)
 
-    def _ports_of(self, router_id: str) -> list[Port]:
-        """Return a router's ports in force, by id."""
-        ports = self._in_force["ports"]
-        return [ports[port_id] for port_id in sorted(self.claimants["ports"].get(("router", router_id)))
-                if port_id in ports and ports[port_id].device_id == router_id]
+    def _judge_pool(self, form: Router | Unreadable) -> JudgedPool:
+        """Look at a form's pool and bindings. From a pool that could be used before, others have to leave."""
+        if isinstance(form, Unreadable):
+            return JudgedPool(None, form.findings)
+        if findings := check("routers", form, self).findings:
+            return JudgedPool(None, findings)
+        before = self.topology.routers.get(form.id)
+        ports = [port for port_id in sorted(self.register.get("ports", behind(form.id)))
+                 if (port := self.get("ports", port_id)) is not None and port.device_id == form.id]
+        overlaps = [(port, subnet) for port in ports for subnet in subnets_of_port(port, self)
+                    if pool_overlaps(form, port, subnet, self.default_pool)]
+        if overlaps and self.pool_was_usable(form.id) and (
+                before.nat64_pool == form.nat64_pool and self._holds_pool(form)):
+            for port, _ in overlaps:
+                self._displace(("ports", port.id))
+            overlaps = []
+        return judge_pool(form, self.default_pool, overlaps)
 
     def _tell_default_pools(self) -> None:
         """Tell of routers' unusable default pools while floating IPs suffer from that."""
         for router_id, finding in self._unusable_pools.items():
             key = "routers", router_id
-            if self._in_force["routers"][router_id].nat64_pool is not None:
+            if self.get(*key).nat64_pool is not None:
                 continue  # told already
-            held = self._faults.get(key)
+            held = self.faults.get(key)
             others = tuple(other for other in held.findings if other != finding) if held is not None else ()
-            findings = (finding, *others) if self._in_need[key] else others
-            last_good = held is not None and held.last_good_in_force
-            if not last_good:
-                self._set_fault(key, Fault(findings) if findings else None)
-
-    # -- what is in force -------------------------------------------------------------------
-
-    def _set_in_force(self, kind: str, item_id: str, item: Resource | None) -> None:
-        held = self._in_force[kind].get(item_id)
-        if item is held:
-            return
-        if kind not in self._changed:  # what was handed out stays as it is
-            self._changed[kind] = set()
-            self._in_force[kind] = dict(self._in_force[kind])
-        self._changed[kind].add(item_id)
-        if kind == "ports":
-            for form, change in ((held, self._interfaces.drop), (item, self._interfaces.put)):
-                if form is not None and form.device_owner == ROUTER_INTERFACE:
-                    for fixed in form.fixed_ips:
-                        change(fixed.subnet_id, item_id)
-        if item is None:
-            del self._in_force[kind][item_id]
-        else:
-            self._in_force[kind][item_id] = item
-
-    def _set_fault(self, key: Key, fault: Fault | None) -> None:
-        held = self._faults.get(key)
-        if fault is not None:
-            form = self.newest[key[0]][key[1]]
-            form = None if isinstance(form, Unreadable) else form
-            if fault == held and form is held.form:
-                return
-            fault = dataclasses.replace(fault, form=form)
-        elif held is None:
-            return
-        if "faults" not in self._changed:
-            self._changed["faults"] = set()
-            self._faults = dict(self._faults)
-        self._changed["faults"].add(key)
-        if held is not None and held.needs is not None:
-            self._in_need[held.needs] -= 1
-            if not self._in_need[held.needs]:
-                del self._in_need[held.needs]
-        if fault is None:
-            del self._faults[key]
-        else:
-            self._faults[key] = fault
-            if fault.needs is not None:
-                self._in_need[fault.needs] += 1
-
-    def _result(self) -> Topology:
-        fields = {}
-        for name, keys in self._changed.items():
-            held = getattr(self._topology, name)
-            now = self._faults if name == "faults" else self._in_force[name]
-            if any(_differ(held.get(key), now.get(key)) for key in keys):
-                fields[name] = MappingProxyType(now)
-        if fields:
-            self._topology = dataclasses.replace(self._topology, **fields)
-        return self._topology
-
-
-def _differ(before: Resource | Fault | None, after: Resource | Fault | None) -> bool:
-    return before != after or (isinstance(after, Fault) and before.form != after.form)
+            findings = (finding, *others) if self._state.is_needed(key) else others
+            if held is None or not held.last_good_in_force:
+                self._note_fault(key, Fault(findings) if findings else None)

@@ -2,21 +2,19 @@
 """What makes a resource right beside the others: one set of rules, whatever the source. Pure.
 
 Each resource comes here valid by itself. `check()` looks at it and at what it refers to; claims.py
-compares it with others of its kind that want the same; pools.py looks at a router's NAT64 pool
-beside its subnets.
+compares it with others that want the same; pools.py looks at a router's NAT64 pool beside its subnets.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable
-from ipaddress import IPv4Address, IPv6Address
+from collections.abc import Collection
+from ipaddress import IPv4Address
 from typing import NamedTuple, Protocol
 
 from fip64agent.net.special import reserved
 from fip64agent.topology.ipv6_modes import mode_findings
 from fip64agent.topology.model import (
-    FLOATING_IP_OWNER,
     NOUNS,
     Finding,
     FixedIP,
@@ -54,9 +52,6 @@ class InForce(Protocol):
 
     def routers_on(self, subnet_id: str) -> Collection[str]:
         """Return the ids of the routers with an interface in force on a subnet."""
-
-    def ports_at(self, subnet_id: str, address: IPv6Address) -> Iterable[Port]:
-        """Return the ports in force that have this address in this subnet."""
 
     def faulty_at(self, kind: str, item_id: str) -> str | None:
         """Return the id of a faulty subnet of this network, or faulty router interface on this subnet."""
@@ -213,7 +208,7 @@ class _Rules:
         return dataclasses.replace(fip, fixed_ip_address=fixed.ip_address, router_id=router_id)
 
     def _floating_address(self, fip: FloatingIP) -> None:
-        """Check that the address is one of its network, and nobody else's."""
+        """Check that the address is one of its network. claims.py looks whether somebody else has it."""
         path, address = ("floating_ip_address",), fip.floating_ip_address
         if kind := reserved(address):
             self._add(path, f"{address} is {kind}, which is not translated")
@@ -224,8 +219,7 @@ class _Rules:
             self._add(("floating_network_id",), f"network {network.id} is not external "
                                                 "(router:external is not true)")
         subnets = [subnet for subnet in self._others.subnets_of(network.id) if subnet.ip_version == 6]
-        own = next((subnet for subnet in subnets if address in subnet.cidr), None)
-        if own is None:
+        if not any(address in subnet.cidr for subnet in subnets):
             faulty = self._others.faulty_at("subnets", network.id)
             if faulty is not None:
                 self._need("subnets", faulty)
@@ -234,11 +228,6 @@ class _Rules:
                 has = (f"not in {', '.join(map(str, prefixes))} of" if prefixes
                        else "not usable: there is no IPv6 subnet in")
                 self._add(path, f"{address} is {has} network {network.id}")
-        elif own.gateway_ip == address:
-            self._add(path, f"{address} is the gateway_ip of subnet {own.id}")
-        for port in self._others.ports_at(own.id, address) if own is not None else ():
-            if port.device_owner != FLOATING_IP_OWNER:
-                self._add(path, f"{address} is already an address of port {port.id}")
 
     def _fixed_address(self, fip: FloatingIP, port: Port) -> FixedIP | None:
         candidates = sorted((fixed for fixed in port.fixed_ips if fixed.ip_address.version == 4),

@@ -18,6 +18,7 @@ LINK_ITEMS = {"links.model"}
 
 MAY_IMPORT = {
     "discovery": set(),
+    "extensions": {"admin.listing", "exceptions", "plan", "services", "switch.features"},
     "exceptions": set(),
     "hub": set(),
     "net": set(),
@@ -33,8 +34,8 @@ MAY_IMPORT = {
     "reconcile": BELOW | {"plan", "topology.model"},
     "admin": BELOW | {"discovery", "plan", "net", "topology", "reconcile", "switch.pipeline",
                       "switch.features", "switch.appctl", "translator.base"},
-    "agent": BELOW | {"admin", "conf", "links", "plan", "reconcile", "switch", "systemd", "topology",
-                      "translator"},
+    "agent": BELOW | {"admin", "conf", "extensions", "links", "plan", "reconcile", "switch", "systemd",
+                      "topology", "translator"},
     "cmd": {"admin", "agent", "conf", "exceptions", "hub", "reconcile.removal"},
 }
 """Room -> rooms, or single modules of rooms, that it may import beside itself."""

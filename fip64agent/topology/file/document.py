@@ -11,7 +11,7 @@ number. Neither tags nor merge keys (<<) are supported.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any, NamedTuple
 
 import yaml
@@ -104,7 +104,7 @@ class Document:
         """Sections in the document's order -> how many entries were read."""
         self.has_aliases = False
         self.incomplete = False
-        """Whether a section has something else than a list: nobody knows what is missing."""
+        """Whether a section is no list, is unknown or is there twice: nobody knows what is missing."""
 
     def items(self) -> Iterator[Item]:
         """Yield each entry of each section's list, in the document's order."""
@@ -117,15 +117,18 @@ class Document:
             if isinstance(event, _Scalar) and _scalar(event) is None:
                 raise Unreadable("is empty; a topology with nothing in it is written as {}", 1)
             raise Unreadable("must be a mapping with the keys " + ", ".join(self._sections), _line(event))
-        seen: set[str] = set()
+        lines: dict[str | None, int] = {}
         while not isinstance(event := self._next(), _CollectionEnd):
-            key = self._key(event, (), seen)
-            if key in self._sections:
+            key, line = self._key(event, (), ()), _line(event)
+            is_there, first = key in lines, lines.setdefault(key, line)
+            if key in self._sections and not is_there:
                 yield from self._section(key)
-            else:
-                self._value(self._next(), ())
-                if isinstance(key, str):
-                    self._add((key,), unknown_key(key, self._sections), _line(event))
+                continue
+            self._value(self._next(), ())
+            if isinstance(key, str):
+                self._add((key,), f"is there twice, first in line {first}" if is_there
+                          else unknown_key(key, self._sections), line)
+            self.incomplete = True  # the resources of a section, whichever it should be, are not known
         self._next()  # document end
         if not isinstance(event := self._next(), yaml.StreamEndEvent):
             raise Unreadable("has a second YAML document; only one is allowed", _line(event))
@@ -163,8 +166,8 @@ class Document:
             index += 1
         self.counts[section] = index
 
-    def _key(self, event, path: Path, seen) -> str | None:
-        """Return a mapping's key; None when it was refused."""
+    def _key(self, event, path: Path, seen: Container[str]) -> str | None:
+        """Return a mapping's key; None when it was refused. seen: the keys before it."""
         if not isinstance(event, _Scalar):
             raise Unreadable("a key must be a string" if not isinstance(event, _Alias)
                              else f"alias *{event.anchor} is not supported", _line(event), path)
@@ -174,8 +177,6 @@ class Document:
             return None
         if key in seen:
             self._add((*path, key), "is there twice in this mapping", _line(event))
-        elif isinstance(seen, set):
-            seen.add(key)
         return key
 
     def _refuse_tag(self, event, path: Path) -> None:
@@ -255,6 +256,7 @@ def locate(data: bytes, paths: set[Path]) -> dict[Path, int]:
     lines: dict[Path, int] = {}
     ahead = {path[:2] for path in paths}
     """Items that were not reached yet; after the last one, nothing is left to be found."""
+    sections: set[str] = set()
     stack: list[list] = []  # [path, is a mapping, next key or index, a key comes next]
     try:
         for event in _events(data):
@@ -271,6 +273,10 @@ def locate(data: bytes, paths: set[Path]) -> dict[Path, int]:
                     frame[2], frame[3] = getattr(event, "value", None), False
                     if not isinstance(event, _Scalar):
                         return lines
+                    if len(stack) == 1:
+                        if frame[2] in sections:
+                            frame[2] = None  # a section that is there twice: the first one is meant
+                        sections.add(frame[2])
                     key_path = (*frame[0], frame[2])
                     ahead.discard(key_path)
                     if key_path in wanted:

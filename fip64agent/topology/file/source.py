@@ -58,7 +58,7 @@ class FileSource:
         self._loader: hub.Worker | None = None
         """One thread for all loads: what malloc keeps of a large one, the next one uses again."""
         self._digest: bytes | None = None
-        """Of the content read last."""
+        """Of the content read last; None when it has to be read once more."""
         self._contents: Contents | None = None
         """Of the content in use, which may be an older one."""
         self._found: tuple[tuple[Problem, ...], bool] = (), False
@@ -83,9 +83,8 @@ class FileSource:
 
     def reload(self) -> None:
         if self._thread is not None:
-            self._digest = None  # what is wrong may depend on the configuration, which was read again
             self._reloads = [thread for thread in self._reloads if not thread.dead]
-            self._reloads.append(hub.spawn(self._look))
+            self._reloads.append(hub.spawn(self._look, True))
 
     def _run(self) -> None:
         while True:
@@ -135,9 +134,14 @@ class FileSource:
         settled, self._last_poll = now == self._last_poll, now
         return settled and now != self._seen
 
-    def _look(self) -> None:
-        """Read the file, and report what is new. Raises nothing."""
+    def _look(self, in_any_case: bool = False) -> None:
+        """Read the file, and report what is new. Raises nothing.
+
+        in_any_case: even if its content is the same: what is wrong in it may depend on the configuration.
+        """
         with self._lock:
+            if in_any_case:
+                self._digest = None
             try:
                 found, unusable = self._read()
             except TopologyError as error:
@@ -160,11 +164,15 @@ class FileSource:
         loaded = self._loader.run(self._load)
         if loaded.digest == self._digest:
             return self._found
-        self._digest = loaded.digest
+        self._digest = None  # until it is known what is wrong in this content
         if loaded.contents is None:
             self._found = loaded.refusal, True
         elif (topology := self._take_over(loaded)) is not None:
             self._found = self._loader.run(self._problems, topology, loaded.contents), False
+        else:
+            error = refused(self._path, "cannot be taken over: internal error, see the log")
+            self._found = error.problems, True
+        self._digest = loaded.digest
         return self._found
 
     def _load(self) -> Loaded:
@@ -179,7 +187,11 @@ class FileSource:
             return Loaded(digest)
         from fip64agent.topology.file import reader  # brings pydantic, some 10 MB
 
-        again = reader.read_again(data, known, IN_PLACE_LIMIT) if known is not None else None
+        try:
+            again = reader.read_again(data, known, IN_PLACE_LIMIT) if known is not None else None
+        except Exception:
+            LOG.exception("%s: parsed as a whole, as what is new in it cannot be told", self._path)
+            again = None
         if again is not None:
             return Loaded(digest, *again)
         if large:
@@ -200,10 +212,7 @@ class FileSource:
             return self._sink.update(changes)
         except Exception:
             LOG.exception("%s: what was read could not be taken over", self._path)
-            # Nobody knows what the sink has now: the next content is read as a whole.
-            ids = [before.ids, loaded.contents.ids] if before is not None else [loaded.contents.ids]
-            self._contents = Contents({section: [item_id for each in ids for item_id in each.get(section, ())]
-                                       for section in {name for each in ids for name in each}})
+            self._contents = None  # the sink has forgotten all: it gets all of the next content
             return None
 
     def _problems(self, topology: Topology, contents: Contents) -> tuple[Problem, ...]:

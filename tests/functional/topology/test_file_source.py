@@ -323,10 +323,35 @@ def test_callback_that_fails_does_not_end_the_source(follow, path):
     follower.next()
     good, follower.feed._on_topology = follower.feed._on_topology, lambda topology: 1 / 0
     replace(path, text("b"))
+    assert follower.next() == [f"{path}: cannot be taken over: internal error, see the log"]
+    follower.source.reload()
     assert follower.quiet()
     follower.feed._on_topology = good
     replace(path, text("c"))
-    assert follower.next() == ["c"]
+    assert follower.next(2) == ["c", "good"]
+    assert list(follower.topologies[-1].networks) == ["c"]
+
+
+def test_a_file_that_vanishes_while_it_is_read_is_read_once_more(follow, path):
+    follower = follow(path)
+    follower.next()
+    away = path.with_name("away")
+    follower.feed._on_topology = lambda topology: path.rename(away)
+    replace(path, text("b") + "- {id: c, mut: 3}\n")
+    assert follower.next() == [f"{path}: does not exist"]
+    away.rename(path)
+    assert follower.next() == [f"{path}:3: networks[1].mut: is unknown; did you mean mtu?"]
+    replace(path, text("b"))
+    assert follower.next() == ["good"]
+
+
+def test_what_is_new_cannot_be_told(follower, path, monkeypatch):
+    """Then the file is read as a whole, as a large one is at first."""
+    from fip64agent.topology.file import reader
+
+    monkeypatch.setattr(reader, "read_again", lambda *_: 1 / 0)
+    replace(path, text("a", "b"))
+    assert follower.next() == ["ab"]
 
 
 def test_without_inotify_it_polls(follow, path, monkeypatch):

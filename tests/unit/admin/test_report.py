@@ -262,5 +262,6 @@ def test_faults_of_the_topology(agent):
     found = texts(agent)
     assert ("error: the topology in /etc/fip64agent/topology.yaml has faults; all else in it is in force"
             in found)
-    assert "warning: in force as last good, not as the topology has it now: port vm-red" in found
+    assert ("warning: in force as last good, not as the topology has it now, and only until the agent "
+            "restarts: port vm-red") in found
     assert "error: floating IP in error: 2001:db8:f::77: port_id: no port has the id 'nix'" in found

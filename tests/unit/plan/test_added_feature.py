@@ -2,11 +2,14 @@
 """A feature of somebody else's package, found by its entry point: planned, replanned, ordered, diffed."""
 
 import dataclasses
+import importlib
 import sys
 from types import MappingProxyType
 
 import pytest
 
+from fip64agent import extensions
+from fip64agent.exceptions import ConfigError
 from fip64agent.plan import kinds, planner
 from fip64agent.plan.changes import describe_changes
 from fip64agent.plan.desired import NOTHING
@@ -141,6 +144,47 @@ def test_numbers_in_force_are_kept(lamps):
     numbers = MappingProxyType({**desired.allocations.numbers, "lamps": {"vm-red": 42}})
     after = dataclasses.replace(before, allocations=dataclasses.replace(desired.allocations, numbers=numbers))
     assert replan(desired, before, after).of("lamp")["vm-red"].number == 42
+
+
+CLASHES = [
+    ("kinds=(*FEATURE.kinds, Kind('fip', 'f', 'fs'))", "feature lamps: there is another kind fip"),
+    ("kinds=(*FEATURE.kinds, Kind('dark', 'd', 'ds'))", "feature lamps: kind dark has no planner"),
+    ("planners=(*FEATURE.planners, dataclasses.replace(FEATURE.planners[0], kind='uplink'))",
+     "feature lamps: kind uplink has another planner"),
+    ("planners=(*FEATURE.planners, dataclasses.replace(FEATURE.planners[0], kind='dark'))",
+     "feature lamps: it plans dark, which is no kind"),
+    ("numbers=(NUMBERS, number_space('vlans', _BOUND, lambda ask: (1, 2)))",
+     "feature lamps: there are other numbers vlans"),
+    ("name='x'); FEATURE = dict(kinds=()", "feature lamps is a dict, not a plan.kinds.Feature"),
+]
+
+
+@pytest.mark.parametrize(("change", "reason"), CLASHES)
+def test_a_feature_that_others_have_no_room_for(lamps, change, reason):
+    exec(f"FEATURE = dataclasses.replace(FEATURE, {change})", vars(lamps))
+    with pytest.raises(ValueError, match=f"^{reason}$"):
+        planner.check_features()
+
+
+def test_the_agent_does_not_start_with_features_that_clash(lamps):
+    exec(f"FEATURE = dataclasses.replace(FEATURE, {CLASHES[1][0]})", vars(lamps))
+    with pytest.raises(ConfigError, match=r"cannot be used: feature lamps: kind dark has no planner$"):
+        extensions.check()
+
+
+@pytest.mark.parametrize("line", ["import nowhere_at_all", "1 / 0", "def", "del FEATURE"])
+def test_the_agent_does_not_start_with_a_package_that_is_broken(lamps, tmp_path, line):
+    with open(tmp_path / "lamps_for_fip64.py", "a") as module:
+        module.write(f"{line}\n")
+    del sys.modules["lamps_for_fip64"]
+    importlib.invalidate_caches()
+    try:
+        with pytest.raises(ConfigError, match=(
+                r"cannot be used: package lamps-for-fip64 1\.0: entry point lamps = lamps_for_fip64:FEATURE "
+                r"of the group fip64agent\.features cannot be loaded: \w+Error: ")):
+            extensions.check()
+    finally:
+        sys.modules["lamps_for_fip64"] = lamps
 
 
 def test_without_its_package_there_is_nothing_of_it():

@@ -4,14 +4,17 @@
 import dataclasses
 from collections import Counter
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fip64agent.plan.desired import ERROR, PENDING
+from fip64agent.plan.difference import changed_keys
 from fip64agent.plan.inputs import Inputs
 from fip64agent.plan.kinds import kinds
 from fip64agent.plan.planner import plan, replan
-from fip64agent.topology.model import KINDS, Topology
+from fip64agent.topology.model import KINDS, Difference, Topology
+from fip64agent.topology.resources import Resources
 from tests.fakes import topologies
 from tests.fakes.topologies import any_inputs, edited, edits, valid_sites
 
@@ -185,6 +188,40 @@ def test_replan_equals_plan_and_keeps_what_did_not_change(by_hand, steps, is_sou
              for key in desired_by_key(desired).keys() | desired_by_key(replanned).keys()
              if desired_by_key(desired).get(key) != desired_by_key(replanned).get(key)])
         inputs, desired = after, replanned
+
+
+@settings(quick, max_examples=200)
+@given(valid_sites(), st.lists(st.tuples(
+    edits.filter(lambda edit: edit[0] in KINDS), st.booleans()), min_size=1, max_size=12))
+def test_a_source_s_changes_are_planned_as_from_scratch(site, steps):
+    """The source says what it changed since its last topology, of which not every one is planned."""
+    resources = Resources(site.settings.nat64_pool)
+    inputs = dataclasses.replace(site.inputs, topology=resources.update({
+        (kind, item_id): item for kind in KINDS for item_id, item in getattr(site, kind).items()}))
+    desired = plan(inputs)
+    for (kind, item), planned in steps:
+        change = {(kind, item): None} if isinstance(item, str) else {(kind, item.id): item}
+        topology = resources.update(change)
+        if planned:
+            after = dataclasses.replace(inputs, topology=topology)
+            desired, inputs = replan(desired, inputs, after), after
+            assert desired == plan(after)
+
+
+class Unequal:
+    def __eq__(self, other):
+        raise AssertionError("is compared")
+
+    __hash__ = None
+
+
+def test_only_what_may_differ_is_compared():
+    same = Unequal()
+    before, after = {"a": 1, "b": same, "c": 3, "e": 5}, {"b": Unequal(), "c": 4, "d": 5, "e": 5}
+    known = Difference(before, after, {"a", "c", "d", "e", "never there"})
+    assert changed_keys(before, after, known) == ["c", "d", "a"]
+    with pytest.raises(AssertionError, match="is compared"):
+        changed_keys(before, dict(after), known)
 
 
 def desired_by_key(desired):

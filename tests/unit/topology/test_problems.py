@@ -677,7 +677,7 @@ def test_one_fault(name):
     old, new, needle, path, reason = ONE_FAULT[name]
     text = with_((old, new))
     reports = found(text)
-    if name != "section no list":
+    if name not in ("section no list", "unknown section"):
         only_what_is_faulty_is_out(text, {report.split(": ")[1].partition(".")[0] for report in reports})
     if name == "not external":
         assert len(reports) == 2
@@ -838,7 +838,6 @@ WHAT_IS_OUT = {
     "binding outside the pool": set(),
     "unknown key": {"networks net", "subnets sub", "ports r-if", "ports vm", "ports vm2", "floatingips fip",
                     "floatingips fip2"},
-    "unknown section": set(),
     "item no mapping": set(),
     "fixed IP outside": {"ports vm", "floatingips fip"},
 }
@@ -847,6 +846,25 @@ WHAT_IS_OUT = {
 @pytest.mark.parametrize("name", WHAT_IS_OUT)
 def test_what_is_out(name):
     assert out(with_(ONE_FAULT[name][:2])) == WHAT_IS_OUT[name]
+
+
+@pytest.mark.parametrize("section", ["floatingip", "floating_ips", "FLOATINGIPS", "networks2"])
+def test_an_unknown_section_refuses_the_file(section):
+    """It may be a section of ours, misspelled: nobody takes its resources away."""
+    with pytest.raises(TopologyError) as caught:
+        parse_faulty(GOOD.replace("floatingips:", f"{section}:"), "t.yaml")
+    assert caught.value.refused
+    [report] = map(str, caught.value.problems)
+    assert report.startswith(f"t.yaml:{lines_of(GOOD, 'floatingips:')}: {section}: is unknown")
+
+
+def test_a_section_that_is_there_twice_refuses_the_file():
+    with pytest.raises(TopologyError) as caught:
+        parse_faulty(GOOD + "floatingips: []\n", "t.yaml")
+    assert caught.value.refused
+    assert [str(problem) for problem in caught.value.problems] == [
+        f"t.yaml:{len(GOOD.splitlines()) + 1}: floatingips: is there twice, first in line "
+        f"{lines_of(GOOD, 'floatingips:')}"]
 
 
 def test_what_the_translator_cannot_do_is_told_of_the_topology():
@@ -874,7 +892,18 @@ def test_what_the_translator_cannot_do_is_told_of_the_topology():
         ("- a\n", f"t.yaml:1: must be a mapping with the keys {', '.join(KINDS)}"),
         ("\nhello\n", f"t.yaml:2: must be a mapping with the keys {', '.join(KINDS)}"),
         ("{}\n---\n{}\n", "t.yaml:2: has a second YAML document; only one is allowed"),
-        ("networks: []\nnetworks: []\n", "t.yaml:2: networks: is there twice in this mapping"),
+        ("{networks: [], networks: [{}]}\n", "t.yaml:1: networks: is there twice, first in line 1"),
+        ("networks: []\nnetworks: []\n", "t.yaml:2: networks: is there twice, first in line 1"),
+        (
+            "networks:\n- {id: a, mut: 3}\nports: []\nnetworks:\n- id: b\n- {id: a, mut: 3}\n",
+            "t.yaml:2: networks[0].mut: is unknown; did you mean mtu?",
+            "t.yaml:4: networks: is there twice, first in line 1",
+        ),
+        (
+            "networks:\n- id: a\n  mut: 3\nnetworks:\n- name: b\n  mut: 3\n  id: a\n",
+            "t.yaml:3: networks[0].mut: is unknown; did you mean mtu?",
+            "t.yaml:4: networks: is there twice, first in line 1",
+        ),
         ("3: []\n", "t.yaml:1: key '3' must be a string"),
         ("? [a]\n: b\n", "t.yaml:1: a key must be a string"),
         ("networks:\n- {id: a, ? {x: y} : 1}\n", "t.yaml:2: networks[0]: a key must be a string"),

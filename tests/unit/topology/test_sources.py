@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Address
 
 import pytest
 import stevedore
@@ -19,8 +19,9 @@ from fip64agent.exceptions import ConfigError, TopologyError
 from fip64agent.topology.feed import Feed
 from fip64agent.topology.file.loader import load
 from fip64agent.topology.file.source import FileSource
-from fip64agent.topology.model import Finding, Network, Topology, Unreadable
+from fip64agent.topology.model import KINDS, Finding, FloatingIP, Network, Topology, Unreadable
 from fip64agent.topology.sources import GROUP, source_from
+from tests.fakes.topologies import two_tenant_site
 from tests.unit.doc import pages
 
 OTHER = '''
@@ -136,6 +137,27 @@ def test_the_default_pool_changes(feed):
     feed.update({("networks", "n"): Network("n")})
     feed.set_default_pool(IPv4Network("100.64.0.0/16"))
     assert len(feed.topologies) == 1
+
+
+def test_an_update_that_fails_changes_nothing_and_the_next_one_has_all(feed):
+    site = two_tenant_site()
+    site.add(FloatingIP("z", "ext", IPv6Address("2001:db8:f::99")))
+    everything = {(kind, item_id): item for kind in KINDS
+                  for item_id, item in getattr(site.topology, kind).items()}
+    before = feed.update(everything)
+    with pytest.raises(KeyError):
+        feed.update({("networks", "n"): Network("n"), ("things", "t"): Network("t")})
+    assert feed.topologies == [before] and feed.known(("networks", "n")) is None
+    # What was in force keeps what it has, and stays in its last good form.
+    everything["floatingips", "a"] = FloatingIP("a", "ext", IPv6Address("2001:db8:f::99"))
+    everything["ports", "vm-red"] = Unreadable((Finding((), "is broken"),))
+    del everything["floatingips", "fip-vm-blue"]
+    topology = feed.update(everything)
+    assert set(topology.faults) == {("floatingips", "a"), ("ports", "vm-red")}
+    assert topology.ports is before.ports and topology.networks is before.networks
+    assert set(topology.floatingips) == {"fip-vm-red", "z"}
+    assert feed.topologies == [before, topology]
+    assert feed.update({("floatingips", "z"): None}).floatingips.keys() == {"fip-vm-red", "a"}
 
 
 # The documentation's example

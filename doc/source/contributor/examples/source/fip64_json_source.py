@@ -44,7 +44,11 @@ class JsonSource:
             self._sink.report([f"{self.name}: cannot be read: {error!r}"], refused=True)
             return
         gone = self._reported - found.keys()
-        topology = self._sink.update({**found, **dict.fromkeys(gone)})
+        try:
+            topology = self._sink.update({**found, **dict.fromkeys(gone)})
+        except Exception as error:  # the sink has forgotten all; the next update has all anyway
+            self._sink.report([f"{self.name}: cannot be taken over: {error!r}"], refused=True)
+            return
         self._reported = set(found)
         self._sink.report([f"{self.name}: {kind} {name}: {topology.reason((kind, name))}"
                            for kind, name in topology.faults], refused=False)
