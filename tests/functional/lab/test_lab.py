@@ -180,7 +180,7 @@ def test_links_of_the_labs_agent_on_the_machine_itself_go_by_their_mark(make_lab
     try:
         for name, prefix in (("f64test-a", lab.prefix), ("f64test-b", other.prefix)):
             run("ip", "link", "add", name, "type", "veth", "peer", "name", f"{name}p")
-            run("ip", "link", "set", name, "alias", marks.host(sweep.netns_prefix(prefix)))
+            run("ip", "link", "set", name, "alias", f"{marks.begin(sweep.netns_prefix(prefix))}host")
         assert "link f64test-a" in lab.leftovers() and "link f64test-b" not in lab.leftovers()
         lab.stop()
         assert lab.leftovers() == []
