@@ -26,6 +26,7 @@ from fip64agent.links.model import (
     Veth,
 )
 from fip64agent.links.pairs import VethPairs
+from fip64agent.links.reachability import NUD_PERMANENT
 from fip64agent.links.route_changes import RouteChanges
 
 _NODAD = 2
@@ -156,7 +157,8 @@ class Installer:
 
     @_install.register
     def _(self, item: Neighbor, was) -> None:
-        self._access.route(item.netns).neigh("replace", dst=str(item.address), lladdr=item.mac, state=0x80,
+        self._access.route(item.netns).neigh("replace", dst=str(item.address), lladdr=item.mac,
+                                             state=NUD_PERMANENT,
                                              family=AF_INET if item.address.version == 4 else AF_INET6,
                                              ifindex=self._access.index(item.netns, item.link))
 

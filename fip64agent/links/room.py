@@ -15,11 +15,13 @@ from fip64agent.links import marks, readback
 from fip64agent.links import netns as namespaces
 from fip64agent.links.access import Refused, reason
 from fip64agent.links.explain import explain
+from fip64agent.links.features import expand
 from fip64agent.links.install import Installer
 from fip64agent.links.kernel import Handles
-from fip64agent.links.layout import expand
 from fip64agent.links.model import ORDER, Layout, LinkItem, Route
 from fip64agent.links.monitor import Monitor
+from fip64agent.links.own_links import OwnLinks
+from fip64agent.links.readable import why_unreadable
 from fip64agent.plan.desired import PlanObject
 from fip64agent.plan.inputs import Allocations
 from fip64agent.reconcile.explain import Explanation, TracedPath
@@ -48,7 +50,8 @@ class LinksRoom:
         self._installer = Installer(netns_prefix, self._handles)
         self._worker = hub.Worker("links")
         self._lock = hub.Semaphore()
-        self._monitor = Monitor(netns_prefix, on_change)
+        self._own_links = OwnLinks()
+        self._monitor = Monitor(netns_prefix, self._own_links, on_change)
 
     def start(self) -> None:
         self._monitor.start()
@@ -82,11 +85,17 @@ class LinksRoom:
         return explain(self._layout, traced)
 
     def actual(self) -> dict[Hashable, LinkItem]:
-        return self._work(readback.read, self._prefix, self._handles)
+        found = self._work(readback.read, self._prefix, self._handles)
+        self._own_links.note_read_back(found.values())
+        return found
 
     def apply(self, items: Sequence[tuple[LinkItem | None, LinkItem]]) -> dict[Hashable, str]:
+        failed = {item.key: why for _, item in items if (why := why_unreadable(self._prefix, item))}
+        if failed:
+            items = [pair for pair in items if pair[1].key not in failed]
+        self._own_links.add(item for _, item in items)
         ordered = sorted(items, key=lambda pair: _RANK[type(pair[1])])
-        return self._change(self._install, ordered)
+        return failed | self._change(self._install, ordered)
 
     def prune(self, items: Sequence[LinkItem]) -> dict[Hashable, str]:
         ordered = sorted(items, key=lambda item: -_RANK[type(item)])
@@ -94,7 +103,9 @@ class LinksRoom:
         # What is inside a namespace goes with it. Its veths go first: their far ends would stay a while.
         ordered = [item for item in ordered
                    if getattr(item, "netns", "") not in dying or type(item) in ORDER[:2]]
-        return self._change(self._remove, ordered)
+        failed = self._change(self._remove, ordered)
+        self._own_links.remove(item for item in items if item.key not in failed)
+        return failed
 
     def _work(self, function: Callable, *args):
         """Run a function in the room's thread, the only one that uses the sockets."""

@@ -12,13 +12,16 @@ from types import ModuleType
 
 import pytest
 
+from fip64agent.links import features as link_features
 from fip64agent.plan import kinds, planner
 
 NAME = "beacons_for_fip64"
 MODULE = '''
 import dataclasses
+from ipaddress import IPv6Address, IPv6Interface
 from typing import ClassVar
 
+from fip64agent.links.model import ROUTER, Address, LinkFeature, Namespace, Neighbor, Veth
 from fip64agent.plan.base.bindings import BINDINGS
 from fip64agent.plan.inputs import PORTS
 from fip64agent.plan.kinds import Feature, Kind
@@ -55,13 +58,26 @@ FEATURE = Feature(
     kinds=(Kind(Beacon.kind, "beacon", "beacons", after=("uplink",), numbers=((CHANNELS, "channel"),)),),
     planners=(Objects(Beacon.kind, _beacon, each=PORTS, reads=(BINDINGS, CHANNELS.number)),),
     numbers=(CHANNELS,))
+
+
+def _links(beacon, mark):
+    """A namespace, and a pair whose ends have names that no feature of ours gives."""
+    yield Namespace(beacon.netns, ROUTER, owner=beacon.key)
+    yield Veth("", f"light{beacon.channel}", beacon.netns, "lamp", mark, 1500, "02:be:ac:00:00:01", True,
+               owner=beacon.key)
+    yield Address(beacon.netns, "lamp", IPv6Interface("2001:db8:be::1/64"), beacon.key)
+    yield Neighbor(beacon.netns, "lamp", IPv6Address("2001:db8:be::2"), "02:be:ac:00:00:02", beacon.key)
+
+
+LINKS = LinkFeature({Beacon.kind: _links})
 '''
-GROUPS = {kinds.GROUP: "FEATURE"}
+GROUPS = {kinds.GROUP: "FEATURE", link_features.GROUP: "LINKS"}
 """Entry point group -> what of the module it names."""
 
 
 def _forget() -> None:
-    for cached in (kinds.features, kinds.kinds, planner._planners, planner._nodes):
+    for cached in (kinds.features, kinds.kinds, planner._planners, planner._nodes,
+                   link_features._by_kind):
         cached.cache_clear()
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fip64agent.links import events, marks, rtnetlink
+from fip64agent.links.own_links import OwnLinks
 from fip64agent.links.room import LinksRoom
 from fip64agent.plan.inputs import Allocations
 from fip64agent.translator.vpp import tags
@@ -59,16 +60,16 @@ def test_no_alias_breaks_the_marks(aliases):
     marks.allocations("fip64-", aliases)
 
 
-@given(st.binary(max_size=200), st.booleans())
-def test_no_bytes_break_the_events(data, is_agents_own):
-    list(events.parse(data, is_agents_own))
+@given(st.binary(max_size=200), st.sampled_from([None, OwnLinks(), ()]))
+def test_no_bytes_break_the_events(data, own_links):
+    list(events.parse(data, own_links))
     list(rtnetlink.attributes(data, 0))
 
 
 @given(st.sampled_from([16, 17, 20, 21, 24, 25, 28, 29, 32, 33, 80, 81]), st.binary(max_size=64))
 def test_no_short_message_breaks_the_events(kind, body):
     data = rtnetlink._HEADER.pack(16 + len(body), kind, 0, 1, 42) + body
-    assert all(event.port == 42 for event in events.parse(data, is_agents_own=False))
+    assert all(event.port == 42 for event in events.parse(data, own_links=None))
 
 
 def test_a_kernel_without_ipv6_is_reported(monkeypatch, tmp_path):
