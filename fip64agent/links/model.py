@@ -20,6 +20,10 @@ INNER_MTU = 1500
 """Bytes: of links between namespaces of ours, and of TUN devices."""
 DOWNLINK_MTU = 9216
 """Bytes: of a link towards the VMs. A VM's jumbo frame must come in, so that its sender is told what fits."""
+TO_VMS = IPv4Address("169.254.0.1")
+TO_VMS_MAC = "02:f6:40:00:00:01"
+"""Next hop of a translator towards the VMs, and its MAC. No VM has them: the flows that deliver packets set
+the right MACs."""
 ROUTER = (("ipv4.conf.all.forwarding", "1"), ("ipv4.conf.all.rp_filter", "0"),
           ("ipv4.conf.default.rp_filter", "0"), ("ipv6.conf.all.disable_ipv6", "0"),
           ("ipv6.conf.default.disable_ipv6", "0"), ("ipv6.conf.all.forwarding", "1"),
