@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fip64agent import hub
-from fip64agent.process import BackOff, Child, disown, find, outcome, start, status
+from fip64agent.process import BackOff, Child, disown, find, outcome, program_path, start, status
 
 
 def child(*command: str) -> Child:
@@ -162,3 +162,17 @@ def test_it_counts_from_when_it_ran_first():
     back_off.forget()
     back_off.ended(3000.0)
     assert back_off.ends == 2, "how long it ran is not known"
+
+
+def test_a_program_is_found_by_its_path_in_PATH_and_where_the_systems_are(tmp_path, monkeypatch):
+    script = tmp_path / "f64-program"
+    script.write_text("#!/bin/sh\n")
+    assert program_path(str(script)) is None, "it cannot be executed"
+    script.chmod(0o755)
+    assert program_path(str(script)) == str(script)
+    assert program_path("f64-program") is None
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert program_path("f64-program") == str(script)
+    monkeypatch.setattr("fip64agent.process._SBIN", (str(tmp_path),))
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert program_path("f64-program") == str(script)
