@@ -13,10 +13,10 @@ from pyroute2.netlink.exceptions import NetlinkError
 from fip64agent import hub
 from fip64agent.links import marks, readback
 from fip64agent.links import netns as namespaces
-from fip64agent.links.access import Refused, reason
+from fip64agent.links.access import NotInstallable, reason
 from fip64agent.links.explain import explain
 from fip64agent.links.features import expand
-from fip64agent.links.install import Installer
+from fip64agent.links.install import LinkInstaller
 from fip64agent.links.kernel import Handles
 from fip64agent.links.model import ORDER, Layout, LinkItem, Route
 from fip64agent.links.monitor import Monitor
@@ -47,8 +47,8 @@ class LinksRoom:
         self._prefix = netns_prefix
         self._layout = layout
         self._handles = Handles()
-        self._installer = Installer(netns_prefix, self._handles)
-        self._worker = hub.Worker("links")
+        self._installer = LinkInstaller(netns_prefix, self._handles)
+        self._thread = hub.NativeThread("links")
         self._lock = hub.Semaphore()
         self._own_links = OwnLinks()
         self._monitor = Monitor(netns_prefix, self._own_links, on_change)
@@ -58,8 +58,8 @@ class LinksRoom:
 
     def close(self) -> None:
         self._monitor.stop()
-        self._worker.run(self._handles.close)
-        self._worker.close()
+        self._thread.run(self._handles.close)
+        self._thread.close()
 
     def ready(self) -> str | None:
         if not _IPV6.is_dir():
@@ -111,7 +111,7 @@ class LinksRoom:
         """Run a function in the room's thread, the only one that uses the sockets."""
         with self._lock:
             try:
-                return self._worker.run(function, *args)
+                return self._thread.run(function, *args)
             finally:
                 self._monitor.follow(self._handles)
 
@@ -148,7 +148,7 @@ def _each(calls: Iterable[tuple[LinkItem, Callable[[], None]]]) -> dict[Hashable
     for item, call in calls:
         try:
             call()
-        except (Refused, NetlinkError, OSError) as error:
+        except (NotInstallable, NetlinkError, OSError) as error:
             failed[item.key] = reason(error)
         except Exception as error:  # an unforeseen error of one item must not stop the others
             LOG.exception("links: %s", item)

@@ -27,7 +27,7 @@ it, so one that was read back with it is made again."""
 
 @dataclasses.dataclass(slots=True)
 class State:
-    """Filled by readback.read(), and kept up to date by install.Installer."""
+    """Filled by readback.read(), and kept up to date by install.VppInstaller."""
 
     tables: dict[tuple[int, int], str] = dataclasses.field(default_factory=dict)
     """{(4 or 6, number): name}, with tables of others."""
