@@ -41,7 +41,7 @@ def test_a_ping_that_nobody_answers_is_lost_with_its_sequence_numbers(lab):
 def test_ping_counts_what_is_lost_in_between(lab):
     ping = lab.client.start_ping("2001:db8:100::1", wait=2)
     time.sleep(0.5)
-    # Not by taking a link down: the kernel would keep the packets until the neighbour is resolved again.
+    # Not by taking a link down: the kernel would keep the packets until the neighbor is resolved again.
     lab.upstream.ip(f"route add blackhole {lab.client.address6}/128 metric 1")
     time.sleep(1)
     lab.upstream.ip(f"route delete blackhole {lab.client.address6}/128 metric 1")
