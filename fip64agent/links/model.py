@@ -232,7 +232,8 @@ class LinkFeature:
 
     links: Mapping[str, Callable[[Any, str], Iterable[LinkItem]]]
     """Kind -> a pure function of an object and of its mark, which is the alias of each veth pair that it
-    wants. The items that it returns have the object's key as their `owner`."""
+    wants. The items that it returns have the object's key as their `owner`. The object's numbers are found
+    again when it has a pair whose first end is in the agent's own namespace."""
 
 
 class Layout(Protocol):
