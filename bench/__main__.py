@@ -81,7 +81,7 @@ def run(name: str, quick: bool, directory: Path) -> tuple[list[Measurement], str
         traceback.print_exc()
         wrong = f"{type(error).__name__}: {error}"
     result = {"benchmark": name, "quick": quick, "seconds": time.monotonic() - begun, "wrong": wrong,
-              "machine": where, "figures": [each.as_json() for each in measurements]}
+              "machine": where, "measurements": [each.as_json() for each in measurements]}
     directory.mkdir(parents=True, exist_ok=True)
     (directory / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
     return measurements, wrong
@@ -114,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
             wrong[name] = problem
     print(table(rows))
     missed = sum(row.met is False for row in rows)
-    print(f"\n{len(rows)} figures, {missed} missed; JSON in {options.directory}")
+    print(f"\n{len(rows)} measurements, {missed} missed; JSON in {options.directory}")
     for name, reason in skipped.items():
         print(f"{name}: skipped, not measured: {reason}", file=sys.stderr)
     for name, problem in wrong.items():

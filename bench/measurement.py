@@ -76,7 +76,7 @@ def median(values: Sequence[float]) -> float:
     return percentile(values, 0.5)
 
 
-HEAD = ("figure", "value", "wanted", "", "beside")
+HEAD = ("measurement", "value", "wanted", "", "beside")
 
 
 def table(rows: Sequence[Measurement]) -> str:

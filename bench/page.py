@@ -23,7 +23,7 @@ Measurements
 ============
 
 What the agent costs and how quick it is, measured by ``make bench`` on one small machine. ``make bench``
-prints the same table for yours, and writes every single value to ``bench/results``. A figure that is
+prints the same table for yours, and writes every single value to ``bench/results``. A measurement that is
 missed fails nothing: times are of a machine and of what else runs on it. A state that is not what it should
 be does: flows are counted after each step, in the switch and not by what the agent says.
 
@@ -37,7 +37,7 @@ datapath; VM ports are its dummy devices. The daemon is a process of its own wit
 of plan, loop and switch. "All real" has all 102 network namespaces of the agent, their links and routes, and
 100 tayga processes; or, where it says vpp, one VPP with the options that the daemon gives it by default.
 
-"p50" and "p99" are values that were seen: 50 and 99 of 100 were not slower. Figures without these are
+"p50" and "p99" are values that were seen: 50 and 99 of 100 were not slower. Measurements without these are
 medians of all rounds, or single values where it says how long was measured. In JSON, ``samples`` has all.
 """
 SECTIONS = {
@@ -141,7 +141,7 @@ def page(results: dict[str, dict[str, Any]]) -> str:
     for name, (title, words) in SECTIONS.items():
         if name in results:
             lines += [title, "=" * len(title), "", words, "", _run(results[name]), "",
-                      *_table(results[name]["figures"]), ""]
+                      *_table(results[name]["measurements"]), ""]
     return "\n".join(lines)
 
 

@@ -104,7 +104,7 @@ def offload(function: Callable, *args: Any, lock: Semaphore | None = None, **kwa
         return eventlet.tpool.execute(function, *args, **kwargs)
 
 
-class Worker:
+class NativeThread:
     """A native thread of its own, for objects that must be used by the thread that made them."""
 
     def __init__(self, name: str) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import os
 import select
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from typing import IO, ClassVar, TypeVar
 from fip64agent import hub
 
 _T = TypeVar("_T")
+_SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _PF_EXITING = 0x4
 """Flag of a process in /proc/<pid>/stat, see proc(5)."""
 _LONGEST_WAIT = 60.0
@@ -135,6 +137,15 @@ class BackOff:
     def wait(self, now: float) -> float:
         """Return the seconds until it may be started; 0: now."""
         return max(0.0, self._not_before - now)
+
+
+def program_path(name: str) -> str | None:
+    """Return the path of a program, None when there is none of that name.
+
+    name: its path, or its name, which is looked for in PATH and where the system's programs are: the PATH of
+    somebody who is not root may be without those.
+    """
+    return shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", os.defpath), *_SBIN)))
 
 
 def find(recognized: Callable[[list[str]], _T | None]) -> Iterator[tuple[int, str, str, _T]]:

@@ -215,7 +215,7 @@ class Pinger:
         self._sent[number] = time.monotonic()
         try:
             self._sock.send(header + body)
-        except OSError as error:  # no route, no neighbour: it counts as lost
+        except OSError as error:  # no route, no neighbor: it counts as lost
             self.unreachable = error.strerror
 
     def _receive(self) -> None:

@@ -30,7 +30,7 @@ class Unreachable(Exception):
     """The agent does not answer; the message says why and what to do."""
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The agent answered with an error. `status`: the HTTP status; 0: the agent was not asked."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -124,7 +124,7 @@ class Client:
     def get(self, *parts: str, **query: Any) -> Any:
         """GET /parts...?query and return the decoded JSON; a query value of None is left out.
 
-        Raises: Unreachable, Refused.
+        Raises: Unreachable, RequestRefused.
         """
         # Octets of the command line that are not UTF-8 are sent unchanged; no object has such a name.
         target = "/" + "/".join(quote(part, safe="", errors="surrogateescape") for part in parts)
@@ -142,11 +142,11 @@ class Client:
         try:
             answer = json.loads(body)
         except ValueError:
-            raise Refused(status, f"{self.path} answers, but not as fip64-agent does "
+            raise RequestRefused(status, f"{self.path} answers, but not as fip64-agent does "
                                   f"(HTTP status {status})") from None
         if status != 200:
             message = answer.get("error") if isinstance(answer, dict) else None
-            raise Refused(status, str(message or f"HTTP status {status}"))
+            raise RequestRefused(status, str(message or f"HTTP status {status}"))
         return answer
 
     def _explain(self, error: Exception) -> str:

@@ -12,7 +12,7 @@ from cliff.lister import Lister
 from cliff.show import ShowOne
 
 from fip64agent.admin import render, tables
-from fip64agent.admin.client import Client, Refused, Unreachable
+from fip64agent.admin.client import Client, RequestRefused, Unreachable
 from fip64agent.cmd.output import Plain, asked_width, cell, width_of
 
 EXIT_OK, EXIT_WRONG, EXIT_CHANGES, EXIT_UNREACHABLE = 0, 1, 2, 3
@@ -33,13 +33,13 @@ class Asking(Command):
     """The command of fip64ctl that prints what its argument may be, for bash; "": nothing does."""
 
     def ask(self, *parts: str, **query: Any) -> Any:
-        """Return the answer to GET /parts?query. Raises: Unreachable, Refused."""
+        """Return the answer to GET /parts?query. Raises: Unreachable, RequestRefused."""
         return Client(self.app.socket()).get(*parts, **query)
 
     def run(self, parsed_args) -> int:
         try:
             super().run(parsed_args)
-        except (Unreachable, Refused) as error:
+        except (Unreachable, RequestRefused) as error:
             print(tables.folded(f"fip64ctl: {error}", width_of(sys.stderr)), file=sys.stderr)
             if isinstance(error, Unreachable):
                 return EXIT_UNREACHABLE
@@ -69,7 +69,7 @@ class Table(Asking, Lister):
         return parser
 
     def rows(self, parsed_args) -> list[dict[str, Any]]:
-        """Return the agent's rows. Raises: Unreachable, Refused."""
+        """Return the agent's rows. Raises: Unreachable, RequestRefused."""
         raise NotImplementedError
 
     def take_action(self, parsed_args):

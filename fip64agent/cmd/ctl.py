@@ -11,7 +11,7 @@ from cliff.commandmanager import CommandManager
 
 import fip64agent
 from fip64agent.admin import listing
-from fip64agent.admin.client import DEFAULT_CONFIG, Refused, socket_from
+from fip64agent.admin.client import DEFAULT_CONFIG, RequestRefused, socket_from
 from fip64agent.cmd.asking import Asking
 from fip64agent.cmd.commands import ClientList, Diff, FlowList, PlanShow, Status, Trace
 from fip64agent.cmd.objects import commands
@@ -113,13 +113,16 @@ class Ctl(App):
         return parser
 
     def socket(self) -> str:
-        """Return the admin socket's path. Raises: Refused when the given configuration cannot be used."""
+        """Return the admin socket's path.
+
+        Raises: RequestRefused when the given configuration cannot be used.
+        """
         if self.options.socket:
             return self.options.socket
         try:
             return socket_from(self.options.config_file)
         except (OSError, ValueError) as error:
-            raise Refused(0, f"--config-file {self.options.config_file}: "
+            raise RequestRefused(0, f"--config-file {self.options.config_file}: "
                              f"{getattr(error, 'strerror', None) or error}") from error
 
     def interact(self) -> None:

@@ -10,5 +10,5 @@ OPTS = [
     cfg.BoolOpt("per_fip", mutable=True, default=True,
                 help="Serve counters for each floating IP, 4 time series each; those for each tenant are "
                      "served anyway. Look what the metrics' store can take if a host has thousands of "
-                     "floating IPs. Only VPP counts."),
+                     "floating IPs. Only with a translator that counts packets."),
 ]

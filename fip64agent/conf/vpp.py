@@ -4,7 +4,9 @@
 from oslo_config import cfg
 
 GROUP = cfg.OptGroup("vpp", title="The VPP translator")
-TRANSLATOR = ("vpp", "VPP with the plugin fip64: fast, for production.")
+TRANSLATOR = ("vpp", "VPP with the plugin fip64: fast, for production. Needs both ([vpp] binary and "
+                     "plugin_path), or [vpp] launch = external. Can be tuned, counts packets, takes pools "
+                     "cut into any number of parts.")
 _SIZE = r"^[1-9][0-9]*[KMGkmg]?$"
 _CORES = r"^([0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*)?$"
 OPTS = [

@@ -16,7 +16,7 @@ NO_ADDRESSES = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", 1
 """The kernel gives a link no link-local address."""
 
 
-class Refused(Exception):
+class NotInstallable(Exception):
     """The item cannot be installed; the message says why."""
 
 
@@ -31,22 +31,22 @@ class Access:
         self.handles = handles
 
     def handle(self, netns: str) -> Handle:
-        """Return the sockets in a namespace. Raises: Refused when it is not ours, OSError."""
+        """Return the sockets in a namespace. Raises: NotInstallable when it is not ours, OSError."""
         handle = self.handles[netns]
         if netns and not handle.ours:
             if not readback.is_ours(self.prefix, netns, readback.links(handle, "lo")):
-                raise Refused(f"network namespace {netns} does not carry our mark")
+                raise NotInstallable(f"network namespace {netns} does not carry our mark")
             handle.ours = True
         return handle
 
     def route(self, netns: str):
-        """Return the pyroute2 socket of a namespace. Raises: Refused, OSError."""
+        """Return the pyroute2 socket of a namespace. Raises: NotInstallable, OSError."""
         return self.handle(netns).route
 
     def look_up(self, netns: str, link: str) -> int | None:
         """Return the index of a link that is going to be changed; None when there is none.
 
-        Raises: Refused, OSError.
+        Raises: NotInstallable, OSError.
         """
         handle = self.handle(netns)
         index = handle.index(link)
@@ -55,7 +55,7 @@ class Access:
         return index
 
     def index(self, netns: str, link: str) -> int:
-        """As look_up(), but raises Refused when there is no such link."""
+        """As look_up(), but raises NotInstallable when there is no such link."""
         return self._existing(netns, link, self.look_up(netns, link))
 
     def index_for_route(self, netns: str, link: str) -> int:
@@ -66,7 +66,7 @@ class Access:
     def _existing(netns: str, link: str, index: int | None) -> int:
         if index is None:
             where = f"namespace {netns}" if netns else "the agent's namespace"
-            raise Refused(f"there is no link {link} in {where}")
+            raise NotInstallable(f"there is no link {link} in {where}")
         return index
 
 
@@ -85,6 +85,6 @@ def reason(error: Exception) -> str:
         return f"the kernel refuses it: {error.args[-1] if error.args else error}"
     if isinstance(error, rtnetlink.Refusal):
         return f"the kernel refuses it: {error}"
-    if isinstance(error, Refused | OSError):
+    if isinstance(error, NotInstallable | OSError):
         return str(error)
     return f"{type(error).__name__}: {error}"

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from socket import AF_INET
 
 from fip64agent.links import rtnetlink
 from fip64agent.links.model import INNER_MTU, PROTOCOL
+from fip64agent.links.reachability import NUD_PERMANENT
 
 
 def _groups(*numbers: int) -> int:
@@ -28,7 +28,6 @@ _IFF_UP, _IFF_PROMISC = 0x1, 0x100
 _NAME, _MTU, _OIF, _NETCONF_INDEX, _ADDRESS_ORIGIN, _LINK_INFO, _LINK_KIND = 3, 4, 4, 1, 11, 18, 1
 _TUN = b"tun"
 _KERNEL_LINK_LOCAL = b"\x03"
-_OUR_NAMES = re.compile(rb"(ovs|vpp)-((nd-)?[0-9a-f]{8}|dl(-\d+)?)")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,24 +42,25 @@ class Event:
     """Such a change also happens by itself some time after a link was made or set up."""
 
 
-def parse(data: bytes, is_agents_own: bool) -> Iterator[Event]:
+def parse(data: bytes, own_links: Container[str] | None) -> Iterator[Event]:
     """Yield the changes in `data`, one or more netlink messages, that may concern us.
 
-    `is_agents_own`: they come from the agent's own namespace, where only links are ours.
+    `own_links`: they come from the agent's own namespace, where only the links of these names are ours.
+    None: they come from a namespace of ours.
     """
     for kind, _flags, _sequence, port, body in rtnetlink.messages(data):
         try:
-            event = _event(kind, port, body, is_agents_own)
+            event = _event(kind, port, body, own_links)
         except (struct.error, IndexError):  # of a form that is not known: a read-back finds out
             event = Event(port, 0, False)
         if event is not None:
             yield event
 
 
-def _event(kind: int, port: int, body: bytes, is_agents_own: bool) -> Event | None:
+def _event(kind: int, port: int, body: bytes, own_links: Container[str] | None) -> Event | None:
     if kind in (_NEW_LINK, _DELETED_LINK):
-        return _link_event(kind, port, body, is_agents_own)
-    if is_agents_own:
+        return _link_event(kind, port, body, own_links)
+    if own_links is not None:
         return None
     if kind in _ADDRESSES:
         if dict(rtnetlink.attributes(body, 8)).get(_ADDRESS_ORIGIN) == _KERNEL_LINK_LOCAL:
@@ -69,8 +69,10 @@ def _event(kind: int, port: int, body: bytes, is_agents_own: bool) -> Event | No
     if kind in _ROUTES and body[5] == PROTOCOL:
         oif = dict(rtnetlink.attributes(body, 12)).get(_OIF, bytes(4))
         return Event(port, struct.unpack("=I", oif)[0], False)
-    if kind in _NEIGHBORS and body[0] == AF_INET:  # those of IPv6 come and go by themselves
-        return Event(port, struct.unpack_from("=i", body, 4)[0], False)
+    if kind in _NEIGHBORS:
+        index, state = struct.unpack_from("=iH", body, 4)
+        # Other neighbors of IPv6 come and go by themselves. The end of a permanent one looks like theirs.
+        return Event(port, index, False) if body[0] == AF_INET or state & NUD_PERMANENT else None
     if kind in _RULES:
         return Event(port, 0, False)
     if kind in _NETCONF:
@@ -79,14 +81,14 @@ def _event(kind: int, port: int, body: bytes, is_agents_own: bool) -> Event | No
     return None
 
 
-def _link_event(kind: int, port: int, body: bytes, is_agents_own: bool) -> Event | None:
+def _link_event(kind: int, port: int, body: bytes, own_links: Container[str] | None) -> Event | None:
     index, flags, change = struct.unpack_from("=iII", body, 4)
     up = kind == _NEW_LINK and bool(flags & _IFF_UP)
     if up and change == _IFF_PROMISC:  # a switch or a packet capture has begun or ended
         return None
     values = dict(rtnetlink.attributes(body, 16))
-    name = values.get(_NAME, b"").rstrip(b"\0")
-    if is_agents_own and not _OUR_NAMES.fullmatch(name):
+    name = values.get(_NAME, b"").rstrip(b"\0").decode("utf-8", "surrogateescape")
+    if own_links is not None and name not in own_links:
         return None
     info = dict(rtnetlink.attributes(values.get(_LINK_INFO, b""), 0))
     kind_of_link = info.get(_LINK_KIND, b"").rstrip(b"\0")

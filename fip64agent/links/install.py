@@ -13,7 +13,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from fip64agent.links import marks, readback
 from fip64agent.links import netns as namespaces
-from fip64agent.links.access import NO_ADDRESSES, Access, Refused, ignore_missing
+from fip64agent.links.access import NO_ADDRESSES, Access, NotInstallable, ignore_missing
 from fip64agent.links.kernel import Handles, write_sysctls
 from fip64agent.links.model import (
     PROTOCOL,
@@ -26,6 +26,7 @@ from fip64agent.links.model import (
     Veth,
 )
 from fip64agent.links.pairs import VethPairs
+from fip64agent.links.reachability import NUD_PERMANENT
 from fip64agent.links.route_changes import RouteChanges
 
 _NODAD = 2
@@ -33,7 +34,7 @@ _DEFAULT_LINKS = re.compile(r"lo|(ifb|sit|ip6tnl|ip6_vti|ip_vti|tunl|gre|gretap|
 """Links that the kernel makes in each new namespace, when their modules are loaded."""
 
 
-class Installer:
+class LinkInstaller:
     """Installs and removes single items, and routes by the thousand (`routes`).
 
     `prefix`: the agent's namespace prefix, for the marks.
@@ -48,7 +49,7 @@ class Installer:
     def install(self, was: LinkItem | None, item: LinkItem) -> None:
         """Make `item`, or change what is installed (`was`; None: nothing) to it.
 
-        Raises: Refused, OSError, NetlinkError.
+        Raises: NotInstallable, OSError, NetlinkError.
         """
         self._install(item, was)
 
@@ -60,7 +61,7 @@ class Installer:
     def remove(self, item) -> None:
         """Remove an item; that it does not exist any more is success.
 
-        Raises: Refused, OSError, NetlinkError.
+        Raises: NotInstallable, OSError, NetlinkError.
         """
         raise TypeError(item)
 
@@ -77,7 +78,7 @@ class Installer:
         loopback = next(link for link in found if link.name == "lo")
         if not readback.is_ours(self._access.prefix, item.name, found):
             if any(link.kind for link in found if not _DEFAULT_LINKS.fullmatch(link.name)):
-                raise Refused("a network namespace of that name has links and does not carry our mark")
+                raise NotInstallable("a network namespace of that name has links and does not carry our mark")
             # New, or we were stopped between making and marking it.
             handle.route.link("set", index=loopback.index,
                               ifalias=marks.namespace(self._access.prefix, item.name))
@@ -156,7 +157,8 @@ class Installer:
 
     @_install.register
     def _(self, item: Neighbor, was) -> None:
-        self._access.route(item.netns).neigh("replace", dst=str(item.address), lladdr=item.mac, state=0x80,
+        self._access.route(item.netns).neigh("replace", dst=str(item.address), lladdr=item.mac,
+                                             state=NUD_PERMANENT,
                                              family=AF_INET if item.address.version == 4 else AF_INET6,
                                              ifindex=self._access.index(item.netns, item.link))
 

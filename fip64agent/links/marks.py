@@ -2,21 +2,20 @@
 """Marks on links (their ifalias): whose they are, and the numbers in force.
 
 A mark begins with the agent's namespace prefix, so that two agents on one machine (a lab beside the
-real one) never take each other's links for their own.
+real one) never take each other's links for their own. Then come the kind and the id of the object that the
+links are made for, and its numbers: "fip64agent fip64- tenant red vlan 7".
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from types import MappingProxyType
 
-from fip64agent.plan.desired import Host, PlanObject, Tenant, Uplink
+from fip64agent.plan.desired import PlanObject
 from fip64agent.plan.inputs import Allocations
+from fip64agent.plan.kinds import Kind, kinds
 
 _PROGRAM = "fip64agent"
-_NUMBERED = re.compile(
-    r"((?P<uplink>uplink)|tenant) (?P<name>.*) (?(uplink)table|vlan) (?P<number>[0-9]{1,9})", re.DOTALL)
 
 
 def begin(prefix: str) -> str:
@@ -29,41 +28,28 @@ def namespace(prefix: str, name: str) -> str:
     return f"{begin(prefix)}netns {name}"
 
 
-def host(prefix: str) -> str:
-    """Return the mark of the host's links."""
-    return f"{begin(prefix)}host"
-
-
-def uplink(prefix: str, port_id: str, table: int) -> str:
-    """Return the mark of an uplink's links; `table`: its number in force."""
-    return f"{begin(prefix)}uplink {port_id} table {table}"
-
-
-def tenant(prefix: str, router_id: str, vlan: int) -> str:
-    """Return the mark of a tenant's links; `vlan`: its number in force."""
-    return f"{begin(prefix)}tenant {router_id} vlan {vlan}"
-
-
 def of(prefix: str, obj: PlanObject) -> str:
-    """Return the mark of the links that an object of the plan needs; "": it needs none."""
-    match obj:
-        case Host():
-            return host(prefix)
-        case Uplink():
-            return uplink(prefix, obj.port_id, obj.table)
-        case Tenant():
-            return tenant(prefix, obj.router_id, obj.vlan)
-    return ""
+    """Return the mark of the links that are made for an object of the plan."""
+    numbers = (f"{attribute} {getattr(obj, attribute)}" for _, attribute in kinds()[obj.kind].numbers)
+    return begin(prefix) + " ".join((*obj.key, *numbers))
 
 
 def allocations(prefix: str, aliases: Iterable[str]) -> Allocations:
     """Read the numbers in force off the marks; what is no mark of ours is passed over."""
-    found: dict[str, dict[str, int]] = {"uplink": {}, "tenant": {}}
+    forms = [(kind, _form(kind)) for kind in kinds().values() if kind.numbers]
+    found: dict[str, dict[str, int]] = {}
     for alias in aliases:
         if not alias.startswith(begin(prefix)):
             continue
-        if match := _NUMBERED.fullmatch(alias.removeprefix(begin(prefix))):
-            kind = "uplink" if match["uplink"] else "tenant"
-            found[kind][match["name"]] = int(match["number"])
-    return Allocations({"vlans": MappingProxyType(found["tenant"]),
-                        "tables": MappingProxyType(found["uplink"])})
+        for kind, form in forms:
+            if match := form.fullmatch(alias, len(begin(prefix))):
+                owner, *numbers = match.groups(default="")
+                for (space, _), number in zip(kind.numbers, numbers, strict=True):
+                    found.setdefault(space.name, {})[owner] = int(number)
+    return Allocations(found)
+
+
+def _form(kind: Kind) -> re.Pattern[str]:
+    """Return the form of the marks of a kind; its groups are the id, if there is one, and the numbers."""
+    numbers = "".join(f" {re.escape(attribute)} ([0-9]{{1,9}})" for _, attribute in kind.numbers)
+    return re.compile(f"{re.escape(kind.name)}(?: (.*))?{numbers}", re.DOTALL)

@@ -12,7 +12,7 @@ import contextlib
 import errno
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
 import inotify_simple
@@ -37,11 +37,13 @@ class Monitor:
     """Watches all namespaces that are open.
 
     `prefix`: what the names of our namespaces begin with.
+    `own_links`: the names of our links in the agent's own namespace.
     `on_change`: called in a greenthread when others have changed something, at most once in _SETTLE seconds.
     """
 
-    def __init__(self, prefix: str, on_change: Callable[[], None]) -> None:
+    def __init__(self, prefix: str, own_links: Container[str], on_change: Callable[[], None]) -> None:
         self._prefix = prefix
+        self._own_links = own_links
         self._on_change = on_change
         self._handles: Handles | None = None
         self._threads: dict[int, tuple[Handle, object]] = {}
@@ -129,7 +131,7 @@ class Monitor:
                     self._changed.set()
                     continue
                 return
-            for event in events.parse(data, is_agents_own=not handle.name):
+            for event in events.parse(data, None if handle.name else self._own_links):
                 self._handle_event(handle, event)
 
     def _handle_event(self, handle: Handle, event: Event) -> None:

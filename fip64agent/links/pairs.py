@@ -10,7 +10,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from fip64agent.links import netns as namespaces
 from fip64agent.links import readback
-from fip64agent.links.access import NO_ADDRESSES, Access, Refused, ignore_missing
+from fip64agent.links.access import NO_ADDRESSES, Access, NotInstallable, ignore_missing
 from fip64agent.links.kernel import write_sysctls
 from fip64agent.links.model import Veth
 
@@ -25,7 +25,10 @@ class VethPairs:
         self._access = access
 
     def install(self, item: Veth) -> None:
-        """Make the pair, or make what there is equal to `item`. Raises: Refused, OSError, NetlinkError."""
+        """Make the pair, or make what there is equal to `item`.
+
+        Raises: NotInstallable, OSError, NetlinkError.
+        """
         if not self._take_over(item):
             self._make(item)
         self._configure(item)
@@ -33,7 +36,7 @@ class VethPairs:
     def _take_over(self, item: Veth) -> bool:
         """Return whether there is a pair that only has to be configured.
 
-        A pair of ours that leads to another far end is removed. Raises: Refused when it is not ours.
+        A pair of ours that leads to another far end is removed. Raises: NotInstallable when it is not ours.
         """
         index = self._access.look_up(item.netns, item.name)
         if index is None:
@@ -45,7 +48,7 @@ class VethPairs:
         if pair is None:
             if self._access.look_up(item.netns, item.name) is None:  # it was removed meanwhile
                 return False
-            raise Refused(f"a link named {item.name} is there and does not carry our mark")
+            raise NotInstallable(f"a link named {item.name} is there and does not carry our mark")
         if (pair.peer_netns, pair.peer) == (item.peer_netns, item.peer):
             if item.peer_mac and pair.peer_mac != item.peer_mac:
                 peer = self._access.index(item.peer_netns, item.peer)
@@ -98,7 +101,8 @@ class VethPairs:
                 if error.code != errno.EEXIST:
                     raise
                 if time.monotonic() > deadline:
-                    raise Refused(f"the name {item.name} or {item.peer} is taken by another link") from error
+                    raise NotInstallable(
+                        f"the name {item.name} or {item.peer} is taken by another link") from error
                 time.sleep(0.02)
 
     def _configure(self, item: Veth) -> None:

@@ -27,11 +27,11 @@ from fip64agent.links.model import (
     Tun,
     Veth,
 )
+from fip64agent.links.reachability import NUD_PERMANENT
 from fip64agent.net.addresses import link_local
 
 _FAMILIES = {AF_INET: 4, AF_INET6: 6}
 _IFF_UP = 1
-_PERMANENT = 0x80
 _IFAPROT_KERNEL_LL = 3
 """IFAPROT_KERNEL_LL: a link-local address the kernel made."""
 _TRIES = 5
@@ -221,10 +221,10 @@ def _layer3(handle: Handle, found: list[Link]) -> Iterator[LinkItem]:
         for message in dump(handle.route.get_rules, family=family):
             if message.get_attr("FRA_PROTOCOL") == PROTOCOL:
                 yield _rule(handle.name, message)
-    for message in dump(handle.route.get_neighbours, family=AF_INET):
-        if message["state"] & _PERMANENT and message["ifindex"] in names:
-            yield Neighbor(handle.name, names[message["ifindex"]], ip_address(message.get_attr("NDA_DST")),
-                           message.get_attr("NDA_LLADDR"))
+        for message in dump(handle.route.get_neighbours, family=family):
+            if message["state"] & NUD_PERMANENT and message["ifindex"] in names:
+                yield Neighbor(handle.name, names[message["ifindex"]],
+                               ip_address(message.get_attr("NDA_DST")), message.get_attr("NDA_LLADDR"))
 
 
 def _made_by_kernel(message, address, mac: str) -> bool:

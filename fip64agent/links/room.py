@@ -13,13 +13,15 @@ from pyroute2.netlink.exceptions import NetlinkError
 from fip64agent import hub
 from fip64agent.links import marks, readback
 from fip64agent.links import netns as namespaces
-from fip64agent.links.access import Refused, reason
+from fip64agent.links.access import NotInstallable, reason
 from fip64agent.links.explain import explain
-from fip64agent.links.install import Installer
+from fip64agent.links.features import expand
+from fip64agent.links.install import LinkInstaller
 from fip64agent.links.kernel import Handles
-from fip64agent.links.layout import expand
 from fip64agent.links.model import ORDER, Layout, LinkItem, Route
 from fip64agent.links.monitor import Monitor
+from fip64agent.links.own_links import OwnLinks
+from fip64agent.links.readable import why_unreadable
 from fip64agent.plan.desired import PlanObject
 from fip64agent.plan.inputs import Allocations
 from fip64agent.reconcile.explain import Explanation, TracedPath
@@ -45,18 +47,19 @@ class LinksRoom:
         self._prefix = netns_prefix
         self._layout = layout
         self._handles = Handles()
-        self._installer = Installer(netns_prefix, self._handles)
-        self._worker = hub.Worker("links")
+        self._installer = LinkInstaller(netns_prefix, self._handles)
+        self._thread = hub.NativeThread("links")
         self._lock = hub.Semaphore()
-        self._monitor = Monitor(netns_prefix, on_change)
+        self._own_links = OwnLinks()
+        self._monitor = Monitor(netns_prefix, self._own_links, on_change)
 
     def start(self) -> None:
         self._monitor.start()
 
     def close(self) -> None:
         self._monitor.stop()
-        self._worker.run(self._handles.close)
-        self._worker.close()
+        self._thread.run(self._handles.close)
+        self._thread.close()
 
     def ready(self) -> str | None:
         if not _IPV6.is_dir():
@@ -82,11 +85,17 @@ class LinksRoom:
         return explain(self._layout, traced)
 
     def actual(self) -> dict[Hashable, LinkItem]:
-        return self._work(readback.read, self._prefix, self._handles)
+        found = self._work(readback.read, self._prefix, self._handles)
+        self._own_links.note_read_back(found.values())
+        return found
 
     def apply(self, items: Sequence[tuple[LinkItem | None, LinkItem]]) -> dict[Hashable, str]:
+        failed = {item.key: why for _, item in items if (why := why_unreadable(self._prefix, item))}
+        if failed:
+            items = [pair for pair in items if pair[1].key not in failed]
+        self._own_links.add(item for _, item in items)
         ordered = sorted(items, key=lambda pair: _RANK[type(pair[1])])
-        return self._change(self._install, ordered)
+        return failed | self._change(self._install, ordered)
 
     def prune(self, items: Sequence[LinkItem]) -> dict[Hashable, str]:
         ordered = sorted(items, key=lambda item: -_RANK[type(item)])
@@ -94,13 +103,15 @@ class LinksRoom:
         # What is inside a namespace goes with it. Its veths go first: their far ends would stay a while.
         ordered = [item for item in ordered
                    if getattr(item, "netns", "") not in dying or type(item) in ORDER[:2]]
-        return self._change(self._remove, ordered)
+        failed = self._change(self._remove, ordered)
+        self._own_links.remove(item for item in items if item.key not in failed)
+        return failed
 
     def _work(self, function: Callable, *args):
         """Run a function in the room's thread, the only one that uses the sockets."""
         with self._lock:
             try:
-                return self._worker.run(function, *args)
+                return self._thread.run(function, *args)
             finally:
                 self._monitor.follow(self._handles)
 
@@ -137,7 +148,7 @@ def _each(calls: Iterable[tuple[LinkItem, Callable[[], None]]]) -> dict[Hashable
     for item, call in calls:
         try:
             call()
-        except (Refused, NetlinkError, OSError) as error:
+        except (NotInstallable, NetlinkError, OSError) as error:
             failed[item.key] = reason(error)
         except Exception as error:  # an unforeseen error of one item must not stop the others
             LOG.exception("links: %s", item)

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Sequence
 from pyroute2.netlink.exceptions import NetlinkError
 
 from fip64agent.links import routes
-from fip64agent.links.access import Access, Refused, reason
+from fip64agent.links.access import Access, NotInstallable, reason
 from fip64agent.links.model import Route
 
 
@@ -30,7 +30,7 @@ class RouteChanges:
         for was, route in pairs:
             try:
                 add = routes.addition(route, functools.partial(indexes, route.netns))
-            except (Refused, OSError, NetlinkError) as error:
+            except (NotInstallable, OSError, NetlinkError) as error:
                 failed[route.key] = reason(error)
                 continue
             # The kernel would add one of another kind, and keep the old one.
@@ -53,7 +53,7 @@ class RouteChanges:
         for netns, requests in groups.items():
             try:
                 answers = routes.change(self._access.handle(netns).bulk, list(requests.values()))
-            except (OSError, Refused) as error:
+            except (OSError, NotInstallable) as error:
                 failed.update(dict.fromkeys(requests, reason(error)))
                 continue
             failed |= {key: reason(answer) for key, answer in zip(requests, answers, strict=True) if answer}

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from socket import AF_INET, AF_INET6
 
 from fip64agent.links import rtnetlink
-from fip64agent.links.model import BLACKHOLE, PROTOCOL, UNICAST, Route
+from fip64agent.links.model import BLACKHOLE, DEFAULT_METRIC6, PROTOCOL, UNICAST, Route
 
 _NEW, _DELETE, _GET = 24, 25, 26
 _MESSAGE = struct.Struct("=BBBBBBBBI")
@@ -23,8 +23,6 @@ _SCOPE_LINK, _NOWHERE = 253, 255
 _TYPES = {UNICAST: 1, BLACKHOLE: 6}
 _KINDS = {number: kind for kind, number in _TYPES.items()}
 _OTHER = "type "
-_METRIC6 = 1024
-"""The metric that the kernel gives to an IPv6 route without one."""
 _GONE = {errno.ESRCH, errno.ENODEV, errno.ENOENT}
 _FORMS = {AF_INET: (IPv4Address, IPv4Network, 4), AF_INET6: (IPv6Address, IPv6Network, 16)}
 
@@ -75,7 +73,7 @@ def removal(route: Route) -> Request:
     """Return the request that removes a route."""
     # Without a metric the kernel would remove the one with the lowest metric.
     if route.destination.version == 6 and not route.metric:
-        route = dataclasses.replace(route, metric=_METRIC6)
+        route = dataclasses.replace(route, metric=DEFAULT_METRIC6)
     return _DELETE, 0, _request(route, route.kind, _NOWHERE if route.destination.version == 4 else 0, 0, b"")
 
 
@@ -122,4 +120,4 @@ def _route(netns: str, body: bytes, links: Mapping[int, str]) -> Route | None:
             table = _NUMBER.unpack(value)[0]
     kind = _KINDS.get(kind, f"{_OTHER}{kind}")
     return Route(netns, table, network((destination, length)), "" if kind == BLACKHOLE else link, via, kind,
-                 0 if family == AF_INET6 and metric == _METRIC6 else metric)
+                 0 if family == AF_INET6 and metric == DEFAULT_METRIC6 else metric)

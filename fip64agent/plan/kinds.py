@@ -43,6 +43,10 @@ class Kind:
     """Attribute of Topology with the resources that are objects of this kind when all is well:
     "floatingips". Each of them is listed with its state, planned here or not. "": only what is
     planned, or has a problem, is listed."""
+    numbers: tuple[tuple[NumberSpace, str], ...] = ()
+    """The spaces out of which an object gets a number under its id, each with the attribute that has the
+    number: ((VLANS, "vlan"),). The links that are made for an object, and VPP's table, have its numbers in
+    their marks, so that they are found again when the agent restarts."""
     listed: bool = True
     """Whether operators see its objects one by one, with their states; else they are parts of others."""
     describe: Callable[[Any], str] | None = None

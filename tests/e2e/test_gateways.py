@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The upstream router as a neighbour: it dies, comes back, and changes its MAC without a word."""
+"""The upstream router as a neighbor: it dies, comes back, and changes its MAC without a word."""
 
 import re
 import time

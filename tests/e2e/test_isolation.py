@@ -128,7 +128,7 @@ def test_a_vm_cannot_send_as_another_tenants_floating_ip(site, ports, victim):
             try_all(site, scenario, made)
 
 
-def test_a_vm_cannot_poison_the_gateways_neighbour_entry(site):
+def test_a_vm_cannot_poison_the_gateways_neighbor_entry(site):
     """Seen: three advertisements to all nodes, and all tenants' floating IPs were dead."""
     scenario = attempts.scenario(site, "vm-a", FIPS)
     plug_in(site, scenario, "untagged")

@@ -116,9 +116,9 @@ def test_on_link_floating_ip_is_answered_for(lab):
     assert not lab.client.reaches(address)
     lab.topology.add_fip(address, "vm-d")
     assert lab.client.reaches(address, 5)
-    neighbour = lab.upstream.run("ip", "-6", "neigh", "show", address).stdout
-    assert lab.uplinks["uplink"]["mac"] in neighbour
-    assert "REACHABLE" in neighbour or "DELAY" in neighbour or "STALE" in neighbour
+    neighbor = lab.upstream.run("ip", "-6", "neigh", "show", address).stdout
+    assert lab.uplinks["uplink"]["mac"] in neighbor
+    assert "REACHABLE" in neighbor or "DELAY" in neighbor or "STALE" in neighbor
     lab.topology.remove_fip(address)
     steps.wait_settled(lab)
     lab.upstream.ip(f"neigh flush to {address}")
@@ -158,8 +158,8 @@ def test_dual_stack_external_network(make_lab, redirect):
                                   "ip_address": "192.0.2.2"})
     lab.wait_reachable(FIP_A, FIP_B, seconds=10)
     lab.upstream.ip("addr add 192.0.2.1/24 dev uplink")
-    neighbour = lab.add_bridge_host("legacy", "192.0.2.77/24", "2001:db8:100::77/64")
+    neighbor = lab.add_bridge_host("legacy", "192.0.2.77/24", "2001:db8:100::77/64")
     assert lab.upstream.reaches("192.0.2.77", 5)
     assert lab.upstream.reaches("2001:db8:100::77", 5) == (redirect == "external-networks")
-    assert neighbour.reaches("192.0.2.1")
+    assert neighbor.reaches("192.0.2.1")
     assert lab.client.ping(FIP_A, count=5).ok

@@ -2,10 +2,12 @@
 """Nobody but the choice of the driver knows which drivers there are: doc/source/contributor/design.rst."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
+from fip64agent.conf import fip64, list_opts
 from fip64agent.translator import driver
 from tests.unit.test_imports import PACKAGE, imports, modules, name_of, within
 
@@ -70,3 +72,26 @@ def test_a_comparison_is_found(tmp_path):
     path.write_text('def f(x):\n    if x.translator in ("TAYGA", 1):\n        return\n'
                     '    match x:\n        case "vpp":\n            return\n')
     assert compared(path) == {".translator", "tayga", "vpp"}
+
+
+def test_no_option_of_others_speaks_of_a_driver_or_of_another_one():
+    """What a third driver would make false. The help of [fip64] translator is the drivers' own."""
+    for group, options in list_opts():
+        if getattr(group, "name", group) in NAMES:
+            continue
+        for option in options:
+            choices = dict(getattr(option.type, "choices", None) or {})
+            if option.name == "translator":
+                choices = {"auto": choices["auto"]}
+            for text in (option.help, *choices.values()):
+                assert not {*NAMES} & set(re.findall(r"\w+", text.lower())), option.name
+                assert "the other one" not in text and "another translator" not in text, option.name
+
+
+def test_what_cannot_be_tuned_has_values_that_its_help_states():
+    fixed = [name for name in NAMES if not driver(name).capabilities.configurable]
+    texts = dict(next(option for option in fip64.OPTS if option.name == "translator").type.choices)
+    assert fixed
+    for name in fixed:
+        for option in ("client_idle_timeout", "lowest_ipv6_mtu", "traffic_class", "udp_zero_checksum"):
+            assert option in texts[name], (name, option)

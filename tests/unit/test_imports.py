@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "plan": {"discovery", "topology", "net"},
     "conf": {"exceptions", "plan"},
     "services": {"discovery", "net", "plan"},
-    "links": BELOW | SHAPE | {"plan", "net"},
+    "links": BELOW | SHAPE | {"discovery", "plan", "net"},
     "translator": BELOW | SHAPE | LINK_ITEMS | {"plan"},
     "switch": BELOW | SHAPE | {"discovery", "plan", "net", "services.base"},
     "reconcile": BELOW | {"plan", "topology.model"},

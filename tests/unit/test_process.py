@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fip64agent import hub
-from fip64agent.process import BackOff, Child, disown, find, outcome, start, status
+from fip64agent.process import BackOff, Child, disown, find, outcome, program_path, start, status
 
 
 def child(*command: str) -> Child:
@@ -170,3 +170,17 @@ def test_outcome_of_what_a_real_time_signal_ended():
     os.kill(made.pid, 40)
     assert until(lambda: status(made.pid)[0] == "Z")
     assert outcome(made.pid) == "was killed by signal 40"
+
+
+def test_a_program_is_found_by_its_path_in_PATH_and_where_the_systems_are(tmp_path, monkeypatch):
+    script = tmp_path / "f64-program"
+    script.write_text("#!/bin/sh\n")
+    assert program_path(str(script)) is None, "it cannot be executed"
+    script.chmod(0o755)
+    assert program_path(str(script)) == str(script)
+    assert program_path("f64-program") is None
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert program_path("f64-program") == str(script)
+    monkeypatch.setattr("fip64agent.process._SBIN", (str(tmp_path),))
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert program_path("f64-program") == str(script)

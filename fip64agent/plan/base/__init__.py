@@ -33,8 +33,8 @@ FEATURE = Feature(
     kinds=(
         Kind(Host.kind, "host", "hosts", listed=False,
              ports=lambda host: (host.downlink,) if host.downlink else (), waits=_host_waits),
-        Kind(Uplink.kind, "uplink", "uplinks", after=(Host.kind,), describe=_describe_uplink,
-             ports=lambda uplink: uplink.veths, waits=_uplink_waits,
+        Kind(Uplink.kind, "uplink", "uplinks", after=(Host.kind,), numbers=((TABLES, "table"),),
+             describe=_describe_uplink, ports=lambda uplink: uplink.veths, waits=_uplink_waits,
              stands_on=lambda uplink: ((Host.kind,),))),
     planners=(HOST, UPLINKS),
     numbers=(TABLES,))

@@ -39,8 +39,8 @@ FEATURE = Feature(
     "fip64",
     kinds=(
         # A tenant changes with each of its floating IPs, which are told.
-        Kind(Tenant.kind, "tenant", "tenants", after=(Uplink.kind,), describe=_describe_tenant,
-             tell_changes=False, ports=_tenant_ports, waits=_tenant_waits,
+        Kind(Tenant.kind, "tenant", "tenants", after=(Uplink.kind,), numbers=((VLANS, "vlan"),),
+             describe=_describe_tenant, tell_changes=False, ports=_tenant_ports, waits=_tenant_waits,
              stands_on=lambda tenant: ((Host.kind,),)),
         Kind(Mapping64.kind, "floating IP", "floating IPs", after=(Tenant.kind,), resource="floatingips",
              describe=_describe_mapping, stands_on=_mapping_stands_on),

@@ -37,13 +37,14 @@ def _on_network(obj: ServedPort | RouterInterface6) -> tuple[ObjectKey, ...]:
 FEATURE = Feature(
     "ports",
     kinds=(
-        Kind(ServedNetwork.kind, "network", "networks", listed=False),
+        Kind(ServedNetwork.kind, "network", "networks", numbers=((NETWORK_NUMBERS, "number"),), listed=False),
         Kind(ServedPort.kind, "port", "ports", after=(ServedNetwork.kind,), describe=_describe_port,
              stands_on=_on_network),
         Kind(ServedAddress.kind, "address", "addresses", after=(ServedPort.kind,), listed=False),
         Kind(RouterInterface6.kind, "router interface", "router interfaces", after=(ServedNetwork.kind,),
              listed=False, describe=_describe_interface, stands_on=_on_network),
-        Kind(ServedRouter.kind, "router", "routers", after=(RouterInterface6.kind,), listed=False),
+        Kind(ServedRouter.kind, "router", "routers", after=(RouterInterface6.kind,),
+             numbers=((ROUTER_NUMBERS, "number"),), listed=False),
         Kind(Route6.kind, "route", "routes", after=(ServedRouter.kind, ServedAddress.kind), listed=False)),
     planners=(SERVED_NETWORKS, SERVED_PORTS, ADDRESSES, INTERFACES6, SERVED_ROUTERS, ROUTES6),
     numbers=(NETWORK_NUMBERS, ROUTER_NUMBERS))

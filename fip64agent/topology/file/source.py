@@ -55,7 +55,7 @@ class FileSource:
         self._watch: PathWatch | None = None
         self._lock = hub.Semaphore()
         self._worker = Worker()
-        self._loader: hub.Worker | None = None
+        self._loader: hub.NativeThread | None = None
         """One thread for all loads: what malloc keeps of a large one, the next one uses again."""
         self._digest: bytes | None = None
         """Of the content read last; None when it has to be read once more."""
@@ -68,7 +68,7 @@ class FileSource:
 
     def start(self) -> None:
         if self._thread is None:
-            self._loader = hub.Worker("topology")
+            self._loader = hub.NativeThread("topology")
             self._thread = hub.spawn(self._run)
 
     def stop(self) -> None:

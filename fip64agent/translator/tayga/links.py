@@ -8,13 +8,15 @@ tenant has a namespace with a TUN device, where its tayga translates.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
 from fip64agent.links.model import (
     BLACKHOLE,
     DOWNLINK_MTU,
     INNER_MTU,
     ROUTER,
+    TO_VMS,
+    TO_VMS_MAC,
     Address,
     Hop,
     KernelPath,
@@ -54,9 +56,6 @@ DEFAULT4 = IPv4Network("0.0.0.0/0")
 DEFAULT6 = IPv6Network("::/0")
 IN_CORE = IPv6Interface("fe80::1/64")
 IN_TENANT = IPv6Interface("fe80::2/64")
-TO_VMS = IPv4Address("169.254.0.1")
-"""Tenant: next hop towards the VMs. No VM has it: the flows that deliver packets set the right MACs."""
-TO_VMS_MAC = "02:f6:40:00:00:01"
 
 
 class TaygaLayout:

@@ -6,11 +6,13 @@ from __future__ import annotations
 import hashlib
 import re
 
+from fip64agent.plan.allocate import nd_netns
+
 TUN = "nat64"
 """The TUN device in a tenant's namespace."""
 CORE = "core"
 """In a tenant's namespace: the link to the core namespace."""
-_ND = "nd"
+_ND = nd_netns("")
 """End of the name of the namespace that every translator has, for Neighbor Discovery."""
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 

@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import logging
 import os
-import shutil
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from fip64agent import hub
 from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import PlanObject, Tenant
 from fip64agent.plan.inputs import Allocations
-from fip64agent.process import BackOff, outcome, status
+from fip64agent.process import BackOff, outcome, program_path, status
 from fip64agent.reconcile.explain import Explanation, TracedPath
 from fip64agent.translator.base import About, ClientBinding, TracedPacket
 from fip64agent.translator.explain import check_client_binding, check_installed
@@ -97,14 +96,10 @@ class TaygaRoom:
         self._checker, self._watchers = None, {}
 
     def ready(self) -> str | None:
-        if self._program() is None:
+        if program_path(self._binary) is None:
             return (f"the program {self._binary!r} is not found: install the package tayga, "
                     "or set [tayga] binary")
         return None
-
-    def _program(self) -> str | None:
-        path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"))
-        return shutil.which(self._binary, path=path)
 
     def expand(self, obj: PlanObject) -> Iterator[Instance]:
         if isinstance(obj, Tenant):
@@ -189,7 +184,7 @@ class TaygaRoom:
 
     def _replace_all(self, items: Sequence[Instance],
                      processes: Mapping[str, Sequence[process.Process]]) -> dict[Hashable, str]:
-        program = self._program() or self._binary
+        program = program_path(self._binary) or self._binary
         failed: dict[str, str] = {}
         launches = []
         for item in items:

@@ -46,7 +46,7 @@ _LINK_NOT_THERE = _NOT_THERE | {errors.number("SYSCALL_ERROR_1"), errors.number(
 """The same for a host-interface, whose link may not exist any more."""
 
 
-class Installer:
+class VppInstaller:
     """Installs items in one VPP and removes them.
 
     state: what was read back last; the installer keeps it up to date.

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 import time
 from pathlib import Path
 
 from fip64agent.exceptions import EnvironmentMissing
+from fip64agent.process import program_path
 from fip64agent.translator.vpp.api.messages import PLUGIN
 
-_SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _UNSURE = 0.5
 """Seconds by which the computed age of a process may be wrong, at most."""
 _OWN = ("lib/*/vpp_plugins", "lib/vpp_plugins", "lib64/vpp_plugins")
@@ -61,8 +60,7 @@ def find(binary: str, plugin_path: str = "") -> Installation:
 
     binary: name or path of the program. plugin_path: directories, separated by colons.
     """
-    path = shutil.which(binary, path=os.pathsep.join((os.environ.get("PATH", os.defpath), *_SBIN)))
-    if path is None:
+    if (path := program_path(binary)) is None:
         raise EnvironmentMissing(f"the program {binary!r} is not found: install the package vpp, "
                                  "or set [vpp] binary")
     root = Path(path).resolve().parent.parent

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network
 
-from fip64agent.links.model import DOWNLINK_MTU
+from fip64agent.links.model import DOWNLINK_MTU, TO_VMS, TO_VMS_MAC
 from fip64agent.plan.desired import Host, Mapping64, PlanObject, Tenant, Uplink
 from fip64agent.translator.vpp import tags
 from fip64agent.translator.vpp.items import (
@@ -33,9 +33,6 @@ from fip64agent.translator.vpp.items import (
 DEFAULT4 = IPv4Network("0.0.0.0/0")
 ADDRESS4 = IPv4Address("192.0.0.8")
 """Source of ICMP errors towards the VMs: the dummy address of RFC 7600, section 4.8, which no host has."""
-TO_VMS = IPv4Address("169.254.0.1")
-"""Next hop towards the VMs. No VM has this address: the flows that deliver packets set the right MACs."""
-TO_VMS_MAC = "02:f6:40:00:00:01"
 MAX_NEIGHBORS = 16384
 """Neighbors of one IP version that VPP keeps at most, including the static one of each tenant: more than
 there are on the links, and few enough to be solicited all at the same time."""

@@ -30,7 +30,7 @@ from fip64agent.translator.explain import check_installed
 from fip64agent.translator.vpp import layout, process, readback, tags, trace_packets, trace_tables
 from fip64agent.translator.vpp.api.client import VppClient
 from fip64agent.translator.vpp.api.errors import VppError
-from fip64agent.translator.vpp.install import Installer
+from fip64agent.translator.vpp.install import VppInstaller
 from fip64agent.translator.vpp.items import RANK, Daemon, Item
 from fip64agent.translator.vpp.startup import StartupOptions, options_from
 from fip64agent.translator.vpp.state import State
@@ -212,7 +212,7 @@ class VppRoom:
             self._bring_up()
         ordered = sorted((pair for pair in items if not isinstance(pair[1], Daemon)),
                          key=lambda pair: RANK[type(pair[1])])
-        return self._change(ordered, lambda pair: type(pair[1]), Installer.install)
+        return self._change(ordered, lambda pair: type(pair[1]), VppInstaller.install)
 
     def prune(self, items: Sequence[Item]) -> dict[Hashable, str]:
         if daemons := [item for item in items if isinstance(item, Daemon)]:
@@ -222,7 +222,7 @@ class VppRoom:
                 return dict.fromkeys([item.key for item in daemons], reason) if reason else {}
             items = [item for item in items if not isinstance(item, Daemon)]
         ordered = sorted(items, key=lambda item: -RANK[type(item)])
-        return self._change(ordered, type, Installer.remove) if ordered else {}
+        return self._change(ordered, type, VppInstaller.remove) if ordered else {}
 
     def _stop_managed(self) -> str:
         """Stop the managed VPP, and one that was left. Returns why that failed; "" when it did not."""
@@ -242,12 +242,12 @@ class VppRoom:
         return ""
 
     def _change(self, ordered: Sequence, kind: Callable, work: Callable) -> dict[Hashable, str]:
-        """Call `work` (an Installer's method) for each group of one `kind`; return the failures."""
+        """Call `work` (an VppInstaller's method) for each group of one `kind`; return the failures."""
         with self._lock:
             client = self._client(_START_WAIT)
             if self._state_client is not client:  # VPP has restarted since it was read back
                 self._read(client)
-            installer = Installer(client, self._state)
+            installer = VppInstaller(client, self._state)
             failed: dict[Hashable, str] = {}
             self._working = True
             try:

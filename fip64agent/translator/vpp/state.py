@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 
 from fip64agent.plan.inputs import Allocations
+from fip64agent.plan.kinds import kinds
 from fip64agent.translator.vpp import tags
 from fip64agent.translator.vpp.items import (
     Address,
@@ -26,7 +27,7 @@ it, so one that was read back with it is made again."""
 
 @dataclasses.dataclass(slots=True)
 class State:
-    """Filled by readback.read(), and kept up to date by install.Installer."""
+    """Filled by readback.read(), and kept up to date by install.VppInstaller."""
 
     tables: dict[tuple[int, int], str] = dataclasses.field(default_factory=dict)
     """{(4 or 6, number): name}, with tables of others."""
@@ -46,14 +47,13 @@ class State:
         return tags.is_ours(self.tenants.get(number, ""))
 
     def allocations(self) -> Allocations:
-        """Return the numbers in force, which are those of the tables."""
-        uplinks, tenants = {}, {}
-        for (version, number), name in self.tables.items():
-            if version == 6 and (port_id := tags.uplink_of(name)):
-                uplinks[port_id] = number
-            elif version == 4 and (router_id := tags.tenant_of(name)):
-                tenants[router_id] = number
-        return Allocations({"vlans": tenants, "tables": uplinks})
+        """Return the numbers in force: the number of a table is the first that its object's kind declares."""
+        found: dict[str, dict[str, int]] = {}
+        for (_version, number), name in self.tables.items():
+            kind, owner = tags.object_of(name)
+            if kind in kinds() and (numbers := kinds()[kind].numbers):
+                found.setdefault(numbers[0][0].name, {})[owner] = number
+        return Allocations(found)
 
     def missing_for(self, item: Item) -> str:
         """Return which object that an item needs is missing in VPP, or is not ours; "" when none is."""

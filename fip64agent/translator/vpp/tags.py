@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import re
 
+from fip64agent.plan.desired import Tenant, Uplink
+
 OURS = "fip64:"
-UPLINK = f"{OURS}uplink:"
-TENANT = f"{OURS}tenant:"
 DOWNLINK = f"{OURS}downlink:"
 """The whole tag of the host-interface that all tenants share."""
 LONGEST = 63
@@ -20,7 +20,8 @@ LONGEST = 63
 _PLAIN = re.compile(r"[\x21-\x7e]+")
 
 
-def _mark(begin: str, name: str) -> str:
+def _mark(kind: str, name: str) -> str:
+    begin = f"{OURS}{kind}:"
     if _PLAIN.fullmatch(name) and len(begin) + len(name) <= LONGEST:
         return begin + name
     # Only for an id that the topology's rules have not checked. Its mark does not contain the id, so its
@@ -31,12 +32,12 @@ def _mark(begin: str, name: str) -> str:
 
 def uplink(port_id: str) -> str:
     """Return the mark of an uplink's interface and table."""
-    return _mark(UPLINK, port_id)
+    return _mark(Uplink.kind, port_id)
 
 
 def tenant(router_id: str) -> str:
     """Return the mark of a tenant, its interface and its table."""
-    return _mark(TENANT, router_id)
+    return _mark(Tenant.kind, router_id)
 
 
 def is_ours(mark: str) -> bool:
@@ -44,11 +45,16 @@ def is_ours(mark: str) -> bool:
     return mark.startswith(OURS)
 
 
-def uplink_of(mark: str) -> str | None:
-    """Return the port id of an uplink's mark, None for any other."""
-    return mark.removeprefix(UPLINK) if mark.startswith(UPLINK) else None
+def object_of(mark: str) -> tuple[str, str]:
+    """Return the kind and the id of the plan's object that a mark of this agent's names; ("", "") for any
+    other mark. A mark can name no object: DOWNLINK has a kind that the plan does not know, and no id."""
+    if not is_ours(mark):
+        return "", ""
+    kind, _, name = mark.removeprefix(OURS).partition(":")
+    return kind, name
 
 
 def tenant_of(mark: str) -> str | None:
     """Return the router id of a tenant's mark, None for any other."""
-    return mark.removeprefix(TENANT) if mark.startswith(TENANT) else None
+    kind, name = object_of(mark)
+    return name if kind == Tenant.kind else None

@@ -41,7 +41,7 @@ def test_a_ping_that_nobody_answers_is_lost_with_its_sequence_numbers(lab):
 def test_ping_counts_what_is_lost_in_between(lab):
     ping = lab.client.start_ping("2001:db8:100::1", wait=2)
     time.sleep(0.5)
-    # Not by taking a link down: the kernel would keep the packets until the neighbour is resolved again.
+    # Not by taking a link down: the kernel would keep the packets until the neighbor is resolved again.
     lab.upstream.ip(f"route add blackhole {lab.client.address6}/128 metric 1")
     time.sleep(1)
     lab.upstream.ip(f"route delete blackhole {lab.client.address6}/128 metric 1")
@@ -180,7 +180,7 @@ def test_links_of_the_labs_agent_on_the_machine_itself_go_by_their_mark(make_lab
     try:
         for name, prefix in (("f64test-a", lab.prefix), ("f64test-b", other.prefix)):
             run("ip", "link", "add", name, "type", "veth", "peer", "name", f"{name}p")
-            run("ip", "link", "set", name, "alias", marks.host(sweep.netns_prefix(prefix)))
+            run("ip", "link", "set", name, "alias", f"{marks.begin(sweep.netns_prefix(prefix))}host")
         assert "link f64test-a" in lab.leftovers() and "link f64test-b" not in lab.leftovers()
         lab.stop()
         assert lab.leftovers() == []

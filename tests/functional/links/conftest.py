@@ -89,7 +89,7 @@ class Bench:
         """One that makes what tayga wants: that has items of every kind."""
         room = LinksRoom(self.site.prefix, TaygaLayout(self.site.prefix), on_change=self._changed)
         # The room's own thread does all its work, so that its namespace is the agent's.
-        room._worker.run(self._move, self.netns)
+        room._thread.run(self._move, self.netns)
         self.rooms.append(room)
         room.start()
         return room

@@ -7,7 +7,7 @@ import dataclasses
 import os
 import sys
 import time
-from ipaddress import IPv6Interface, IPv6Network
+from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from fip64agent import hub
 from fip64agent.links import netns as namespaces
 from fip64agent.links import readback
 from fip64agent.links.kernel import Handles
-from fip64agent.links.model import Veth
+from fip64agent.links.model import Address, Neighbor, Veth
 from fip64agent.links.monitor import Monitor
 from fip64agent.reconcile import diff
 from fip64agent.translator.vpp.links import VppLayout
@@ -277,6 +277,36 @@ def test_damage_in_the_middle_of_our_own_work_is_not_taken_for_ours(bench):
     until(lambda: bench.changes)
 
 
+@pytest.mark.parametrize("damage", ["del", "replace"])
+def test_a_permanent_neighbor_of_ipv6_is_made_repaired_and_removed(bench, damage):
+    """That somebody has removed it is not told by the kernel, and found by the next read-back."""
+    bench.converge(bench.site.standard())
+    room = bench.rooms[0]
+    neighbor = Neighbor(bench.full("t1"), "core", IPv6Address("fe80::77"), "02:00:00:00:00:77")
+    assert room.apply([(None, neighbor)]) == {}
+    assert room.actual()[neighbor.key] == neighbor
+    hub.sleep(0.3)
+    bench.changes = 0
+    bench.ip("t1", f"neigh {damage} fe80::77 lladdr 02:00:00:00:00:78 dev core")
+    if damage == "replace":
+        until(lambda: bench.changes)
+    assert room.actual().get(neighbor.key) != neighbor
+    assert room.apply([(None, neighbor)]) == {}
+    assert room.actual()[neighbor.key] == neighbor
+    bench.converge(bench.site.standard())
+    assert neighbor.key not in room.actual()
+
+
+def test_what_cannot_be_read_back_is_refused_and_the_rest_is_made(bench):
+    room = bench.rooms[0]
+    namespace, *rest = bench.items([bench.site.host()])
+    wrong = Address("", "lo", IPv6Interface("2001:db8:99::1/128"))
+    failed = room.apply([(None, item) for item in (namespace, wrong, *rest)])
+    assert failed == {wrong.key: "in the agent's own namespace nothing but links is read back"}
+    assert not bench.difference([bench.site.host()])
+    assert "2001:db8:99::1" not in run("ip", "addr", netns=bench.netns).stdout
+
+
 def test_prune_leaves_nothing(bench):
     before = bench.settled_dump()
     bench.converge(bench.site.standard())
@@ -517,7 +547,7 @@ def test_names_that_came_too_fast_for_inotify_are_reported(tmp_path, monkeypatch
     """The kernel keeps a limited number of events, and reports that it dropped others."""
     monkeypatch.setattr(namespaces, "DIRECTORY", tmp_path)
     changes = []
-    monitor = Monitor("f64-", lambda: changes.append(1))
+    monitor = Monitor("f64-", (), lambda: changes.append(1))
     monitor.start()
     try:
         hub.sleep(0.1)

@@ -133,7 +133,7 @@ def reported(handle: Handle, seconds: float = 0.3) -> list[events.Event]:
     while True:
         over = time.monotonic() >= deadline  # before the last attempt
         try:
-            result += events.parse(handle.events.recv(1 << 16), is_agents_own=False)
+            result += events.parse(handle.events.recv(1 << 16), own_links=None)
         except BlockingIOError:
             if over:
                 return result

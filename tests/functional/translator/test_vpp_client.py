@@ -121,7 +121,7 @@ def test_routes_go_there_and_come_back(client):
 
 def test_events_of_interfaces(client):
     got = []
-    end = client.subscribe("sw_interface_event", got.append)
+    client.subscribe("sw_interface_event", got.append)
     client.call("want_interface_events", enable_disable=1, pid=os.getpid())
     index = client.call("create_loopback", mac_address="02:fe:00:00:00:01").sw_if_index
     client.call("sw_interface_set_flags", sw_if_index=index, flags=["IF_STATUS_API_FLAG_ADMIN_UP"])
@@ -130,7 +130,6 @@ def test_events_of_interfaces(client):
     while not any(event.deleted for event in got) and time.monotonic() < deadline:
         hub.sleep(0.01)
     assert {event.sw_if_index for event in got} == {index} and got[-1].deleted
-    end()
 
 
 def test_a_cursor_stream(client):

@@ -151,7 +151,7 @@ class Control:
         return list(reply.retvals)
 
     def heap_used(self) -> int:
-        """Bytes of VPP's main heap in use, as of now: VPP refreshes the figure every second."""
+        """Bytes of VPP's main heap in use, as of now: VPP counts them every second."""
         time.sleep(2.2)
         with self.vpp.stats() as stats:
             return sum(stats["/mem/main heap/used"])

@@ -16,7 +16,7 @@ import pytest
 
 from fip64agent import hub
 from fip64agent.admin.api import AdminServer
-from fip64agent.admin.client import Client, Refused, is_listening
+from fip64agent.admin.client import Client, RequestRefused, is_listening
 from fip64agent.exceptions import AlreadyRunning, ConfigError, PermissionDenied
 from tests.unit.admin.conftest import serving
 
@@ -36,7 +36,7 @@ def raw(path: str, request: bytes) -> bytes:
 
 
 def refused(running, *parts, **query) -> tuple[int, str]:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRefused) as caught:
         running.get(*parts, **query)
     return caught.value.status, str(caught.value)
 

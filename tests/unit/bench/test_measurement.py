@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures say met or missed rightly; the benchmarks' host is what they say it is."""
+"""Measurements say met or missed rightly; the benchmarks' host is what they say it is."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _benchmark(monkeypatch, measure):
     monkeypatch.setattr(program.importlib, "import_module", lambda name: module)
 
 
-def test_a_wrong_state_keeps_the_figures_before_it(monkeypatch, tmp_path):
+def test_a_wrong_state_keeps_the_measurements_before_it(monkeypatch, tmp_path):
     def measure(quick):
         yield Measurement("a", 1, "s", samples=[1])
         raise WrongState("7 flows are missing")
@@ -110,7 +110,7 @@ def test_a_wrong_state_keeps_the_figures_before_it(monkeypatch, tmp_path):
     assert wrong == "7 flows are missing"
     result = json.loads((tmp_path / "planning.json").read_text())
     assert result["wrong"] == "7 flows are missing"
-    assert result["figures"][0]["samples"] == [1]
+    assert result["measurements"][0]["samples"] == [1]
 
 
 @pytest.mark.parametrize(("value", "status"), [(11, 0), (None, 1)])
@@ -136,11 +136,11 @@ def test_an_unknown_name(capsys):
 
 
 def _result(measurements, **values):
-    return {"quick": False, "wrong": None, "figures": [each.as_json() for each in measurements],
+    return {"quick": False, "wrong": None, "measurements": [each.as_json() for each in measurements],
             "machine": program.machine(), **values}
 
 
-def test_the_page_shows_each_figure_and_what_was_missed():
+def test_the_page_shows_each_measurement_and_what_was_missed():
     measurements = [Measurement("ping", 0.2345, "ms", peer="plain: 0.1 ms"), Measurement("x", 6, "s", 5)]
     text = page({"path": _result(measurements)})
     assert "   * - ping\n     - 0.234 ms\n     -\n     -\n     - plain: 0.1 ms\n" in text

@@ -100,6 +100,11 @@ def test_the_plan_is_consistent_in_itself(inputs):
     assert (desired.host is None) == (not desired.uplinks)
     assert desired.allocations.vlans == {key: tenant.vlan for key, tenant in desired.tenants.items()}
     assert desired.allocations.tables == {key: uplink.table for key, uplink in desired.uplinks.items()}
+    for kind in kinds().values():
+        for space, attribute in kind.numbers:
+            given = desired.allocations.numbers.get(space.name, {})
+            for obj in desired.of(kind.name).values():
+                assert getattr(obj, attribute) == given[obj.key[1]]
     maps = {router_id: [] for router_id in desired.tenants}
     for fip_id, found in desired.mappings.items():
         tenant, uplink = desired.tenants[found.router_id], desired.uplinks[found.uplink_id]

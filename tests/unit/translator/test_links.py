@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Interface, IPv6
 
 import pytest
 
-from fip64agent.links import events, layout
+from fip64agent.links import features
 from fip64agent.links.model import (
     ORDER,
     ROUTER,
@@ -22,6 +22,7 @@ from fip64agent.links.model import (
     Tun,
     Veth,
 )
+from fip64agent.links.own_links import OwnLinks
 from fip64agent.plan.desired import Gateway, Host, Mapping64, Tenant, Uplink
 from fip64agent.reconcile.explain import TracedPath
 from fip64agent.translator.tayga.links import TaygaLayout
@@ -55,7 +56,7 @@ TAYGA, VPP = TaygaLayout("fip64-"), VppLayout()
 
 
 def items(obj, of=TAYGA) -> list:
-    return list(layout.expand("fip64-", of, obj))
+    return list(features.expand("fip64-", of, obj))
 
 
 def test_host_with_tayga_is_a_router():
@@ -73,12 +74,13 @@ ANSWERING = [
     Veth("", "ovs-nd-12345678", ND, "nd-12345678", "fip64agent fip64- uplink up table 1007", 9000,
          "fa:16:00:00:00:01", True),
     Address(ND, "nd-12345678", IPv6Interface("2001:db8:ffff::2/128"))]
-"""The link whose far end answers Neighbor Solicitations for the uplink."""
+"""Comes first, with each translator. The link whose far end answers Neighbor Solicitations for the uplink."""
 
 
 def test_uplink_with_tayga():
     prefix, routed = UPLINK.onlink[0], UPLINK.routed[0]
     assert items(UPLINK) == [
+        *ANSWERING,
         Veth("", "ovs-12345678", CORE, "vpp-12345678", "fip64agent fip64- uplink up table 1007", 9000,
              "fa:16:00:00:00:01", True),
         Address(CORE, "vpp-12345678", IPv6Interface("2001:db8:ffff::2/64")),
@@ -86,8 +88,7 @@ def test_uplink_with_tayga():
         Route(CORE, 1007, prefix, "vpp-12345678"),
         Route(CORE, 1007, ip_network("::/0"), "vpp-12345678", IPv6Address("2001:db8:ffff::1")),
         Route(CORE, 100, routed, kind="blackhole", metric=2031),
-        Rule(CORE, 6, 200, 1007, prefix), Rule(CORE, 6, 200, 1007, routed), Rule(CORE, 6, 300, 1007),
-        *ANSWERING]
+        Rule(CORE, 6, 200, 1007, prefix), Rule(CORE, 6, 200, 1007, routed), Rule(CORE, 6, 300, 1007)]
 
 
 def test_a_route_to_what_is_on_the_link_is_the_links():
@@ -103,9 +104,9 @@ def test_what_comes_from_anywhere_needs_no_rule_by_source():
 
 
 def test_uplink_with_vpp_is_a_veth_in_the_agents_namespace():
-    assert items(UPLINK, VPP) == [Veth("", "ovs-12345678", "", "vpp-12345678",
-                                       "fip64agent fip64- uplink up table 1007", 9000, "06:16:00:00:00:01",
-                                       True, peer_without_ipv6=True), *ANSWERING]
+    assert items(UPLINK, VPP) == [
+        *ANSWERING, Veth("", "ovs-12345678", "", "vpp-12345678", "fip64agent fip64- uplink up table 1007",
+                         9000, "06:16:00:00:00:01", True, peer_without_ipv6=True)]
 
 
 def test_the_kernel_has_its_own_link_local_address_by_itself():
@@ -169,12 +170,22 @@ def test_uplinks_that_serve_the_same_prefixes_share_no_item():
     assert not {item.key for item in items(UPLINK)} & {item.key for item in items(second)}
 
 
-@pytest.mark.parametrize(("obj", "of"), [(UPLINK, TAYGA), (UPLINK, VPP), (TENANT, TAYGA), (SHARED, VPP)],
-                         ids=["uplink", "uplink with vpp", "tenant", "downlink"])
-def test_events_of_all_our_links_in_the_agents_namespace_are_reported(obj, of):
-    names = [name.encode() for item in items(obj, of) if isinstance(item, Veth) and not item.netns
-             for name in (item.name, *([] if item.peer_netns else [item.peer]))]
-    assert names and all(events._OUR_NAMES.fullmatch(name) for name in names)
+@pytest.mark.parametrize(("obj", "of", "names"), [
+    (UPLINK, TAYGA, {"ovs-12345678", "ovs-nd-12345678"}),
+    (UPLINK, VPP, {"ovs-12345678", "ovs-nd-12345678", "vpp-12345678"}),
+    (TENANT, TAYGA, {"ovs-dl-7"}), (SHARED, VPP, {"ovs-dl", "vpp-dl"})],
+    ids=["uplink", "uplink with vpp", "tenant", "downlink"])
+def test_our_links_in_the_agents_namespace_are_known_by_their_names(obj, of, names):
+    every = {"ovs-12345678", "ovs-nd-12345678", "vpp-12345678", "nd-12345678", "ovs-dl-7", "vpp-dl-7",
+             "tenant-7", "core", "nat64", "ovs-dl", "vpp-dl", "eth0"}
+    own = OwnLinks()
+    own.add(items(obj, of))
+    assert every <= {name for name in every if name in own}, "nothing was read back yet: each may be ours"
+    own.note_read_back([])
+    assert {name for name in every if name in own} == names
+    own.remove(items(obj, of))
+    own.note_read_back([item for item in items(TENANT) if isinstance(item, Veth)])
+    assert {name for name in every if name in own} == {"ovs-dl-7"}
 
 
 def test_the_path_of_a_packet_through_the_kernel():

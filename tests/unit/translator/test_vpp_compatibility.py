@@ -86,7 +86,7 @@ def edit(table, name, old, new):
     (edit("TYPES", "vl_api_mac_address_t", "u8[6]", "u8[8]"),
      ["has another vl_api_mac_address_t: u8[8] instead of u8[6]"]),
     # What does not concern the agent.
-    (edit("VPP", "sw_interface_details", "u16 link_mtu", "u16 link_mtu, u32 something_new"), []),
+    (edit("VPP", "sw_interface_details", "u32 sub_id", "u32 sub_id, u32 something_new"), []),
     (edit("VPP", "delete_subif", "sw_if_index", "sw_if_index, string[64] name"), []),
     (edit("TYPES", "vl_api_ip_neighbor_flags_t", "STATIC=1", "STATIC=1, IP_API_NEIGHBOR_FLAG_NEW=8"), []),
     (lambda tables: tables["VPP"].update(another_message="u32 x"), []),
@@ -111,7 +111,18 @@ def test_every_message_that_the_driver_sends_is_in_the_tables():
             assert name in known, f"{path.name} uses {name}, which messages.py does not have"
 
 
-def test_every_type_of_the_tables_is_described():
+def test_every_field_that_vpp_must_answer_with_is_read():
+    """Else a VPP without it would be refused for nothing."""
+    driver = "\n".join(path.read_text() for path in SOURCE.rglob("*.py") if path.name != "messages.py")
+    for name, fields in messages.VPP.items():
+        if name.endswith(("_reply", "_details", "_event")):
+            for field_ in filter(None, fields.split(", ")):
+                assert re.search(rf"\b{field_.rpartition(' ')[2]}\b", driver), f"{field_} of {name}"
+
+
+def test_every_type_of_the_tables_is_described_and_used():
+    every = " ".join([*messages.VPP.values(), *messages.TYPES.values()])
+    assert messages.TYPES.keys() <= set(re.findall(r"vl_api_\w+_t", every))
     for name, fields in {**messages.VPP, **messages.TYPES}.items():
         for used in re.findall(r"vl_api_\w+_t", fields):
             assert used in messages.TYPES or used == "vl_api_fib_mpls_label_t", (name, used)

@@ -270,15 +270,13 @@ class VppClient:
         finally:
             self.waiting.pop(context, None)
 
-    def subscribe(self, event: str, callback: Callable[[Any], None]) -> Callable[[], None]:
+    def subscribe(self, event: str, callback: Callable[[Any], None]) -> None:
         """Call `callback` with each event of this name, in a greenthread of its own, in order of arrival.
 
         A subscription stays over a reconnect, but the caller must ask VPP for the events (want_...) after
-        each. Returns a function that ends the subscription.
+        each.
         """
-        callbacks = self._subscribers.setdefault(event, [])
-        callbacks.append(callback)
-        return lambda: callbacks.remove(callback) if callback in callbacks else None
+        self._subscribers.setdefault(event, []).append(callback)
 
     def _call(self, message: str, fields: Mapping[str, Any], timeout: float) -> Any:
         context = next(self.contexts)

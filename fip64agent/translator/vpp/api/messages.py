@@ -51,9 +51,8 @@ cli_inband: string[0] cmd
 cli_inband_reply: i32 retval, string[0] reply
 sw_interface_dump: vl_api_interface_index_t sw_if_index, bool name_filter_valid, string[0] name_filter
 sw_interface_details: vl_api_interface_index_t sw_if_index, u32 sup_sw_if_index,
-  vl_api_mac_address_t l2_address, vl_api_if_status_flags_t flags, u16 link_mtu, u32[4] mtu, u32 sub_id,
-  u8 sub_number_of_tags, u16 sub_outer_vlan_id,
-  string[64] interface_name, string[64] interface_dev_type, string[64] tag
+  vl_api_mac_address_t l2_address, vl_api_if_status_flags_t flags, u32[4] mtu, u32 sub_id,
+  u16 sub_outer_vlan_id, string[64] tag
 sw_interface_set_flags: vl_api_interface_index_t sw_if_index, vl_api_if_status_flags_t flags
 sw_interface_tag_add_del: bool is_add, vl_api_interface_index_t sw_if_index, string[64] tag
 sw_interface_set_mtu: vl_api_interface_index_t sw_if_index, u32[4] mtu
@@ -105,7 +104,6 @@ vl_api_ip4_address_t: u8[4]
 vl_api_ip6_address_t: u8[16]
 vl_api_address_with_prefix_t: vl_api_prefix_t
 vl_api_if_status_flags_t: IF_STATUS_API_FLAG_ADMIN_UP=1, IF_STATUS_API_FLAG_LINK_UP=2
-vl_api_sub_if_flags_t: SUB_IF_API_FLAG_ONE_TAG=2, SUB_IF_API_FLAG_EXACT_MATCH=16
 vl_api_af_packet_mode_t: AF_PACKET_API_MODE_ETHERNET=1
 vl_api_af_packet_flags_t: AF_PACKET_API_FLAG_QDISC_BYPASS=1, AF_PACKET_API_FLAG_VERSION_2=8
 vl_api_address_family_t: ADDRESS_IP4=0, ADDRESS_IP6=1
