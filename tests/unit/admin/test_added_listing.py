@@ -20,14 +20,16 @@ from tests.unit.admin.conftest import Running, serving
 from tests.unit.admin.test_metrics import free_port
 
 FEATURE = '''
+from fip64agent.plan.inputs import NETWORKS
 from fip64agent.plan.kinds import Feature, Kind
+from fip64agent.plan.nodes import Objects
 
 FEATURE = Feature("leases", (
     Kind("lease", "lease", "leases", after=("uplink",),
          stands_on=lambda lease: (("uplink", lease.uplink_id),),
          waits=lambda lease: (lease.interface,) if lease.interface else ()),
     Kind("sign", "road sign", "road signs", after=("lease",)),
-))
+), tuple(Objects(kind, lambda ask, key, network: (None, None), each=NETWORKS) for kind in ("lease", "sign")))
 '''
 LISTING = '''
 from fip64agent.admin.listing import STATE_COLUMNS, Details, Gauge, Listing
