@@ -14,6 +14,7 @@ from fip64agent.net.advertising import Advertising
 from fip64agent.plan.desired import Gateway, Host, Mapping64, Tenant, Uplink
 from fip64agent.plan.inputs import REDIRECT_EXTERNAL_NETWORKS
 from fip64agent.plan.ports.objects import (
+    ExternalRoute6,
     Holder,
     Hop,
     Route6,
@@ -70,3 +71,5 @@ SERVED_PORT_ROUTED = dataclasses.replace(SERVED_PORT, gateways=(ROUTER_INTERFACE
 SERVED_ROUTER = ServedRouter("router-a", 3)
 ROUTE = Route6("router-a", 3, IPv6Network("2001:db8:2::/64"), Hop(0x8002, "fa:16:3e:00:02:fe", 1400))
 ROUTE_NOWHERE = dataclasses.replace(ROUTE, hop=None)
+EXTERNAL_ROUTE = ExternalRoute6("router-a", 3, UPLINK.port_id, (1,), 11, UPLINK.mac,
+                                (IPv6Network("2001:db8:1::/64"),))
