@@ -13,6 +13,7 @@ from fip64agent.switch.connection import codec, monitor
 from fip64agent.switch.connection.app import Connection, Reply
 from fip64agent.switch.connection.codec import FlowItem
 
+ALL_TABLES = 0xFF
 MOST_SINGLE_QUESTIONS = 64
 """New flows up to which the switch is asked about each key; for more, all flows are read."""
 LONGEST_AGE = 2.0
@@ -55,9 +56,9 @@ class Installed:
         self._foreign, self._foreign_read_at = foreign, time.monotonic()
         return flows
 
-    def dump(self) -> list[bytes]:
-        """Return the bodies of the reply that has all flows. Raises: NotReady."""
-        reply = self._request(lambda xid: [codec.flow_request(xid)])
+    def dump(self, table: int = ALL_TABLES) -> list[bytes]:
+        """Return the bodies of the reply that has all flows of a table. Raises: NotReady."""
+        reply = self._request(lambda xid: [codec.flow_request(xid, table)])
         return next(iter(reply.bodies.values()), [])
 
     def _request(self, build: Callable[[int], list[bytes]]) -> Reply:

@@ -15,6 +15,17 @@ from fip64agent.plan.problems import ObjectKey
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Serving:
+    """There as long as this host has served ports: what holds for all of them."""
+
+    kind: ClassVar[str] = "serving"
+
+    @property
+    def key(self) -> ObjectKey:
+        return (self.kind,)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class ServedNetwork:
     """A network that served ports of this host are on."""
 
@@ -95,13 +106,20 @@ class ServedPort:
     pairs: tuple[AllowedPair, ...]
     """Sorted."""
     secured: bool
-    """Neutron's port_security_enabled: only what its addresses and pairs allow may come from it."""
+    """Neutron's port_security_enabled, where [ports] port_security is on: only what its addresses and pairs
+    allow may come from it."""
     filtered: bool
     """It has security groups, which IPv6 and IPv4 from it and to it pass."""
     gateways: tuple[RouterInterface6, ...] = ()
     """The routers on its network, by port id."""
     vlan: int | None = None
     """The access VLAN of its port on the bridge; None: it has none."""
+    trunk: bool = False
+    """Its port on the bridge was set up for frames of several VLANs."""
+    ra_guard: bool = True
+    """It must not send Router Advertisements and Redirects."""
+    dhcpv6_guard: bool = True
+    """It must not send messages of DHCPv6 servers."""
 
     @property
     def macs(self) -> tuple[str, ...]:
