@@ -41,7 +41,8 @@ class Refusal(enum.IntEnum):
     DHCPV6_GUARD = 6
     """A message to a DHCPv6 client."""
     HEADER_CHAIN = 7
-    """Neighbor Discovery in a fragment, or headers that end before the upper-layer header."""
+    """Headers that end before the one of the upper layer; ICMPv6 in fragments with hop limit 255, which
+    may be Neighbor Discovery."""
     VLAN_TAG = 8
     """IPv6 in an 802.1Q tag, or more than one tag."""
 

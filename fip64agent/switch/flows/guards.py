@@ -2,18 +2,22 @@
 """What no VM may send in the role of a router or a DHCPv6 server: RA guard, DHCPv6-Shield.
 
 Open vSwitch looks through Hop-by-Hop Options, Routing, Destination Options, Authentication and Fragment
-headers, and at all of them in the first fragment. So a message behind them is matched like any other. What
-could hide it is refused (RFC 7113, section 3; RFC 7610, section 5; RFC 6980, section 5): headers that end
-before the one of the upper layer, and Neighbor Discovery in fragments. A later fragment is of no use without
-the first. For an atomic fragment (RFC 6946) Open vSwitch says "no fragment" in userspace, and "first" in the
-kernel.
+headers, so a message behind them is matched like any other. What could hide one is refused (RFC 7113,
+section 3; RFC 7610, section 5; RFC 6980, section 5): headers that end before the one of the upper layer, and
+fragments. A bridge handles these in the mode "normal" (ovs-ofctl(8), set-frags), unless somebody has changed
+it: ports, ICMPv6 type and code are 0 then, in the first one, too. So it is not known what is in fragments,
+but whether a receiver would take it for one of these messages: Neighbor Discovery must have the hop limit 255
+(RFC 4861, section 6.1.2), and DHCPv6 clients ask with their link-local address (RFC 8415, section 13.1). A
+later fragment is of no use without the first. For an atomic fragment (RFC 6946) Open vSwitch says "no
+fragment" in userspace, and "first" in the kernel.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fip64agent.net.icmpv6 import NEIGHBOR_DISCOVERY, REDIRECT, ROUTER_ADVERTISEMENT
+from fip64agent.net.addresses import LINK_LOCAL, LINK_SCOPE
+from fip64agent.net.icmpv6 import REDIRECT, ROUTER_ADVERTISEMENT
 from fip64agent.plan.ports.objects import ServedPort, Serving
 from fip64agent.switch import refusals, stages
 from fip64agent.switch.examples import SERVED_PORT, SERVED_PORT_ROUTER, SERVING
@@ -34,22 +38,17 @@ guarded against; all else."""
 UDP, NO_NEXT_HEADER = ("ip_proto", 17), ("ip_proto", 59)
 NOT_FOUND = ("ip_proto", 0)
 """What Open vSwitch says, in userspace, when the packet ends before its upper-layer header."""
-ROUTERS: tuple[Match, ...] = tuple((ICMPV6, ("icmpv6_type", kind)) for kind in (ROUTER_ADVERTISEMENT,
-                                                                                REDIRECT))
-TO_DHCPV6_CLIENTS: tuple[Match, ...] = ((UDP, ("udp_dst", 546)),)
-"""Whatever port it comes from: clients do not look at that."""
-
-
-def _hidden() -> Iterator[Match]:
-    yield (NOT_FOUND,)
-    # In the kernel, when the upper-layer header is not in the first fragment; and for a later one, when
-    # another extension header follows in the first.
-    yield ANY_FRAGMENT, NO_NEXT_HEADER
-    # The header chain ends with the fragment: fields of the upper layer are 0 then.
-    yield ANY_FRAGMENT, ICMPV6, ("icmpv6_type", 0)
-    yield ANY_FRAGMENT, UDP, ("udp_src", 0), ("udp_dst", 0)
-    for kind in sorted(NEIGHBOR_DISCOVERY):
-        yield ANY_FRAGMENT, ICMPV6, ("icmpv6_type", kind)
+HIDING: tuple[Match, ...] = (
+    (NOT_FOUND,),
+    # The same in the kernel, if it is a first fragment. The kernel says so, too, of a later one that belongs
+    # to a first one with more extension headers, which no packet has that is meant well.
+    (ANY_FRAGMENT, NO_NEXT_HEADER),
+    (ANY_FRAGMENT, ICMPV6, ("nw_ttl", 255)))
+FROM_ROUTERS: tuple[Match, ...] = ((ICMPV6, ("icmpv6_type", ROUTER_ADVERTISEMENT)),
+                                   (ICMPV6, ("icmpv6_type", REDIRECT)))
+TO_DHCPV6_CLIENTS: tuple[Match, ...] = (
+    (UDP, ("udp_dst", 546)),  # whatever port it comes from: clients do not look at that
+    (ANY_FRAGMENT, UDP, ("ipv6_dst", LINK_LOCAL)), (ANY_FRAGMENT, UDP, ("ipv6_dst", LINK_SCOPE)))
 
 
 def of_all(serving: Serving) -> Iterator[Flow]:
@@ -57,9 +56,9 @@ def of_all(serving: Serving) -> Iterator[Flow]:
     def flow(priority: int, match: Match, actions: tuple[Action, ...]) -> Flow:
         return Flow(stages.PORT_SECURITY, priority, (IPV6, *match), actions, NAME, serving.key)
 
-    for match in _hidden():
+    for match in HIDING:
         yield flow(HIDDEN, match, refuse(Refusal.HEADER_CHAIN))
-    for match in ROUTERS:
+    for match in FROM_ROUTERS:
         yield flow(GUARDED, match, refuse(Refusal.RA_GUARD))
     for match in TO_DHCPV6_CLIENTS:
         yield flow(GUARDED, match, refuse(Refusal.DHCPV6_GUARD))
@@ -69,7 +68,7 @@ def of_all(serving: Serving) -> Iterator[Flow]:
 def of_port(port: ServedPort) -> Iterator[Flow]:
     """Yield the flows by which a port is exempt from a guard, and those that count."""
     reasons = [Refusal.HEADER_CHAIN]
-    for guarded, matches, reason in ((port.ra_guard, ROUTERS, Refusal.RA_GUARD),
+    for guarded, matches, reason in ((port.ra_guard, FROM_ROUTERS, Refusal.RA_GUARD),
                                      (port.dhcpv6_guard, TO_DHCPV6_CLIENTS, Refusal.DHCPV6_GUARD)):
         if guarded:
             reasons.append(reason)

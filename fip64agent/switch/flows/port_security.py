@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv6Address, IPv6Network
 
-from fip64agent.net.addresses import LINK_LOCAL, UNSPECIFIED
+from fip64agent.net.addresses import LINK_LOCAL, LINK_SCOPE, UNSPECIFIED
 from fip64agent.net.icmpv6 import (
     ADVERTISEMENT,
     MLD_DONE,
@@ -45,7 +45,6 @@ link-local address; it is not the others'; a port's own addresses; what is left.
 NO_TARGET, CHECKED_FOR, WITH_SOURCE, GOOD, BAD = 60, 50, 45, 40, 20
 """Priorities in nd-content: no target; duplicate address detection; what of it is wrong; what is right; the
 rest of Neighbor Discovery."""
-LINK_SCOPE = IPv6Network("ff02::/16")
 NO_MAC = "00:00:00:00:00:00"
 """What Open vSwitch has for an option that is absent."""
 TAGS = (0x8100, 0x88A8)
