@@ -14,6 +14,8 @@ from fip64agent.net.advertising import Advertising
 from fip64agent.plan.desired import Gateway, Host, Mapping64, Tenant, Uplink
 from fip64agent.plan.inputs import REDIRECT_EXTERNAL_NETWORKS
 from fip64agent.plan.ports.objects import (
+    AllServedPorts,
+    ExternalRoute6,
     Holder,
     Hop,
     Route6,
@@ -22,7 +24,6 @@ from fip64agent.plan.ports.objects import (
     ServedNetwork,
     ServedPort,
     ServedRouter,
-    Serving,
 )
 
 HOST = Host(nd_netns="fip64-nd",
@@ -56,7 +57,7 @@ MAPPING_SHARED = dataclasses.replace(MAPPING, downlink_ofport=13, downlink_vlan=
 MAPPING_ALONE = dataclasses.replace(MAPPING, redirect_ofport=11, nd_ofport=14)
 """On-link, where only external networks are redirected."""
 
-SERVING = Serving()
+ALL_PORTS = AllServedPorts()
 SERVED_NETWORK = ServedNetwork("net-a", 0x8001, (21, 22), (IPv6Network("2001:db8:1::/64"),), 1500)
 SERVED_NETWORK_VLAN = dataclasses.replace(SERVED_NETWORK, vlan=7)
 SERVED_PORT = ServedPort(
@@ -76,3 +77,5 @@ SERVED_PORT_ROUTED = dataclasses.replace(SERVED_PORT, gateways=(ROUTER_INTERFACE
 SERVED_ROUTER = ServedRouter("router-a", 3)
 ROUTE = Route6("router-a", 3, IPv6Network("2001:db8:2::/64"), Hop(0x8002, "fa:16:3e:00:02:fe", 1400))
 ROUTE_NOWHERE = dataclasses.replace(ROUTE, hop=None)
+EXTERNAL_ROUTE = ExternalRoute6("router-a", 3, UPLINK.port_id, (1,), 11, UPLINK.mac,
+                                (IPv6Network("2001:db8:1::/64"),))

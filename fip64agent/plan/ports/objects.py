@@ -15,10 +15,10 @@ from fip64agent.plan.problems import ObjectKey
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Serving:
+class AllServedPorts:
     """There as long as this host has served ports: what holds for all of them."""
 
-    kind: ClassVar[str] = "serving"
+    kind: ClassVar[str] = "all-ports"
 
     @property
     def key(self) -> ObjectKey:
@@ -41,6 +41,9 @@ class ServedNetwork:
     """Bytes."""
     vlan: int | None = None
     """The access VLAN that its served ports have on the bridge; None: they have none."""
+    shared: tuple[IPv6Network, ...] = ()
+    """Prefixes of more than one address that ports of it may use (allowed pairs), sorted: who has which
+    address of them is not known."""
 
     @property
     def key(self) -> ObjectKey:
@@ -198,3 +201,25 @@ class Route6:
     @property
     def key(self) -> ObjectKey:
         return (self.kind, self.router_id, str(self.destination))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ExternalRoute6:
+    """The way between a served router's networks and the outside, by an uplink of this host."""
+
+    kind: ClassVar[str] = "external"
+    router_id: str
+    router: int
+    uplink_id: str
+    uplink_ofports: tuple[int, ...]
+    """OpenFlow ports that packets come in by."""
+    veth_ofport: int | None
+    """OpenFlow port towards the translator, which has the uplink's routes; None until OVS has opened it."""
+    mac: str
+    """Of the uplink."""
+    prefixes: tuple[IPv6Network, ...]
+    """Of the router, sorted: what comes in for them is routed to the VMs."""
+
+    @property
+    def key(self) -> ObjectKey:
+        return (self.kind, self.router_id)

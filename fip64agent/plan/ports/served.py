@@ -11,7 +11,7 @@ from fip64agent.plan.base.routers import PREFIXES
 from fip64agent.plan.inputs import GUARD_ALL, GUARD_SECURED, NETWORKS, SECURITY_GROUPS, SETTINGS
 from fip64agent.plan.nodes import Collected, Objects
 from fip64agent.plan.ports.bound import BOUND, FIRST_NETWORK, LAST_NETWORK, NETWORK_NUMBERS, is_filtered
-from fip64agent.plan.ports.objects import AllowedPair, ServedNetwork, ServedPort, Serving
+from fip64agent.plan.ports.objects import AllowedPair, AllServedPorts, ServedNetwork, ServedPort
 from fip64agent.plan.ports.routers import GATEWAYS_ON
 from fip64agent.plan.problems import ERROR, Problem
 from fip64agent.topology.model import Port
@@ -55,6 +55,16 @@ SERVED_ON = Collected("served ports of a network", {
 """By network id: (OpenFlow port, access VLAN) of each, sorted; 0: it has none."""
 
 
+def _shared(port_id: str, port: ServedPort) -> Iterator[tuple[str, tuple[IPv6Network, str]]]:
+    for prefix in dict.fromkeys(pair.prefix for pair in port.pairs):
+        if prefix.prefixlen < prefix.max_prefixlen:
+            yield port.network_id, (prefix, port_id)
+
+
+_SHARED = Collected("allowed prefixes of a network", {SERVED_PORTS: _shared})
+"""By network id: (prefix, id of a port that may use its addresses), sorted."""
+
+
 # The networks
 
 def _network(ask, network_id: str, ports: tuple[tuple[int, int], ...]
@@ -65,12 +75,14 @@ def _network(ask, network_id: str, ports: tuple[tuple[int, int], ...]
     return ServedNetwork(network_id, ask(NETWORK_NUMBERS.number, network_id),
                          tuple(ofport for ofport, _ in ports), prefixes,
                          network.mtu if network is not None else 1500,
-                         (vlans.pop() or None) if len(vlans) == 1 else None), None
+                         (vlans.pop() or None) if len(vlans) == 1 else None,
+                         tuple(dict.fromkeys(prefix for prefix, _ in ask(_SHARED, network_id)))), None
 
 
 SERVED_NETWORKS = Objects(ServedNetwork.kind, _network, each=SERVED_ON,
-                          reads=(NETWORKS, PREFIXES, NETWORK_NUMBERS.number))
+                          reads=(NETWORKS, PREFIXES, NETWORK_NUMBERS.number, _SHARED))
 _NETWORK_IDS = Collected("ids of networks with served ports", {
     SERVED_NETWORKS: lambda network_id, network: (("", network_id),)})
-SERVING = Objects(Serving.kind, lambda ask, key, network_ids: (Serving(), None), each=_NETWORK_IDS)
+ALL_PORTS = Objects(AllServedPorts.kind, lambda ask, key, network_ids: (AllServedPorts(), None),
+                    each=_NETWORK_IDS)
 """Under the key "", as long as there is a served port."""

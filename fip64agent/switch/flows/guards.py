@@ -18,9 +18,9 @@ from collections.abc import Iterator
 
 from fip64agent.net.addresses import LINK_LOCAL, LINK_SCOPE
 from fip64agent.net.icmpv6 import REDIRECT, ROUTER_ADVERTISEMENT
-from fip64agent.plan.ports.objects import ServedPort, Serving
+from fip64agent.plan.ports.objects import AllServedPorts, ServedPort
 from fip64agent.switch import refusals, stages
-from fip64agent.switch.examples import SERVED_PORT, SERVED_PORT_ROUTER, SERVING
+from fip64agent.switch.examples import ALL_PORTS, SERVED_PORT, SERVED_PORT_ROUTER
 from fip64agent.switch.features import Example, FlowFeature
 from fip64agent.switch.flows.flow import ANY_FRAGMENT, ICMPV6, IPV6, Action, Flow, Match, Resubmit
 from fip64agent.switch.pipeline import Table
@@ -51,10 +51,10 @@ TO_DHCPV6_CLIENTS: tuple[Match, ...] = (
     (ANY_FRAGMENT, UDP, ("ipv6_dst", LINK_LOCAL)), (ANY_FRAGMENT, UDP, ("ipv6_dst", LINK_SCOPE)))
 
 
-def of_all(serving: Serving) -> Iterator[Flow]:
+def of_all(ports: AllServedPorts) -> Iterator[Flow]:
     """Yield the flows that all served ports share."""
     def flow(priority: int, match: Match, actions: tuple[Action, ...]) -> Flow:
-        return Flow(stages.PORT_SECURITY, priority, (IPV6, *match), actions, NAME, serving.key)
+        return Flow(stages.PORT_SECURITY, priority, (IPV6, *match), actions, NAME, ports.key)
 
     for match in HIDING:
         yield flow(HIDDEN, match, refuse(Refusal.HEADER_CHAIN))
@@ -81,9 +81,9 @@ def of_port(port: ServedPort) -> Iterator[Flow]:
 
 FEATURE = FlowFeature(
     NAME, 31, "Refuses what only routers and DHCPv6 servers send, and headers that could hide it.",
-    {Serving.kind: of_all, ServedPort.kind: of_port},
+    {AllServedPorts.kind: of_all, ServedPort.kind: of_port},
     (Example("Once per host with served ports", "Higher priorities are for what could hide a message:",
-             (SERVING,)),
+             (ALL_PORTS,)),
      Example("Per served port", "What is refused is counted:", (SERVED_PORT,)),
      Example("Per served port without guards", "With ``[ports] ra_guard`` and ``dhcpv6_guard`` set to "
              "``none``, or to ``secured`` for a port that is not:", (SERVED_PORT_ROUTER,))),

@@ -21,14 +21,14 @@ from fip64agent.net.icmpv6 import (
     ROUTER_SOLICITATION,
     SOLICITATION,
 )
-from fip64agent.plan.ports.objects import RouterInterface6, ServedAddress, ServedPort, Serving
+from fip64agent.plan.ports.objects import AllServedPorts, RouterInterface6, ServedAddress, ServedPort
 from fip64agent.switch import pipeline, refusals, stages
 from fip64agent.switch.examples import (
+    ALL_PORTS,
     ROUTER_INTERFACE,
     SERVED_ADDRESS_LINK_LOCAL,
     SERVED_PORT,
     SERVED_PORT_UNSECURED,
-    SERVING,
 )
 from fip64agent.switch.features import Example, FlowFeature
 from fip64agent.switch.flows.flow import ICMPV6, IPV6, Action, Flow, Match, Resubmit, Value
@@ -84,10 +84,10 @@ def _targets(value: Value) -> Iterator[Match]:
 # What is the same for all ports
 
 
-def of_all(serving: Serving) -> Iterator[Flow]:
+def of_all(ports: AllServedPorts) -> Iterator[Flow]:
     """Yield the flows that all served ports share."""
     def flow(table: int, priority: int, match: Match, actions: tuple[Action, ...]) -> Flow:
-        return Flow(table, priority, (IPV6, *match), actions, NAME, serving.key)
+        return Flow(table, priority, (IPV6, *match), actions, NAME, ports.key)
 
     yield flow(SOURCE_MAC, ELSE, (), refuse(Refusal.SOURCE_MAC))
     yield flow(SOURCE_ADDRESS, OWN, (("ipv6_src", LINK_LOCAL),), TO_CONTENT)
@@ -193,9 +193,9 @@ def of_address(address: ServedAddress) -> Iterator[Flow]:
 
 FEATURE = FlowFeature(
     NAME, 30, "Refuses what a VM sends with a MAC, or an IPv6 address, that is not its own.",
-    {Serving.kind: of_all, ServedPort.kind: of_port, RouterInterface6.kind: of_router,
+    {AllServedPorts.kind: of_all, ServedPort.kind: of_port, RouterInterface6.kind: of_router,
      ServedAddress.kind: of_address},
-    (Example("Once per host with served ports", "What may come from any port:", (SERVING,)),
+    (Example("Once per host with served ports", "What may come from any port:", (ALL_PORTS,)),
      Example("Per served port", "Its own MACs, addresses and allowed pairs; what is refused is counted:",
              (SERVED_PORT,)),
      Example("Per served port that is not secured", "All may pass:", (SERVED_PORT_UNSECURED,)),

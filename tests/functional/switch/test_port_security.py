@@ -35,7 +35,7 @@ from fip64agent.net.addresses import link_local
 from fip64agent.plan.ports.objects import AllowedPair, Holder, ServedAddress
 from fip64agent.switch import stages
 from fip64agent.switch.connection.codec import FlowItem
-from fip64agent.switch.examples import ROUTER_INTERFACE, SERVED_NETWORK, SERVED_PORT, SERVING
+from fip64agent.switch.examples import ALL_PORTS, ROUTER_INTERFACE, SERVED_NETWORK, SERVED_PORT
 from fip64agent.switch.features import flows_of
 from fip64agent.switch.refusals import REFUSED, Refusal
 from tests.functional.switch.conftest import BRIDGE, trace
@@ -62,7 +62,7 @@ def install(bench):
     """Install the flows of these ports, and of all else that there is beside them."""
     def install(*ports):
         room = bench.room()
-        items = {item.key: item for obj in (SERVING, NETWORK, ROUTER_INTERFACE, *ADDRESSES, *ports)
+        items = {item.key: item for obj in (ALL_PORTS, NETWORK, ROUTER_INTERFACE, *ADDRESSES, *ports)
                  for item in room.expand(obj) if isinstance(item, FlowItem)}
         assert room.apply([(None, item) for item in items.values()]) == {}
 
