@@ -254,7 +254,7 @@ def test_what_a_vm_needs_is_not_refused(site):
     before = refused(site)
     arrived = send(site, [
         ("DAD", f.frame("::", "ff02::1:ff00:1") / ICMPv6ND_NS(tgt=f.own)),
-        ("DAD, privacy", f.frame("::", "ff02::1:ff00:1") / ICMPv6ND_NS(tgt=PRIVATE)),
+        ("DAD, privacy", f.frame("::", "ff02::1:ff00:1") / ICMPv6ND_NS(tgt="2001:db8:1:0:aaaa::78")),
         ("DAD, link-local", f.frame("::", "ff02::1:ff00:1") / ICMPv6ND_NS(tgt="fe80::1234:5678")),
         ("MLDv2 from ::", f.frame("::", "ff02::16", hlim=1) / report),
         ("MLDv1 from ::", f.frame("::", "ff02::1:ff00:1", hlim=1) / ICMPv6MLReport()),
@@ -262,7 +262,7 @@ def test_what_a_vm_needs_is_not_refused(site):
         ("RS of another link-local address", f.frame("fe80::1234:5678", "ff02::2") / ICMPv6ND_RS()),
         ("NA", f.na(f.own)),
         ("echo", f.frame(f.own, dst=f.victim, hlim=64) / ICMPv6EchoRequest()),
-        ("privacy", f.frame(PRIVATE, dst=f.victim, hlim=64) / ICMPv6EchoRequest()),
+        ("privacy", f.frame("2001:db8:1:0:aaaa::78", dst=f.victim, hlim=64) / ICMPv6EchoRequest()),
         ("link-local", f.frame("fe80::1234:5678", dst=f.victim, hlim=64) / ICMPv6EchoRequest())])
     assert {"NA", "echo", "privacy", "link-local"} <= arrived
     assert refused(site) == before

@@ -53,6 +53,6 @@ FEATURE = Feature(
         Kind(Route6.kind, "route", "routes", after=(ServedRouter.kind, ServedAddress.kind), listed=False),
         Kind(ExternalRoute6.kind, "external route", "external routes", after=(ServedRouter.kind, Uplink.kind),
              listed=False)),
-    planners=(SERVED_NETWORKS, SERVED_PORTS, ADDRESSES, INTERFACES6, SERVED_ROUTERS, ROUTES6,
+    planners=(ALL_PORTS, SERVED_NETWORKS, SERVED_PORTS, ADDRESSES, INTERFACES6, SERVED_ROUTERS, ROUTES6,
               EXTERNAL_ROUTES6),
     numbers=(NETWORK_NUMBERS, ROUTER_NUMBERS))

@@ -21,7 +21,7 @@ from fip64agent.switch.stages import REG_NETWORK, to_port
 
 NAME = "discovery"
 HELD, SHARED, NOBODYS = 60, 55, 50
-"""Priorities: of addresses that a served port has; of prefixes that ports may use; of those of the network."""
+"""Priorities: of addresses that a port has; of prefixes that ports may use; of those of the network."""
 PAST_GROUPS = 1000
 """Priority in groups-in: Neighbor Discovery passes whatever the rules (RFC 4890, section 4.4.1)."""
 
@@ -45,8 +45,8 @@ def of_network(network: ServedNetwork) -> Iterator[Flow]:
         for priority, prefixes, actions in ((SHARED, network.shared, (Resubmit(stages.ROUTER),)),
                                             (NOBODYS, network.prefixes, DROP)):
             for prefix in prefixes:
-                yield Flow(stages.SERVICES, priority, (on, MULTICAST, *_message(SOLICITATION),
-                                                       ("ipv6_nd_target", prefix)), actions, NAME, network.key)
+                match = (on, MULTICAST, *_message(SOLICITATION), ("ipv6_nd_target", prefix))
+                yield Flow(stages.SERVICES, priority, match, actions, NAME, network.key)
     for number in (SOLICITATION, ADVERTISEMENT, ROUTER_ADVERTISEMENT):
         yield Flow(stages.GROUPS_IN, PAST_GROUPS, (on, *_message(number)), (Resubmit(stages.OUTPUT),), NAME,
                    network.key)
