@@ -7,7 +7,7 @@ section 3; RFC 7610, section 5; RFC 6980, section 5): headers that end before th
 fragments. A bridge handles these in the mode "normal" (ovs-ofctl(8), set-frags), unless somebody has changed
 it: ports, ICMPv6 type and code are 0 then, in the first one, too. So it is not known what is in fragments,
 but whether a receiver would take it for one of these messages: Neighbor Discovery must have the hop limit 255
-(RFC 4861, section 6.1.2), and DHCPv6 clients ask with their link-local address (RFC 8415, section 13.1). A
+(RFC 4861, section 6.1.2), and DHCPv6 clients ask with their link-local address (RFC 8415, section 5). A
 later fragment is of no use without the first. For an atomic fragment (RFC 6946) Open vSwitch says "no
 fragment" in userspace, and "first" in the kernel.
 """
