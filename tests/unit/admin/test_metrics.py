@@ -219,6 +219,8 @@ def test_a_translator_that_is_down_is_told_and_its_counters_are_not_there(server
 
 def test_the_reference_lists_exactly_these_metrics(server, counting, agent):
     agent.rooms["switch"].packet_ins = {(21, "handled"): 7}
+    agent.rooms["switch"].refused = {(21, "ra-guard"): 7}
+    agent.loop.submit(Desired.of_objects([*agent.loop.desired.objects(), SERVED_PORT]))
     agent.rooms["translator"].bind("red", "2001:db8::1", "100.64.0.2")
     families = text_string_to_metric_families(fetch(server.url))
     served = {sample.name for family in families for sample in family.samples}
