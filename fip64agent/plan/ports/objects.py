@@ -19,6 +19,8 @@ class AllServedPorts:
     """There as long as this host has served ports: what holds for all of them."""
 
     kind: ClassVar[str] = "all-ports"
+    alone: bool = True
+    """This host has no uplink, whose object `Host` holds for all of the bridge otherwise."""
 
     @property
     def key(self) -> ObjectKey:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ipaddress import IPv6Network
 
 from fip64agent.plan.base.bindings import BINDINGS, bound_twice
+from fip64agent.plan.base.host import HOST
 from fip64agent.plan.base.routers import PREFIXES
 from fip64agent.plan.inputs import GUARD_ALL, GUARD_SECURED, NETWORKS, SECURITY_GROUPS, SETTINGS
 from fip64agent.plan.nodes import Collected, Objects
@@ -83,6 +84,11 @@ SERVED_NETWORKS = Objects(ServedNetwork.kind, _network, each=SERVED_ON,
                           reads=(NETWORKS, PREFIXES, NETWORK_NUMBERS.number, _SHARED))
 _NETWORK_IDS = Collected("ids of networks with served ports", {
     SERVED_NETWORKS: lambda network_id, network: (("", network_id),)})
-ALL_PORTS = Objects(AllServedPorts.kind, lambda ask, key, network_ids: (AllServedPorts(), None),
-                    each=_NETWORK_IDS)
+
+
+def _all_ports(ask, key: str, network_ids) -> tuple[AllServedPorts, None]:
+    return AllServedPorts(alone=ask(HOST, key) is None), None
+
+
+ALL_PORTS = Objects(AllServedPorts.kind, _all_ports, each=_NETWORK_IDS, reads=(HOST,))
 """Under the key "", as long as there is a served port."""

@@ -12,7 +12,7 @@ from fip64agent.plan.ports.objects import AllServedPorts, ServedNetwork, ServedP
 from fip64agent.switch.connection import codec
 from fip64agent.switch.features import flows_of
 from fip64agent.topology.model import AddressPair, FixedIP, Network, Port, Subnet, Topology
-from tests.fakes.topologies import mac
+from tests.fakes.topologies import mac, two_tenant_site
 
 PREFIXES = ("2001:db8:1:0:aaaa::/80", "2001:db8:1:0:bbbb::/80")
 
@@ -75,13 +75,30 @@ def test_allowed_prefixes_of_a_networks_ports_are_shared_and_single_addresses_ar
     assert found.of(ServedNetwork.kind)["net"].shared == tuple(map(IPv6Network, PREFIXES))
 
 
+def test_what_the_bridge_does_by_default_is_an_uplinks_business_if_there_is_one():
+    site = two_tenant_site()
+    before = dataclasses.replace(site.inputs, topology=dataclasses.replace(
+        site.inputs.topology, ports={**site.inputs.topology.ports, "vm-1": port(1)}),
+        interfaces={**site.inputs.interfaces, "tap-new": Interface("tap-new", 99, "vm-1")})
+    first = plan(before)
+    assert first.host is not None and first.of(AllServedPorts.kind)[""] == AllServedPorts(alone=False)
+    uplinks = {uplink.interface for uplink in first.uplinks.values()}
+    after = dataclasses.replace(before, interfaces={
+        name: row for name, row in before.interfaces.items() if name not in uplinks})
+    second = replan(first, before, after)
+    assert second.host is None and second.of(AllServedPorts.kind)[""].alone
+    defaults = [[obj.key for obj in desired.objects() for flow in flows_of(obj) if flow.feature == "default"]
+                for desired in (first, second)]
+    assert defaults == [[("host",)], [("all-ports",)]]
+
+
 def test_no_two_objects_have_a_flow_with_the_same_match():
     """They would take turns in installing theirs: not even equal ones, as one goes with the first object."""
     pairs = [*PREFIXES, "2001:db8:1::66/128", "fe80::66/128", "fe80::/64", "2001:db8:1::1/128"]
-    desired = plan(inputs(port(1, pairs=pairs), port(2, pairs=pairs), port(3, secured=False)))
+    desired = plan(inputs(port(1, pairs=pairs), port(2, pairs=pairs), port(3, secured=False),
+                          port(4, network="net-2")))
     owners = {}
     for obj in desired.objects():
         for flow in flows_of(obj):
-            if flow.feature in ("port-security", "guards"):
-                owners.setdefault(codec.encode(flow).key, []).append(obj.key)
-    assert len(owners) > 80 and all(len(keys) == 1 for keys in owners.values())
+            owners.setdefault(codec.encode(flow).key, []).append(obj.key)
+    assert len(owners) > 100 and {key: keys for key, keys in owners.items() if len(keys) > 1} == {}
