@@ -345,3 +345,46 @@ def test_without_port_security_and_guards_the_attacks_work(make_lab):
     lab.agent.signal(signal.SIGHUP)
     wait_for(lambda: re.search(rf"table=190,.*dl_src={f.mac}", lab.flows()), 10, "flows")
     assert send(lab, [("RA", f.frame() / f.ra), ("NA", f.na(GATEWAY))]) == set()
+
+
+@pytest.fixture(scope="module")
+def plain(make_module_lab):
+    """An attacker and a victim without a router, whose addresses are set by hand."""
+    lab = make_module_lab(standard=False, config={"metrics": METRICS})
+    ipv6.add_router(lab, "router")
+    ipv6.add_network(lab, "one", PREFIX, router="router")
+    lab.agent.start()
+    for name in ("attacker", "victim"):
+        ipv6.add_vm(lab, name, "one")
+        wait_for(lambda name=name: has(lab[name], lab[name].address6), 20, "no duplicate of its address")
+    assert lab["attacker"].reaches(lab["victim"].address6, 10)
+    return lab
+
+
+def set_vlans(lab, tag, mode):
+    for name in ("attacker", "victim"):
+        lab.ovs.vsctl("set", "Port", lab[name].interface, f"tag={tag}", f"vlan_mode={mode}")
+
+
+def test_no_tag_leads_around_it_in_an_access_vlan(plain):
+    """NORMAL would strip a first tag with VLAN ID 0 and deliver what is behind it to the VLAN."""
+    set_vlans(plain, 7, "[]")
+    f = Frames(plain)
+    echo = f.frame(f.own, dst=f.victim, hlim=64) / ICMPv6EchoRequest()
+    wait_for(lambda: send(plain, [("echo", echo)]) == {"echo"}, 10, "both are in the VLAN")
+    before = refused(plain)
+    attempted = [*tagged(f), ("own VLAN", f.frame(tags=[Dot1Q(vlan=7)]) / f.ra),
+                 ("S-VLAN", f.frame(tags=[Dot1Q(vlan=0), Dot1Q(vlan=7)]) / f.ra), ("plain", f.frame() / f.ra)]
+    assert send(plain, attempted) == set()
+    wait_for(lambda: refused(plain) == before | {"vlan-tag": before.get("vlan-tag", 0) + 4,
+                                                 "ra-guard": before.get("ra-guard", 0) + 1}, 5, "counted")
+
+
+def test_the_vlans_of_a_trunk_work_as_before(plain):
+    set_vlans(plain, "[]", "trunk")
+    f = Frames(plain)
+    frames = [(f"VLAN {vlan}", f.frame(tags=[Dot1Q(vlan=vlan)]) / f.ra) for vlan in (9, 10)]
+    wait_for(lambda: send(plain, frames) == {"VLAN 9", "VLAN 10"}, 10, "they arrive")
+    before = refused(plain)
+    assert send(plain, [("RA", f.frame() / f.ra)]) == set(), "what has no tag is still looked at"
+    wait_for(lambda: refused(plain) == before | {"ra-guard": before.get("ra-guard", 0) + 1}, 5, "counted")
