@@ -21,6 +21,7 @@ from fip64agent.admin import report
 from fip64agent.admin.listing import listed
 from fip64agent.admin.state import STATES, States
 from fip64agent.exceptions import NotReady
+from fip64agent.plan.ports.objects import ServedPort
 from fip64agent.translator.base import Count, Traffic
 
 LOG = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class AgentCollector(Collector):
         yield from self._loop()
         yield from self._topology()
         yield from self._packets()
+        yield from self._refusals()
         yield from self._translator()
         info = GaugeMetricFamily("fip64_build_info", "Always 1; versions are in the labels.",
                                  labels=["version", "python", "translator"])
@@ -91,6 +93,20 @@ class AgentCollector(Collector):
                                      "and by what became of them.", labels=["port", "reason"])
         for (port, reason), count in self._agent.rooms["switch"].packet_in_counters().items():
             family.add_metric([str(port), reason], count)
+        yield family
+
+    def _refusals(self) -> Iterator[Metric]:
+        switch, ports = self._agent.rooms["switch"], self._agent.loop.desired.of(ServedPort.kind)
+        try:
+            refused = switch.refused_packets() if ports else {}
+        except NotReady:
+            refused = {}
+        names = {port.ofport: port_id for port_id, port in ports.items()} if refused else {}
+        family = CounterMetricFamily("fip64_port_refused_packets", "Packets of VMs that were refused, by "
+                                     "port id and reason.", labels=["port", "reason"])
+        for (ofport, reason), count in refused.items():
+            if ofport in names:
+                family.add_metric([names[ofport], reason], count)
         yield family
 
     def _topology(self) -> Iterator[Metric]:

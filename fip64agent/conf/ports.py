@@ -4,6 +4,9 @@
 from oslo_config import cfg
 
 GROUP = cfg.OptGroup("ports", title="IPv6 of VM ports")
+_GUARD = [("all", "No VM that is served."),
+          ("secured", "VMs whose port has port_security_enabled; others may, as in Neutron."),
+          ("none", "All may.")]
 OPTS = [
     cfg.BoolOpt("enabled", mutable=True, default=True,
                 help="Serve the ports of VMs that have an IPv6 address, or security groups: switch and route "
@@ -12,6 +15,16 @@ OPTS = [
     cfg.BoolOpt("security_groups", mutable=True, default=True,
                 help="Let pass only what the security groups of a port allow, IPv6 and IPv4. A topology "
                      "without any security group filters nothing."),
+    cfg.BoolOpt("port_security", mutable=True, default=True,
+                help="Let VMs send only IPv6 with the MAC and the addresses of their port, and Neighbor "
+                     "Discovery only about these. Ports whose port_security_enabled is false may send what "
+                     "they like, but for what the guards are for."),
+    cfg.StrOpt("ra_guard", mutable=True, default="all", choices=_GUARD,
+               help="Which VMs must not send what routers send: Router Advertisements and Redirects (RFC "
+                    "6105). A VM that is a router for others needs secured, and port_security_enabled "
+                    "false."),
+    cfg.StrOpt("dhcpv6_guard", mutable=True, default="all", choices=_GUARD,
+               help="Which VMs must not send what DHCPv6 servers send to clients (RFC 7610)."),
     cfg.BoolOpt("router_advertisements", mutable=True, default=True,
                 help="Advertise routers to the ports on their networks, as ipv6_ra_mode of a subnet says."),
     cfg.IntOpt("max_advertisement_interval", mutable=True, default=600, min=4, max=1800,

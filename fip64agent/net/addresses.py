@@ -8,6 +8,8 @@ from ipaddress import IPv6Address, IPv6Network
 
 UNSPECIFIED = IPv6Address("::")
 LINK_LOCAL = IPv6Network("fe80::/10")
+LINK_SCOPE = IPv6Network("ff02::/16")
+"""Multicast that stays on the link (RFC 4291, section 2.7)."""
 ALL_NODES, ALL_ROUTERS = IPv6Address("ff02::1"), IPv6Address("ff02::2")
 ALL_MLDV2_ROUTERS = IPv6Address("ff02::16")
 """Destination of MLDv2 reports (RFC 3810, section 5.2.14)."""

@@ -14,6 +14,8 @@ from fip64agent.topology.model import Topology
 DEFAULT_POOL = IPv4Network("100.64.0.0/16")
 REDIRECT_ALL = "all"
 REDIRECT_EXTERNAL_NETWORKS = "external-networks"
+GUARD_ALL, GUARD_SECURED = "all", "secured"
+"""Whom a guard of [ports] is for: all served ports; those whose port_security_enabled is true."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -80,6 +82,10 @@ class PortServices:
     enabled: bool = True
     """Ports are served at all."""
     security_groups: bool = True
+    port_security: bool = True
+    ra_guard: str = GUARD_ALL
+    dhcpv6_guard: str = GUARD_ALL
+    """GUARD_ALL, GUARD_SECURED, or "none"."""
     router_advertisements: bool = True
     router_lifetime: int = 1800
     """Seconds, of all that a Router Advertisement says of the router: 0: it is no default router."""

@@ -14,6 +14,7 @@ from fip64agent.net.advertising import Advertising
 from fip64agent.plan.desired import Gateway, Host, Mapping64, Tenant, Uplink
 from fip64agent.plan.inputs import REDIRECT_EXTERNAL_NETWORKS
 from fip64agent.plan.ports.objects import (
+    AllServedPorts,
     ExternalRoute6,
     Holder,
     Hop,
@@ -56,13 +57,18 @@ MAPPING_SHARED = dataclasses.replace(MAPPING, downlink_ofport=13, downlink_vlan=
 MAPPING_ALONE = dataclasses.replace(MAPPING, redirect_ofport=11, nd_ofport=14)
 """On-link, where only external networks are redirected."""
 
+ALL_PORTS = AllServedPorts()
 SERVED_NETWORK = ServedNetwork("net-a", 0x8001, (21, 22), (IPv6Network("2001:db8:1::/64"),), 1500)
 SERVED_NETWORK_VLAN = dataclasses.replace(SERVED_NETWORK, vlan=7)
 SERVED_PORT = ServedPort(
     "vm-a", "net-a", 0x8001, 21, "fa:16:3e:00:00:05", (IPv6Address("2001:db8:1::5"),), (), secured=True,
     filtered=True)
+SERVED_PORT_UNSECURED = dataclasses.replace(SERVED_PORT, secured=False)
+SERVED_PORT_ROUTER = dataclasses.replace(SERVED_PORT_UNSECURED, ra_guard=False, dhcpv6_guard=False)
+"""The guards are not for it."""
 SERVED_ADDRESS = ServedAddress("net-a", 0x8001, IPv6Address("2001:db8:1::5"),
                                (Holder(21, "fa:16:3e:00:00:05"),))
+SERVED_ADDRESS_LINK_LOCAL = dataclasses.replace(SERVED_ADDRESS, address=IPv6Address("fe80::f816:3eff:fe00:5"))
 ROUTER_INTERFACE = RouterInterface6(
     "router-a-net-a", "router-a", 3, "net-a", 0x8001, "fa:16:3e:00:00:fe", IPv6Address("fe80::1"),
     (IPv6Interface("2001:db8:1::1/64"),), 1500, Advertising("fa:16:3e:00:00:fe"), 600, nd_flags=False)

@@ -17,6 +17,7 @@ from fip64agent.switch.connection.app import Connection, Reply
 from fip64agent.switch.connection.codec import FlowItem
 from fip64agent.switch.connection.fields import header
 
+ALL_TABLES = 0xFF
 MOST_SINGLE_QUESTIONS = 64
 """New flows up to which the switch is asked about each key; for more, all flows are read."""
 LONGEST_AGE = 2.0
@@ -77,9 +78,9 @@ class Installed:
                             numbers[allocate.digest(decoded[1])] = int.from_bytes(value[1])
         return Allocations(found)
 
-    def dump(self) -> list[bytes]:
-        """Return the bodies of the reply that has all flows. Raises: NotReady."""
-        reply = self._request(lambda xid: [codec.flow_request(xid)])
+    def dump(self, table: int = ALL_TABLES) -> list[bytes]:
+        """Return the bodies of the reply that has all flows of a table. Raises: NotReady."""
+        reply = self._request(lambda xid: [codec.flow_request(xid, table)])
         return next(iter(reply.bodies.values()), [])
 
     def _request(self, build: Callable[[int], list[bytes]]) -> Reply:

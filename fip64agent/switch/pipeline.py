@@ -70,6 +70,7 @@ class Zone:
 ISOLATION = 42000
 NEIGHBOR = 41000
 CLASSIFY = 40500
+TAGGED = 40400
 SERVICE = 40000
 GUARD = 39000
 DEFAULT = 0
@@ -78,6 +79,7 @@ PRIORITIES = {
     ISOLATION: "drops what VMs must not send, before anything takes it",
     NEIGHBOR: "Neighbor Discovery and MLD queries from the uplink: before the redirect of all IPv6",
     CLASSIFY: "IPv6 and IPv4 of served ports: to the tables for them",
+    TAGGED: "IPv6 in 802.1Q tags from secured ports: refused",
     SERVICE: "what a feature takes from its port",
     GUARD: "drops what comes out of our own veths and nothing above has taken",
     DEFAULT: "NORMAL, unless another system has a flow of its own there",

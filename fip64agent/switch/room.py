@@ -13,7 +13,7 @@ from fip64agent import hub
 from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import Desired, Host, ObjectKey, PlanObject
 from fip64agent.plan.inputs import Allocations, Datapath, Interface
-from fip64agent.switch import appctl, features, pipeline, text, wanted
+from fip64agent.switch import appctl, features, pipeline, refusals, text, wanted
 from fip64agent.switch.announce import Announcer
 from fip64agent.switch.connection import bundle, codec, datapath, meters, monitor, packet_in
 from fip64agent.switch.connection.app import Connection
@@ -335,6 +335,10 @@ class SwitchRoom:
     def packet_in_counters(self) -> dict[tuple[int, str], int]:
         """Return how many packets came to the agent, by (OpenFlow port, name of a counter in packets.py)."""
         return self._packet_ins.counters()
+
+    def refused_packets(self) -> dict[tuple[int, str], int]:
+        """Return how many packets of VMs were refused, by (OpenFlow port, reason). Raises: NotReady."""
+        return hub.offload(refusals.counters, self._installed.dump(refusals.REFUSED))
 
     def dump(self, owners: Iterable[ObjectKey] = ()) -> list[dict[str, Any]]:
         """Return our flows as text, with their counters. Raises: NotReady.

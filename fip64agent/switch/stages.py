@@ -20,8 +20,9 @@ NEXT = {PORT_SECURITY: TRACK_OUT, TRACK_OUT: GROUPS_OUT, GROUPS_OUT: SERVICES, S
 _OF_VM, _TO_VM = "from the VM", "to the VM"
 
 TABLES = (
-    Table(PORT_SECURITY, "port-security", _OF_VM, "What a VM may send.",
-          "The port, and MAC, IPv6 and Neighbor Discovery as its port may send them.", "track-out."),
+    Table(PORT_SECURITY, "port-security", _OF_VM, "What no VM may send.",
+          "What the packet is: messages of routers and DHCPv6 servers, headers that hide what it is.",
+          "IPv6: source-mac; else track-out."),
     Table(TRACK_OUT, "track-out", _OF_VM, "To conntrack, in the zone of its network.",
           "The port, if it has security groups.", "groups-out."),
     Table(GROUPS_OUT, "groups-out", _OF_VM, "Security groups, from the VM.",
@@ -55,7 +56,7 @@ REGISTERS = (
     Register(REG_DESTINATION, "OpenFlow port that it is for."),
     Register(REG_ROUTER, "Number of the router that it goes through."),
     Register(REG_FEATURE, "Number of the feature whose service it is for, on the way to the agent."),
-    Register(REG_REASON, "Why it is on the way to the agent, where a service must know."),
+    Register(REG_REASON, "Why it is on the way to the agent, where a service must know; why it is refused."),
     Register(REG_TOO_BIG, "1: it is larger than the MTU of the network that it was routed to."),
 )
 

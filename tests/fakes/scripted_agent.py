@@ -91,6 +91,12 @@ class ScriptedSwitch(ScriptedRoom):
         self.traces: dict[int, str] = defaultdict(str)
         """OpenFlow port -> what ofproto/trace answers."""
         self.packet_ins: dict[tuple[int, str], int] = {}
+        self.refused: dict[tuple[int, str], int] = {}
+
+    def refused_packets(self) -> dict[tuple[int, str], int]:
+        if self.down:
+            raise NotReady(self.down)
+        return self.refused
 
     def packet_in_counters(self) -> dict[tuple[int, str], int]:
         return self.packet_ins

@@ -9,6 +9,7 @@ from fip64agent.plan.ports.addresses import ADDRESSES
 from fip64agent.plan.ports.bound import NETWORK_NUMBERS
 from fip64agent.plan.ports.external import EXTERNAL_ROUTES6
 from fip64agent.plan.ports.objects import (
+    AllServedPorts,
     ExternalRoute6,
     Route6,
     RouterInterface6,
@@ -19,7 +20,7 @@ from fip64agent.plan.ports.objects import (
 )
 from fip64agent.plan.ports.routers import INTERFACES6, ROUTER_NUMBERS
 from fip64agent.plan.ports.routes import ROUTES6, SERVED_ROUTERS
-from fip64agent.plan.ports.served import SERVED_NETWORKS, SERVED_PORTS
+from fip64agent.plan.ports.served import ALL_PORTS, SERVED_NETWORKS, SERVED_PORTS
 from fip64agent.plan.problems import ObjectKey
 
 
@@ -40,9 +41,11 @@ def _on_network(obj: ServedPort | RouterInterface6) -> tuple[ObjectKey, ...]:
 FEATURE = Feature(
     "ports",
     kinds=(
+        Kind(AllServedPorts.kind, "part that all served ports share", "parts that all served ports share",
+             listed=False),
         Kind(ServedNetwork.kind, "network", "networks", numbers=((NETWORK_NUMBERS, "number"),), listed=False),
-        Kind(ServedPort.kind, "port", "ports", after=(ServedNetwork.kind,), describe=_describe_port,
-             stands_on=_on_network),
+        Kind(ServedPort.kind, "port", "ports", after=(AllServedPorts.kind, ServedNetwork.kind),
+             describe=_describe_port, stands_on=lambda port: ((AllServedPorts.kind,), *_on_network(port))),
         Kind(ServedAddress.kind, "address", "addresses", after=(ServedPort.kind,), listed=False),
         Kind(RouterInterface6.kind, "router interface", "router interfaces", after=(ServedNetwork.kind,),
              listed=False, describe=_describe_interface, stands_on=_on_network),
@@ -51,6 +54,6 @@ FEATURE = Feature(
         Kind(Route6.kind, "route", "routes", after=(ServedRouter.kind, ServedAddress.kind), listed=False),
         Kind(ExternalRoute6.kind, "external route", "external routes", after=(ServedRouter.kind, Uplink.kind),
              listed=False)),
-    planners=(SERVED_NETWORKS, SERVED_PORTS, ADDRESSES, INTERFACES6, SERVED_ROUTERS, ROUTES6,
+    planners=(ALL_PORTS, SERVED_NETWORKS, SERVED_PORTS, ADDRESSES, INTERFACES6, SERVED_ROUTERS, ROUTES6,
               EXTERNAL_ROUTES6),
     numbers=(NETWORK_NUMBERS, ROUTER_NUMBERS))

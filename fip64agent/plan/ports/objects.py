@@ -15,6 +15,19 @@ from fip64agent.plan.problems import ObjectKey
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class AllServedPorts:
+    """There as long as this host has served ports: what holds for all of them."""
+
+    kind: ClassVar[str] = "all-ports"
+    alone: bool = True
+    """This host has no uplink, whose object `Host` holds for all of the bridge otherwise."""
+
+    @property
+    def key(self) -> ObjectKey:
+        return (self.kind,)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class ServedNetwork:
     """A network that served ports of this host are on."""
 
@@ -30,6 +43,9 @@ class ServedNetwork:
     """Bytes."""
     vlan: int | None = None
     """The access VLAN that its served ports have on the bridge; None: they have none."""
+    shared: tuple[IPv6Network, ...] = ()
+    """Prefixes of more than one address that ports of it may use (allowed pairs), sorted: who has which
+    address of them is not known."""
 
     @property
     def key(self) -> ObjectKey:
@@ -95,13 +111,20 @@ class ServedPort:
     pairs: tuple[AllowedPair, ...]
     """Sorted."""
     secured: bool
-    """Neutron's port_security_enabled: only what its addresses and pairs allow may come from it."""
+    """Neutron's port_security_enabled, where [ports] port_security is on: only what its addresses and pairs
+    allow may come from it."""
     filtered: bool
     """It has security groups, which IPv6 and IPv4 from it and to it pass."""
     gateways: tuple[RouterInterface6, ...] = ()
     """The routers on its network, by port id."""
     vlan: int | None = None
     """The access VLAN of its port on the bridge; None: it has none."""
+    trunk: bool = False
+    """Its port on the bridge was set up for frames of several VLANs."""
+    ra_guard: bool = True
+    """It must not send Router Advertisements and Redirects."""
+    dhcpv6_guard: bool = True
+    """It must not send messages of DHCPv6 servers."""
 
     @property
     def macs(self) -> tuple[str, ...]:

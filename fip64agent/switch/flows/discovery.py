@@ -3,7 +3,8 @@
 
 A solicitation that is multicast goes to the port that has the address, and to no other: the VM itself
 answers. So flags, duplicate address detection and reachability are those of the VM, on every datapath, while
-the agent runs or not. A solicitation for an address of the network's prefixes that nobody has goes nowhere.
+the agent runs or not. A solicitation for an address of the network's prefixes that nobody has goes nowhere;
+one for an address of a prefix that ports may use (an allowed pair) goes to all ports.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from fip64agent.switch.flows.flow import DROP, ICMPV6, IPV6, MULTICAST, Flow, Ma
 from fip64agent.switch.stages import REG_NETWORK, to_port
 
 NAME = "discovery"
-HELD, NOBODYS = 60, 50
-"""Priorities: of addresses that a served port has; of prefixes of the network."""
+HELD, SHARED, NOBODYS = 60, 55, 50
+"""Priorities: of addresses that a port has; of prefixes that ports may use; of those of the network."""
 PAST_GROUPS = 1000
 """Priority in groups-in: Neighbor Discovery passes whatever the rules (RFC 4890, section 4.4.1)."""
 
@@ -41,9 +42,11 @@ def of_network(network: ServedNetwork) -> Iterator[Flow]:
     """Yield the flows for solicitations of addresses that nobody has, and for the way past groups-in."""
     on = (REG_NETWORK, network.number)
     if network.vlan is None:
-        for prefix in network.prefixes:
-            yield Flow(stages.SERVICES, NOBODYS, (on, MULTICAST, *_message(SOLICITATION),
-                                                  ("ipv6_nd_target", prefix)), DROP, NAME, network.key)
+        for priority, prefixes, actions in ((SHARED, network.shared, (Resubmit(stages.ROUTER),)),
+                                            (NOBODYS, network.prefixes, DROP)):
+            for prefix in prefixes:
+                match = (on, MULTICAST, *_message(SOLICITATION), ("ipv6_nd_target", prefix))
+                yield Flow(stages.SERVICES, priority, match, actions, NAME, network.key)
     for number in (SOLICITATION, ADVERTISEMENT, ROUTER_ADVERTISEMENT):
         yield Flow(stages.GROUPS_IN, PAST_GROUPS, (on, *_message(number)), (Resubmit(stages.OUTPUT),), NAME,
                    network.key)

@@ -26,7 +26,8 @@ ICMPV6 = ("ip_proto", 58)
 MULTICAST = ("eth_dst", (0x333300000000, 0xFFFF00000000))
 """The Ethernet addresses of IPv6 multicast (RFC 2464, section 7)."""
 ANY_FRAGMENT = ("ip_frag", (1, 1))
-"""A fragment, also the first. OVS's fields of the upper protocol are 0 in all fragments but the first."""
+"""A fragment, also the first. OVS's fields of the upper protocol are 0 in all fragments, the first one, too,
+unless the bridge is in another mode for them than "normal" (ovs-ofctl(8), set-frags)."""
 LATER_FRAGMENT = ("ip_frag", 3)
 """A fragment that is not the first."""
 NO_LATER_FRAGMENT = ("ip_frag", (0, 2))

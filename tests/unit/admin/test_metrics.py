@@ -18,6 +18,8 @@ from fip64agent.admin import metrics, report
 from fip64agent.admin.metrics import MetricsServer
 from fip64agent.exceptions import TopologyError
 from fip64agent.links.gateways import Reachability
+from fip64agent.plan.desired import Desired
+from fip64agent.switch.examples import SERVED_PORT
 from fip64agent.translator.base import About, Count, Traffic
 
 REFERENCE = Path(__file__).parents[3] / "doc/source/reference/metrics.rst"
@@ -56,6 +58,19 @@ def test_packets_that_came_in(server, agent):
     found = samples(server)
     assert found["fip64_packet_ins_total", "21", "handled"] == 7
     assert found["fip64_packet_ins_total", "0", "unparsable"] == 1
+
+
+def test_refused_packets_by_port_and_reason(server, agent):
+    def refused():
+        return {key[1:]: value for key, value in samples(server).items()
+                if key[0] == "fip64_port_refused_packets_total"}
+
+    agent.rooms["switch"].refused = {(21, "ra-guard"): 7, (99, "source-mac"): 1}
+    assert refused() == {}, "no port of the plan has these numbers"
+    agent.loop.submit(Desired.of_objects([SERVED_PORT]))
+    assert refused() == {("vm-a", "ra-guard"): 7}
+    agent.rooms["switch"].down = "it does not run"
+    assert refused() == {}
 
 
 def test_numbers_of_an_agent_where_all_is_right(server, agent):
@@ -204,6 +219,8 @@ def test_a_translator_that_is_down_is_told_and_its_counters_are_not_there(server
 
 def test_the_reference_lists_exactly_these_metrics(server, counting, agent):
     agent.rooms["switch"].packet_ins = {(21, "handled"): 7}
+    agent.rooms["switch"].refused = {(21, "ra-guard"): 7}
+    agent.loop.submit(Desired.of_objects([*agent.loop.desired.objects(), SERVED_PORT]))
     agent.rooms["translator"].bind("red", "2001:db8::1", "100.64.0.2")
     families = text_string_to_metric_families(fetch(server.url))
     served = {sample.name for family in families for sample in family.samples}
