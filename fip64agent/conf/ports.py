@@ -12,6 +12,10 @@ OPTS = [
     cfg.BoolOpt("security_groups", mutable=True, default=True,
                 help="Let pass only what the security groups of a port allow, IPv6 and IPv4. A topology "
                      "without any security group filters nothing."),
+    cfg.IntOpt("conntrack_limit", mutable=True, default=50000, min=0, max=0xFFFFFFFF,
+               help="Connections that the conntrack zone of a network with security groups has at a time, at "
+                    "most, so that a VM that opens many does not take those of other networks; 0: any "
+                    "number."),
     cfg.BoolOpt("router_advertisements", mutable=True, default=True,
                 help="Advertise routers to the ports on their networks, as ipv6_ra_mode of a subnet says."),
     cfg.IntOpt("max_advertisement_interval", mutable=True, default=600, min=4, max=1800,

@@ -78,6 +78,8 @@ class PortServices:
     enabled: bool = True
     """Ports are served at all."""
     security_groups: bool = True
+    conntrack_limit: int = 50000
+    """Connections of a network with filtered ports, at most; 0: any number."""
     router_advertisements: bool = True
     router_lifetime: int = 1800
     """Seconds, of all that a Router Advertisement says of the router: 0: it is no default router."""

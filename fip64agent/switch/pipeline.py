@@ -72,6 +72,7 @@ NEIGHBOR = 41000
 CLASSIFY = 40500
 SERVICE = 40000
 GUARD = 39000
+ARRIVAL = 38000
 DEFAULT = 0
 
 PRIORITIES = {
@@ -80,6 +81,7 @@ PRIORITIES = {
     CLASSIFY: "IPv6 and IPv4 of served ports: to the tables for them",
     SERVICE: "what a feature takes from its port",
     GUARD: "drops what comes out of our own veths and nothing above has taken",
+    ARRIVAL: "frames for ports with security groups that nothing above has taken",
     DEFAULT: "NORMAL, unless another system has a flow of its own there",
 }
 

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Security groups: what rules let through, in the tables groups-out (from VMs) and groups-in (to them).
+
+As OVN does it: every packet in the direction of a connection's first one is held against the rules. If no
+rule lets it through any more, the connection is marked in conntrack (ct_mark is 1), and nothing of it passes
+in either direction until a rule lets it through again. Other answers pass, and so do ICMP errors about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from fip64agent.plan.desired import ObjectKey
+from fip64agent.plan.groups.objects import (
+    Allowed,
+    FilteredNetwork,
+    FilteredPort,
+    Part,
+    Product,
+    RemoteAddress,
+    RuleService,
+    Service,
+)
+from fip64agent.switch import stages
+from fip64agent.switch.examples import (
+    FILTERED_NETWORK,
+    FILTERED_PORT,
+    PRODUCT,
+    REMOTE_ADDRESS,
+    RULE_SERVICE,
+)
+from fip64agent.switch.features import Example, FlowFeature
+from fip64agent.switch.flows.conntrack import (
+    DHCP_SERVER,
+    DHCPV6_SERVER,
+    IN_TYPES,
+    PROTOCOLS,
+    past_groups,
+    state,
+)
+from fip64agent.switch.flows.flow import (
+    CT_ESTABLISHED,
+    CT_INVALID,
+    CT_RELATED,
+    CT_REPLY,
+    CT_TRACKED,
+    DROP,
+    IPV4,
+    IPV6,
+    LATER_FRAGMENT,
+    Action,
+    Conjunction,
+    Ct,
+    Flow,
+    Match,
+    Resubmit,
+    SetField,
+)
+from fip64agent.switch.stages import REG_DESTINATION, REG_NETWORK, REG_PORT
+
+NAME = "security-groups"
+PAST_GROUPS, REFUSED, ANSWERS, FRAGMENTS, RULES, MARK, DENY = 900, 890, 880, 870, 500, 410, 400
+"""Priorities: what no rule concerns; connections that are not let through; answers; fragments; the rules; and
+what none lets through."""
+MARKED = ("ct_mark", 1)
+MARKING = Ct(zone=REG_NETWORK, commit=True, actions=(SetField("ct_mark", 1),))
+
+
+class _Way(NamedTuple):
+    """One of the two directions."""
+
+    ingress: bool
+    table: int
+    onward: int
+    """The table after it."""
+    port: str
+    """Register of the port whose rules count."""
+    remotes: tuple[str, str]
+    """Fields of the other side's address: IPv4, IPv6."""
+
+
+OUT = _Way(False, stages.GROUPS_OUT, stages.SERVICES, REG_PORT, ("ipv4_dst", "ipv6_dst"))
+IN = _Way(True, stages.GROUPS_IN, stages.OUTPUT, REG_DESTINATION, ("ipv4_src", "ipv6_src"))
+WAYS = (OUT, IN)
+
+
+def of_network(network: FilteredNetwork) -> Iterator[Flow]:
+    """Yield the flows for packets whose connection says enough.
+
+    What conntrack knows of a packet reaches these tables only if the port whose rules count has stateful
+    groups.
+    """
+    for way in WAYS:
+        def flow(priority: int, match: Match, actions: tuple[Action, ...], table: int = way.table) -> Flow:
+            return Flow(table, priority, ((REG_NETWORK, network.number), *match), actions, NAME, network.key)
+
+        onward = (Resubmit(way.onward),)
+        yield flow(REFUSED, (state(CT_TRACKED | CT_INVALID),), DROP)
+        for kind, passes in ((CT_RELATED, CT_RELATED), (CT_REPLY, CT_ESTABLISHED | CT_REPLY)):
+            yield flow(REFUSED, (state(CT_TRACKED | kind), MARKED), DROP)
+            yield flow(ANSWERS, (state(CT_TRACKED | passes),), onward)
+        for protocol in PROTOCOLS:
+            # The userspace datapath hands fragments on one by one, but only when all have come: without the
+            # first, which is held against the rules, the others are of no use.
+            yield flow(FRAGMENTS, (protocol, LATER_FRAGMENT, state(CT_TRACKED)), onward)
+            yield flow(MARK, (protocol, state(CT_TRACKED | CT_ESTABLISHED), ("ct_mark", 0)), (MARKING,))
+    # What is flooded comes here without having been in track-in.
+    for match in past_groups(IN_TYPES, DHCP_SERVER, DHCPV6_SERVER):
+        yield Flow(IN.table, PAST_GROUPS, ((REG_NETWORK, network.number), *match), (Resubmit(IN.onward),),
+                   NAME, network.key)
+
+
+def of_port(port: FilteredPort) -> Iterator[Flow]:
+    """Yield, for each direction and IP version, a port's part in the rules; and that the rest is dropped."""
+    for way, allowed in ((OUT, (port.egress4, port.egress6)), (IN, (port.ingress4, port.ingress6))):
+        match = (way.port, port.ofport)
+        for protocol, let_through in zip(PROTOCOLS, allowed, strict=True):
+            actions = _of_port(way, let_through)
+            if actions:
+                yield Flow(way.table, RULES, (match, protocol), actions, NAME, port.key)
+        yield Flow(way.table, DENY, (match,), DROP, NAME, port.key)
+
+
+def _of_port(way: _Way, allowed: Allowed) -> tuple[Action, ...]:
+    return (Resubmit(way.onward),) if allowed.everything else _conjunctions(allowed.products)
+
+
+def _conjunctions(parts: Iterable[Part]) -> tuple[Action, ...]:
+    return tuple(Conjunction(*part) for part in parts)
+
+
+def of_product(product: Product) -> Iterator[Flow]:
+    """Yield the flow of a packet that matches all clauses."""
+    way = WAYS[product.ingress]
+    yield Flow(way.table, RULES, (("conj_id", product.number),), (Resubmit(way.onward),), NAME, product.key)
+
+
+def _clauses(match: tuple[Match, Match], egress: tuple[Part, ...], ingress: tuple[Part, ...],
+             owner: ObjectKey) -> Iterator[Flow]:
+    for way, matched, parts in zip(WAYS, match, (egress, ingress), strict=True):
+        if parts:
+            yield Flow(way.table, RULES, matched, _conjunctions(parts), NAME, owner)
+
+
+def of_remote(remote: RemoteAddress) -> Iterator[Flow]:
+    """Yield the flows for packets to and from an address."""
+    six = remote.prefix.version == 6
+    protocol = IPV6 if six else IPV4
+    to, from_ = ((protocol, (way.remotes[six], remote.prefix)) for way in WAYS)
+    yield from _clauses((to, from_), remote.egress, remote.ingress, remote.key)
+
+
+def _service(service: Service) -> Match:
+    match: Match = (IPV6 if service.version == 6 else IPV4, ("ip_proto", service.protocol))
+    if service.port is not None:
+        match += ((_PORTS[service.protocol], service.port),)
+    name = "icmpv6" if service.version == 6 else "icmpv4"
+    if service.icmp_type is not None:
+        match += ((f"{name}_type", service.icmp_type),)
+    if service.icmp_code is not None:
+        match += ((f"{name}_code", service.icmp_code),)
+    return match
+
+
+_PORTS = {6: "tcp_dst", 17: "udp_dst", 132: "sctp_dst"}
+
+
+def of_service(rule_service: RuleService) -> Iterator[Flow]:
+    """Yield the flows for packets of a service."""
+    match = _service(rule_service.service)
+    yield from _clauses((match, match), rule_service.egress, rule_service.ingress, rule_service.key)
+
+
+FEATURE = FlowFeature(
+    NAME, 31, "Lets through what security groups allow.",
+    {FilteredNetwork.kind: of_network, FilteredPort.kind: of_port, Product.kind: of_product,
+     RemoteAddress.kind: of_remote, RuleService.kind: of_service},
+    (Example("Per network with such ports", "Answers, and connections that are not let through any more:",
+             (FILTERED_NETWORK,)),
+     Example("Per port", "Port 21 may send anything of IPv6. What comes is put together from the port, the "
+             "remote, and the service:", (FILTERED_PORT,)),
+     Example("Per address of a remote", "A prefix, or an address of a port that has the group, here or on "
+             "another host:", (REMOTE_ADDRESS,)),
+     Example("Per service", "A range of ports is one or several of these:", (RULE_SERVICE,)),
+     Example("Per group, direction, IP version and remote", "What matches all clauses:", (PRODUCT,))))
