@@ -63,6 +63,7 @@ NAME = "security-groups"
 PAST_GROUPS, REFUSED, ANSWERS, FRAGMENTS, RULES, MARK, DENY = 900, 890, 880, 870, 500, 410, 400
 """Priorities: what no rule concerns; connections that are not let through; answers; fragments; the rules; and
 what none lets through."""
+VALID = state(CT_TRACKED, CT_INVALID)
 MARKED = ("ct_mark", 1)
 MARKING = Ct(zone=REG_NETWORK, commit=True, actions=(SetField("ct_mark", 1),))
 
@@ -103,7 +104,7 @@ def of_network(network: FilteredNetwork) -> Iterator[Flow]:
         for protocol in PROTOCOLS:
             # The userspace datapath hands fragments on one by one, but only when all have come: without the
             # first, which is held against the rules, the others are of no use.
-            yield flow(FRAGMENTS, (protocol, LATER_FRAGMENT, state(CT_TRACKED)), onward)
+            yield flow(FRAGMENTS, (protocol, LATER_FRAGMENT, VALID), onward)
             yield flow(MARK, (protocol, state(CT_TRACKED | CT_ESTABLISHED), ("ct_mark", 0)), (MARKING,))
     # What is flooded comes here without having been in track-in.
     for match in past_groups(IN_TYPES, DHCP_SERVER, DHCPV6_SERVER):
@@ -151,25 +152,33 @@ def of_remote(remote: RemoteAddress) -> Iterator[Flow]:
     yield from _clauses((to, from_), remote.egress, remote.ingress, remote.key)
 
 
-def _service(service: Service) -> Match:
-    match: Match = (IPV6 if service.version == 6 else IPV4, ("ip_proto", service.protocol))
-    if service.port is not None:
-        match += ((_PORTS[service.protocol], service.port),)
-    name = "icmpv6" if service.version == 6 else "icmpv4"
-    if service.icmp_type is not None:
-        match += ((f"{name}_type", service.icmp_type),)
-    if service.icmp_code is not None:
-        match += ((f"{name}_code", service.icmp_code),)
-    return match
+def _services(service: Service) -> Iterator[Match]:
+    """Yield the match of a service, and of first fragments.
+
+    Open vSwitch does not look at ports, or type and code, of fragments. Conntrack does, when all have come.
+    The kernel's datapath goes on with the whole packet then, that in userspace with the fragments, and with
+    what conntrack knows of the first one.
+    """
+    protocol = IPV6 if service.version == 6 else IPV4
+    icmp = "icmpv6" if service.version == 6 else "icmpv4"
+    fields = [(service.port, _PORTS.get(service.protocol), "ct_tp_dst"),
+              (service.icmp_type, f"{icmp}_type", "ct_tp_src"),
+              (service.icmp_code, f"{icmp}_code", "ct_tp_dst")]
+    given = [each for each in fields if each[0] is not None]
+    yield protocol, ("ip_proto", service.protocol), *((field, value) for value, field, _ in given)
+    if given:
+        yield (protocol, FIRST_FRAGMENT, VALID, ("ct_nw_proto", service.protocol),
+               *((field, value) for value, _, field in given))
 
 
+FIRST_FRAGMENT = ("ip_frag", 1)
 _PORTS = {6: "tcp_dst", 17: "udp_dst", 132: "sctp_dst"}
 
 
 def of_service(rule_service: RuleService) -> Iterator[Flow]:
     """Yield the flows for packets of a service."""
-    match = _service(rule_service.service)
-    yield from _clauses((match, match), rule_service.egress, rule_service.ingress, rule_service.key)
+    for match in _services(rule_service.service):
+        yield from _clauses((match, match), rule_service.egress, rule_service.ingress, rule_service.key)
 
 
 FEATURE = FlowFeature(
