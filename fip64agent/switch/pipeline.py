@@ -148,6 +148,11 @@ def port_key(name: str) -> Hashable:
     return ("port", name)
 
 
+def zone_key(zone: int) -> Hashable:
+    """Return the key of a limit of ours on a conntrack zone."""
+    return ("zone", zone)
+
+
 def meter_key(number: int) -> Hashable:
     """Return the key of a meter of ours."""
     return ("meter", number)

@@ -12,7 +12,7 @@ from fip64agent import hub
 from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import Desired, Host, ObjectKey, PlanObject
 from fip64agent.plan.inputs import Datapath, Interface
-from fip64agent.switch import appctl, features, pipeline, ports, text
+from fip64agent.switch import appctl, features, pipeline, ports, text, zone_limits
 from fip64agent.switch.announce import Announcer
 from fip64agent.switch.connection import bundle, codec, datapath, meters, monitor, packet_in
 from fip64agent.switch.connection.app import Connection
@@ -28,6 +28,7 @@ from fip64agent.switch.ovsdb_replica import OwnPort
 from fip64agent.switch.packets import PacketIns
 from fip64agent.switch.periodic import Sender
 from fip64agent.switch.ports import PortItem, Ports
+from fip64agent.switch.zone_limits import ZoneLimitItem
 
 LOG = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ START_WAIT = 2.0
 """Seconds that start() waits for the OpenFlow connection; later it comes up in the background."""
 
 
-SwitchItem = PortItem | MeterItem | FlowItem
+SwitchItem = PortItem | MeterItem | ZoneLimitItem | FlowItem
 _DEFAULT = codec.encode(next(default(Host())))
 """The one flow that counts as installed when another system has one in its place."""
 
@@ -134,6 +135,7 @@ class SwitchRoom:
 
     def expand(self, obj: PlanObject) -> Iterator[SwitchItem]:
         yield from ports.wanted(obj)
+        yield from zone_limits.wanted(obj)
         for flow in features.flows_of(obj):
             for action in flow.actions:
                 if isinstance(action, Controller) and action.meter is not None:
@@ -146,6 +148,7 @@ class SwitchRoom:
         with self._busy:
             result: dict[Hashable, SwitchItem] = dict(self._ports.read())
             result.update(meters.read(self._connection))
+            result.update(hub.offload(zone_limits.read, self._run_path, self._ovsdb.datapath_type()))
             self._changed_by_others.clear()
             flows = self._installed.read()
             result.update(flows)
@@ -163,10 +166,17 @@ class SwitchRoom:
             failed |= meters.change(self._connection, list({
                 item.key: (meters.ADD if was is None else meters.MODIFY, item)
                 for was, item in items if isinstance(item, MeterItem)}.values()))
+            failed |= self._limit_zones([item for _, item in items if isinstance(item, ZoneLimitItem)])
             flows = [(was, item) for was, item in items if isinstance(item, FlowItem)]
             if flows:
                 failed.update(self._add_flows(flows))
             return failed
+
+    def _limit_zones(self, limits: Sequence[ZoneLimitItem], gone: Sequence[ZoneLimitItem] = ()
+                     ) -> dict[Hashable, str]:
+        if not limits and not gone:
+            return {}
+        return hub.offload(zone_limits.change, self._run_path, self._ovsdb.datapath_type(), limits, gone)
 
     def _add_flows(self, flows: Sequence[tuple[FlowItem | None, FlowItem]]) -> dict[Hashable, str]:
         taken = self._installed.taken_by_others([item for was, item in flows
@@ -211,6 +221,7 @@ class SwitchRoom:
             # After the flows: with a meter the switch removes the flows that use it.
             failed |= meters.change(self._connection, [(meters.DELETE, item) for item in items
                                                        if isinstance(item, MeterItem)])
+            failed |= self._limit_zones((), [item for item in items if isinstance(item, ZoneLimitItem)])
             failed |= self._ports.remove([item for item in items if isinstance(item, PortItem)])
             return failed
 

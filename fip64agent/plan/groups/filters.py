@@ -15,6 +15,7 @@ from fip64agent.plan.groups.objects import (
 )
 from fip64agent.plan.groups.rules import (
     GROUPS_OF_PORT,
+    MOST_PARTS,
     PORT,
     PRODUCT_NUMBERS,
     RULES,
@@ -32,11 +33,13 @@ def _allowed(ask, rules: list[Rules]) -> Allowed:
     if any(each.clauses == PORT for each in rules):
         return Allowed(everything=True)
     numbers = [(ask(PRODUCT_NUMBERS.number, each.name), each.clauses) for each in rules]
-    return Allowed(products=tuple(sorted(Part(number, PORT, clauses) for number, clauses in numbers
-                                         if number is not None))) if numbers else NOTHING
+    parts = sorted(Part(number, PORT, clauses) for number, clauses in numbers if number is not None)
+    return Allowed(products=tuple(parts[:MOST_PARTS])) if parts else NOTHING
 
 
-def _left_out(ask, groups: tuple[str, ...]) -> Iterator[str]:
+def _left_out(ask, groups: tuple[str, ...], rules: list[Rules]) -> Iterator[str]:
+    if len(rules) > MOST_PARTS:
+        yield f"its security groups have more than {MOST_PARTS} different remotes"
     for group in groups:
         for rule in ask(SECURITY_GROUPS, group).rules:
             protocol = unmatched(rule)
@@ -48,7 +51,7 @@ def _left_out(ask, groups: tuple[str, ...]) -> Iterator[str]:
 def _filter(ask, port_id: str, groups: tuple[str, ...]) -> tuple[FilteredPort, Problem | None]:
     served = ask(SERVED_PORTS, port_id)
     rules = [each for group in groups for each in ask(RULES, group) or ()]
-    problems = list(_left_out(ask, groups))
+    problems = list(_left_out(ask, groups, rules))
 
     def allowed(ingress: bool, version: int) -> Allowed:
         return _allowed(ask, [each for each in rules if (each.ingress, each.version) == (ingress, version)])
