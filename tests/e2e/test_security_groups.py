@@ -17,7 +17,8 @@ ANY = [{"direction": "egress", "ethertype": "IPv4"}, {"direction": "egress", "et
 pytestmark = pytest.mark.only("tayga")
 
 
-def rule(direction: str, ethertype: str, protocol: str | None = None, first=None, last=None, **remote) -> dict:
+def rule(direction: str, ethertype: str, protocol: str | None = None, first=None, last=None,
+         **remote) -> dict:
     ports = {"port_range_min": first, "port_range_max": last if last is not None else first}
     found = {"direction": direction, "ethertype": ethertype, "protocol": protocol, **ports, **remote}
     return {key: value for key, value in found.items() if value is not None}

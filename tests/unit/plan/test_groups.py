@@ -68,8 +68,9 @@ def rules(draw):
         remote = draw(st.sampled_from((
             {}, {"remote_group_id": "g0"}, {"remote_group_id": "g1"}, {"remote_address_group_id": "a"},
             *({"remote_ip_prefix": prefix} for prefix in PREFIXES[version]))))
-        found.append(SecurityGroupRule(f"r{number}", draw(st.sampled_from((INGRESS, EGRESS))), f"IPv{version}",
-                                       protocol, first, last, **remote))
+        direction = draw(st.sampled_from((INGRESS, EGRESS)))
+        found.append(SecurityGroupRule(f"r{number}", direction, f"IPv{version}", protocol, first, last,
+                                       **remote))
     return tuple(found)
 
 
@@ -115,7 +116,7 @@ def inputs_of(security_groups=(), some_ports=(), some_address_groups=(), interfa
 def sites(draw):
     return inputs_of([draw(groups(name)) for name in GROUPS], [draw(ports(name)) for name in PORTS],
                      [draw(address_groups)],
-                     [interface(name) for name in HERE] + [Interface("eth1", 9), Interface("tap-x", 8, tag=7)])
+                     [*map(interface, HERE), Interface("eth1", 9), Interface("tap-x", 8, tag=7)])
 
 
 def changed(inputs, kind, what):
