@@ -24,6 +24,16 @@ DOWNLINK_MAC = "02:f6:40:ff:ff:ff"
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
+def checksum(owner: tuple[str, ...]) -> int:
+    """Return the CRC-32 of an object's key, which the cookies of its flows have."""
+    return zlib.crc32(_octets(":".join(owner)))
+
+
+def digest(checksum_of_owner: int) -> str:
+    """Return what stands for an object in Allocations where its id is not known, but only that checksum."""
+    return f"crc32:{checksum_of_owner:08x}"
+
+
 def _octets(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 

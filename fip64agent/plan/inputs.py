@@ -32,7 +32,8 @@ class Interface:
     active: bool = False
     """The member that the bond's frames leave by now."""
     tag: int | None = None
-    """The access VLAN of its bridge port, in which NORMAL carries its frames; None: the port has none."""
+    """The access VLAN of its bridge port, in which NORMAL carries its frames; None: the port has none.
+    Neutron gives 4095 to a port that it has not set up yet."""
     trunk: bool = False
     """Its bridge port was set up for frames of several VLANs: by vlan_mode, or by a list of VLANs."""
 
@@ -47,7 +48,8 @@ class Datapath:
     """Flows can set the flags of a Neighbor Advertisement and the type of an option: turn a Neighbor
     Solicitation into its answer. The kernel's datapath cannot."""
     packet_size: bool = False
-    """Flows can compare the size of a packet with an MTU (check_pkt_larger, since Open vSwitch 2.12)."""
+    """Flows can compare the size of a packet with an MTU (check_pkt_larger, since Open vSwitch 2.12). The
+    kernel does it since 5.2; for an older one Open vSwitch does it itself, packet by packet."""
     conntrack: bool = False
     """Flows can send packets through conntrack, match its answer, and mark connections."""
     meters: bool = False

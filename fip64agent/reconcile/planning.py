@@ -22,6 +22,8 @@ LOG = logging.getLogger(__name__)
 
 FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
 """Seconds until planning is tried again after a failure; doubled each time."""
+DATAPATH_WAIT = 3.0
+"""Seconds that the first plan waits, at most, until it is known what the bridge's datapath can do."""
 
 
 class Planning:
@@ -37,6 +39,7 @@ class Planning:
         self._topology: Topology | None = None
         self._interfaces: Mapping[str, Interface] | None = None
         self._datapath: Datapath | None = None
+        self._datapath_known = hub.Event()
         self._due = hub.Event()
         self.inputs: Inputs | None = None
         """What the plan in force was made from; None before the first."""
@@ -64,6 +67,7 @@ class Planning:
         """Plan with this datapath of the bridge from now on."""
         if datapath != self._datapath:
             self._datapath = datapath
+            self._datapath_known.set()
             self._due.set()
 
     def take_settings(self, settings: Settings) -> None:
@@ -78,6 +82,9 @@ class Planning:
 
     def run(self) -> None:
         """Plan for ever. A plan that cannot be made leaves the last one in force and is tried again."""
+        # Without the datapath the first plan would lack what was installed before the agent was restarted:
+        # that would be removed, and installed again.
+        self._datapath_known.wait(DATAPATH_WAIT)
         retry: float | None = None
         while True:
             self._due.wait(retry)

@@ -4,48 +4,18 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
 from collections.abc import Iterator
 
 from fip64agent.net import packet as net
-from fip64agent.net.errors import (
-    ADDRESS_UNREACHABLE,
-    HOP_LIMIT_EXCEEDED,
-    NO_ROUTE,
-    PORT_UNREACHABLE,
-    error_for,
-)
-from fip64agent.net.icmpv6 import PACKET_TOO_BIG, TIME_EXCEEDED, UNREACHABLE
+from fip64agent.net.errors import error_for
 from fip64agent.net.packet import Packet
 from fip64agent.plan.ports.objects import RouterInterface6, ServedPort
 from fip64agent.services.base import Arrival, Outgoing, Service
 
-VALUE_SHIFT = 8
-"""Above so many bits of the register that has the reason there is the MTU, if that is the reason."""
-
-
-class Reason(enum.IntEnum):
-    """Why an error answers a packet, as the flows say it (switch/flows/icmpv6_errors.py)."""
-
-    NO_ROUTE = 1
-    NOBODY = 2
-    """Nobody has the address."""
-    NO_PORT = 3
-    """It is for the router itself, of which no port is open."""
-    EXPIRED = 4
-    """Its hop limit is used up."""
-    TOO_BIG = 5
-
-
-_ERRORS = {Reason.NO_ROUTE: (UNREACHABLE, NO_ROUTE), Reason.NOBODY: (UNREACHABLE, ADDRESS_UNREACHABLE),
-           Reason.NO_PORT: (UNREACHABLE, PORT_UNREACHABLE),
-           Reason.EXPIRED: (TIME_EXCEEDED, HOP_LIMIT_EXCEEDED), Reason.TOO_BIG: (PACKET_TOO_BIG, 0)}
-"""Type and code."""
-
 
 def tell(packet: Packet, port: ServedPort, arrival: Arrival) -> Iterator[Outgoing]:
-    """Answer a packet of a VM with the error that the flow has given the reason for."""
-    kind, code = _ERRORS[Reason(arrival.reason & (1 << VALUE_SHIFT) - 1)]
+    """Answer a packet of a VM with the error that the flow says: type (8 bits), code (8 bits), MTU (16)."""
+    kind, code, mtu = arrival.reason >> 24, arrival.reason >> 16 & 0xFF, arrival.reason & 0xFFFF
     gateway = _gateway(packet, port)
     if gateway is None or packet.ipv6 is None:
         return
@@ -54,7 +24,7 @@ def tell(packet: Packet, port: ServedPort, arrival: Arrival) -> Iterator[Outgoin
     sent = dataclasses.replace(packet, ethernet=dataclasses.replace(packet.ethernet, source=mac,
                                                                     destination=gateway.mac))
     own = gateway.addresses[0].ip if gateway.addresses else gateway.link_local
-    error = error_for(sent, kind, code, arrival.reason >> VALUE_SHIFT, own, gateway.mac)
+    error = error_for(sent, kind, code, mtu, own, gateway.mac)
     if error is not None:
         yield Outgoing(net.build(error))
 

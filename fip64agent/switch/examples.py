@@ -27,6 +27,7 @@ from fip64agent.plan.groups.objects import (
 )
 from fip64agent.plan.inputs import REDIRECT_EXTERNAL_NETWORKS
 from fip64agent.plan.ports.objects import (
+    ExternalRoute6,
     Holder,
     Hop,
     Route6,
@@ -97,3 +98,5 @@ RULE_SERVICE = RuleService(Service(6, 6, (8080, 0xFFFE)), (), (Part(_PRODUCT, 3,
 ENTRY = Entry("tap-b", 3, 7, ())
 ENTRY_TRUNK = Entry("eth2", 4, None, (7,))
 ARRIVAL = Arrival(7, "fa:16:3e:00:00:05", 0x8001, 21)
+EXTERNAL_ROUTE = ExternalRoute6("router-a", 3, UPLINK.port_id, (1,), 11, UPLINK.mac,
+                                (IPv6Network("2001:db8:1::/64"),))

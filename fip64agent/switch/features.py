@@ -28,6 +28,17 @@ class Example:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class NumberInFlow:
+    """Says where the numbers of a space are found in flows, when the agent has restarted."""
+
+    space: str
+    """Name of the number space, as the plan has it."""
+    table: int
+    register: str
+    """Each owner has one flow of the feature in the table; its match is this register with its number."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class FlowFeature:
     """What one module of `switch/flows/`, or of another package, adds."""
 
@@ -45,6 +56,7 @@ class FlowFeature:
     """Tables that it uses in addition to pipeline.TABLES."""
     registers: tuple[Register, ...] = ()
     zones: tuple[Zone, ...] = ()
+    numbers: tuple[NumberInFlow, ...] = ()
 
 
 @functools.cache

@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 
 from fip64agent import hub
 from fip64agent.exceptions import NotReady
+from fip64agent.plan import allocate
+from fip64agent.plan.inputs import Allocations
 from fip64agent.switch import features, pipeline
 from fip64agent.switch.connection import codec, monitor
 from fip64agent.switch.connection.app import Connection, Reply
 from fip64agent.switch.connection.codec import FlowItem
+from fip64agent.switch.connection.fields import header
 
 MOST_SINGLE_QUESTIONS = 64
 """New flows up to which the switch is asked about each key; for more, all flows are read."""
@@ -54,6 +58,24 @@ class Installed:
             hub.sleep(0)
         self._foreign, self._foreign_read_at = foreign, time.monotonic()
         return flows
+
+    def allocations(self) -> Allocations:
+        """Return the numbers that are found in flows of ours, by the digests of their owners' keys.
+
+        Raises: NotReady.
+        """
+        found: dict[str, dict[str, int]] = {}
+        for feature in features.features().values():
+            for place in feature.numbers:
+                match = re.compile(re.escape(header(place.register)) + b"(.{4})", re.DOTALL)
+                numbers = found.setdefault(place.space, {})
+                reply = self._request(lambda xid, table=place.table: [codec.flow_request(xid, table)])
+                for body in next(iter(reply.bodies.values()), []):
+                    for _, _, cookie, tlvs, *_ in codec.decode_flows(body):
+                        decoded, value = pipeline.decode_cookie(cookie), match.fullmatch(tlvs)
+                        if decoded and decoded[0] == feature.number and value:
+                            numbers[allocate.digest(decoded[1])] = int.from_bytes(value[1])
+        return Allocations(found)
 
     def dump(self) -> list[bytes]:
         """Return the bodies of the reply that has all flows. Raises: NotReady."""

@@ -157,7 +157,7 @@ class Sender:
                             old if event is Event.CHANGED else None)
         try:
             turn, delay = self._ask(state, old if new is None else new, occasion, now)
-        except NotReady:
+        except Exception:
             state.old = old
             if old is None and state.new is None:  # it went before it has sent anything
                 del self._sending[key]

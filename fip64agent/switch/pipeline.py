@@ -9,9 +9,9 @@ own have numbers that no other system is known to use. A feature declares what e
 from __future__ import annotations
 
 import dataclasses
-import zlib
 from collections.abc import Hashable
 
+from fip64agent.plan import allocate
 from fip64agent.plan.desired import ObjectKey
 
 # -- tables ------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def owner_text(owner: ObjectKey) -> str:
 
 def encode_cookie(feature: int, owner: ObjectKey) -> int:
     """Return the cookie of a flow that serves `owner`. `feature`: the feature's number, 1 to 255."""
-    return COOKIE_VALUE | feature << 40 | zlib.crc32(owner_text(owner).encode())
+    return COOKIE_VALUE | feature << 40 | allocate.checksum(owner)
 
 
 def is_ours(cookie: int) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from fip64agent import hub
 from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import Desired, Host, ObjectKey, PlanObject
-from fip64agent.plan.inputs import Datapath, Interface
+from fip64agent.plan.inputs import Allocations, Datapath, Interface
 from fip64agent.switch import appctl, features, pipeline, ports, text, zone_limits
 from fip64agent.switch.announce import Announcer
 from fip64agent.switch.connection import bundle, codec, datapath, meters, monitor, packet_in
@@ -157,6 +157,13 @@ class SwitchRoom:
             self._provided_by_others = {_DEFAULT.key: _DEFAULT} if provided else {}
             result.update(self._provided_by_others)
             return result
+
+    def allocations(self) -> Allocations:
+        """Return the numbers that objects have by flows that are installed; none while it cannot be asked."""
+        try:
+            return self._installed.allocations() if self.ready() is None else Allocations()
+        except NotReady:
+            return Allocations()
 
     # -- changing ---------------------------------------------------------------------------------------
 

@@ -244,7 +244,12 @@ def _kind(noun: str) -> Any:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Topology:
-    """One consistent view of all resources, each kind by id."""
+    """One consistent view of all resources, each kind by id.
+
+    A kind is a field here, the class of its resources above, and its section in attributes.SECTIONS. What
+    makes it depend on others is in rules.py (what is right), claims.py (what only one resource can have)
+    and dependents.py (what has to be decided on anew).
+    """
 
     networks: Mapping[str, Network] = _kind("network")
     subnets: Mapping[str, Subnet] = _kind("subnet")

@@ -2,11 +2,14 @@
 """VMs that get their addresses and their gateway from the agent, and reach each other through it."""
 
 import json
+import re
+import time
 
 import pytest
 
 from lab import ipv6
 from lab.daemon import wait_for
+from tests.e2e import steps
 
 
 @pytest.fixture(scope="module")
@@ -58,5 +61,44 @@ def test_where_no_route_leads_is_told(routed):
 
 
 def test_a_hop_limit_that_is_used_up_is_told(routed):
-    answer = routed["vm-a"].run("ping", "-6", "-t1", "-c1", "-W5", routed["vm-b"].address6, check=False).stdout
+    far = routed["vm-b"].address6
+    answer = routed["vm-a"].run("ping", "-6", "-t1", "-c1", "-W5", far, check=False).stdout
     assert "From 2001:db8:1::1" in answer and "Time exceeded: Hop limit" in answer
+
+
+def flows(lab) -> dict[str, float]:
+    """Return the agent's flows, without their counters, and for how many seconds each was there."""
+    found = {}
+    for line in lab.ovs.ofctl("dump-flows", lab.bridge).stdout.splitlines():
+        if "cookie=0xf164" in line:
+            seconds = float(re.search(r"duration=([0-9.]+)s", line)[1])
+            text = re.sub(r"(duration|n_packets|n_bytes|idle_age|hard_age)=[^, ]*,? ?", "", line)
+            found[text] = seconds
+    return found
+
+
+def test_a_restart_of_the_agent_leaves_flows_and_pings_alone(routed):
+    a, b = routed["vm-a"], routed["vm-b"]
+    assert a.reaches(b.address6, 10)
+    before, begun = flows(routed), time.monotonic()
+    ping = a.start_ping(b.address6)
+    routed.agent.restart()
+    steps.wait_settled(routed)
+    passed = time.monotonic() - begun
+    result, after = ping.stop(), flows(routed)
+    assert result.ok and result.sent > 100
+    assert after.keys() == before.keys()
+    assert min(after.values()) > passed, "none was installed again"
+
+
+def test_while_the_agent_is_dead_flows_go_on(routed):
+    a, b = routed["vm-a"], routed["vm-b"]
+    by_flows = routed.agent.get("/status")["datapath"]["nd_flags"]
+    routed.agent.kill()
+    try:
+        if by_flows:
+            a.ip("neigh flush dev eth0")
+        assert a.ping(b.address6, count=50).ok
+        assert a.ping("2001:db8:1::1", count=20).ok
+    finally:
+        routed.agent.start()

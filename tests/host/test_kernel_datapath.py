@@ -8,7 +8,8 @@ import pytest
 from tests.host.guest import CHECKOUT, SLOW
 
 TABLES = {"tests/e2e/test_neighbor.py": ("who answers Neighbor Solicitations and MLD queries, and which", 15),
-          "tests/e2e/test_isolation.py": ("what a VM may try, and where it comes out", 15)}
+          "tests/e2e/test_isolation.py": ("what a VM may try, and where it comes out", 15),
+          "tests/e2e/test_ipv6_routing.py": ("IPv6 of VM ports: addresses, gateway, routes, restart", 8)}
 """By file: what is tried, and how many tests there are at least for each translator. Not here, though it
 can be run in there by hand: tests/e2e/test_snooping.py, which depends on timers of a Linux bridge more than
 on the datapath."""
@@ -17,7 +18,7 @@ EVERY = 307
 """Of the attempts, each in turn: software emulation is slow, and all of CI should end within 45 minutes."""
 
 
-@pytest.mark.parametrize("table", TABLES, ids=["Neighbor Discovery", "isolation"])
+@pytest.mark.parametrize("table", TABLES, ids=["Neighbor Discovery", "isolation", "IPv6 of VM ports"])
 def test_a_table_of_attempts_on_the_kernel_datapath(installed, away, step, table):
     """A table of end-to-end tests, with the machine's own Open vSwitch and its kernel datapath."""
     with step("make .venv/.test"):

@@ -120,3 +120,10 @@ def test_nothing_is_wrong(installed, lab, step):
     assert states == dict.fromkeys(installed.ALL, "active")
     assert {row["state"] for row in lab.agent.get("/uplinks")} == {"active"}
     assert lab.ctl("diff", check=False).returncode == 0
+
+
+def test_what_the_kernels_datapath_can_do(lab):
+    """It is asked, and ``fip64ctl status`` says it: of all that flows may need, it lacks one thing."""
+    assert lab.agent.get("/status")["datapath"] == {
+        "kind": "system", "nd_flags": False, "packet_size": True, "conntrack": True, "meters": True}
+    assert "datapath      kernel (system), sets ND flags: no" in lab.ctl("status", check=False).stdout

@@ -12,7 +12,8 @@ from fip64agent.topology.model import Topology
 
 
 @pytest.fixture
-def agent(tmp_path):
+def agent(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "DATAPATH_WAIT", 0.01)
     path = tmp_path / "agent.conf"
     path.write_text(f"[DEFAULT]\nrun_path = {tmp_path}\nstate_path = {tmp_path}\n[metrics]\nport = 0\n"
                     "[fip64]\ntranslator = tayga\n")
@@ -61,6 +62,23 @@ def test_what_the_datapath_can_do_is_planned_with(agent, monkeypatch):
             wait_for(lambda: planned(datapath))  # noqa: B023
         agent.planning.take_datapath(Datapath("netdev", nd_flags=True))
         assert not agent.planning.due
+    finally:
+        planning.kill()
+
+
+def test_the_first_plan_waits_until_the_datapath_is_known(agent, monkeypatch):
+    """Else an agent that was restarted would remove what needs it, and install it again."""
+    monkeypatch.setattr(module, "DATAPATH_WAIT", 30)
+    monkeypatch.setattr(module, "allocations_in_force", lambda rooms: Allocations())
+    planning = hub.spawn(agent.planning.run)
+    try:
+        agent.planning.take_topology(Topology())
+        agent.planning.take_interfaces({})
+        hub.sleep(0.1)
+        assert agent.inputs is None
+        agent.planning.take_datapath(Datapath("netdev"))
+        wait_for(lambda: agent.inputs is not None)
+        assert agent.inputs.datapath == Datapath("netdev") and not agent.planning.due
     finally:
         planning.kill()
 

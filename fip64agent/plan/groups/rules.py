@@ -117,7 +117,8 @@ RULES = Derived("products of a security group", _products, (SECURITY_GROUPS,), e
 """By id of a group that ports of this host have: Rules, by name."""
 _NAMES = Collected("names of products", {
     RULES: lambda group_id, products: (("", rules.name) for rules in products)})
-PRODUCT_NUMBERS = number_space("products", _NAMES, lambda ask: (FIRST_PRODUCT, LAST_PRODUCT))
+PRODUCT_NUMBERS = number_space("products", _NAMES, lambda ask: (FIRST_PRODUCT, LAST_PRODUCT),
+                               kind=Product.kind)
 
 
 def _numbered(ask, group_id: str, products: tuple[Rules, ...]) -> tuple[tuple[Product, ...], None]:

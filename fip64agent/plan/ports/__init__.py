@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from fip64agent.plan.base.objects import Uplink
 from fip64agent.plan.kinds import Feature, Kind
 from fip64agent.plan.ports.addresses import ADDRESSES
 from fip64agent.plan.ports.bound import NETWORK_NUMBERS
+from fip64agent.plan.ports.external import EXTERNAL_ROUTES6
 from fip64agent.plan.ports.objects import (
+    ExternalRoute6,
     Route6,
     RouterInterface6,
     ServedAddress,
@@ -44,6 +47,9 @@ FEATURE = Feature(
         Kind(RouterInterface6.kind, "router interface", "router interfaces", after=(ServedNetwork.kind,),
              listed=False, describe=_describe_interface, stands_on=_on_network),
         Kind(ServedRouter.kind, "router", "routers", after=(RouterInterface6.kind,), listed=False),
-        Kind(Route6.kind, "route", "routes", after=(ServedRouter.kind, ServedAddress.kind), listed=False)),
-    planners=(SERVED_NETWORKS, SERVED_PORTS, ADDRESSES, INTERFACES6, SERVED_ROUTERS, ROUTES6),
+        Kind(Route6.kind, "route", "routes", after=(ServedRouter.kind, ServedAddress.kind), listed=False),
+        Kind(ExternalRoute6.kind, "external route", "external routes", after=(ServedRouter.kind, Uplink.kind),
+             listed=False)),
+    planners=(SERVED_NETWORKS, SERVED_PORTS, ADDRESSES, INTERFACES6, SERVED_ROUTERS, ROUTES6,
+              EXTERNAL_ROUTES6),
     numbers=(NETWORK_NUMBERS, ROUTER_NUMBERS))

@@ -7,6 +7,7 @@ from fip64agent.plan.base.bindings import BINDINGS, Bindings, is_open, waiting_f
 from fip64agent.plan.inputs import PORTS, SECURITY_GROUPS, SETTINGS
 from fip64agent.plan.nodes import Collected, Derived
 from fip64agent.plan.numbers import number_space
+from fip64agent.plan.ports.objects import ServedNetwork
 from fip64agent.plan.problems import Problem
 from fip64agent.topology.model import Port
 
@@ -42,6 +43,9 @@ def _bound(ask, port_id: str, bindings: Bindings) -> Port | Problem | None:
 
 BOUND = Derived("bound ports to serve", _bound, (PORTS, SETTINGS, SECURITY_GROUPS), each=BINDINGS)
 """By port id: the Port, or why its interface cannot be used yet."""
+_BOUND_ON = Collected("bound ports to serve on a network", {
+    BOUND: lambda port_id, port: ((port.network_id, port_id),) if isinstance(port, Port) else ()})
 _NETWORK_IDS = Collected("ids of served networks", {
-    BOUND: lambda port_id, port: ((("", port.network_id)),) if isinstance(port, Port) else ()})
-NETWORK_NUMBERS = number_space("networks", _NETWORK_IDS, lambda ask: (FIRST_NETWORK, LAST_NETWORK))
+    _BOUND_ON: lambda network_id, port_ids: (("", network_id),)})
+NETWORK_NUMBERS = number_space("networks", _NETWORK_IDS, lambda ask: (FIRST_NETWORK, LAST_NETWORK),
+                               kind=ServedNetwork.kind)

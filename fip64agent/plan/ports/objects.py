@@ -180,3 +180,25 @@ class Route6:
     @property
     def key(self) -> ObjectKey:
         return (self.kind, self.router_id, str(self.destination))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ExternalRoute6:
+    """The way between a served router's networks and the outside, by an uplink of this host."""
+
+    kind: ClassVar[str] = "external"
+    router_id: str
+    router: int
+    uplink_id: str
+    uplink_ofports: tuple[int, ...]
+    """OpenFlow ports that packets come in by."""
+    veth_ofport: int | None
+    """OpenFlow port towards the translator, which has the uplink's routes; None until OVS has opened it."""
+    mac: str
+    """Of the uplink."""
+    prefixes: tuple[IPv6Network, ...]
+    """Of the router, sorted: what comes in for them is routed to the VMs."""
+
+    @property
+    def key(self) -> ObjectKey:
+        return (self.kind, self.router_id)

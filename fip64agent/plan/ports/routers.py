@@ -36,8 +36,10 @@ def _on_served_network(ask, port_id: str, _ids) -> Port | None:
 
 _ON_SERVED_NETWORKS = Derived("router interfaces on served networks", _on_served_network,
                               (PORTS, ROUTERS, NETWORKS, NETWORK_NUMBERS.number), each=_IPV6_INTERFACES)
+_INTERFACES_OF = Collected("interfaces of a router on served networks", {
+    _ON_SERVED_NETWORKS: lambda port_id, port: ((port.device_id, port_id),)})
 _ROUTER_IDS = Collected("ids of routers of served networks", {
-    _ON_SERVED_NETWORKS: lambda port_id, port: (("", port.device_id),)})
+    _INTERFACES_OF: lambda router_id, port_ids: (("", router_id),)})
 ROUTER_NUMBERS = number_space("routers", _ROUTER_IDS, lambda ask: (1, LAST_ROUTER))
 
 

@@ -24,6 +24,5 @@ def default(obj: Host | ServedNetwork) -> Iterator[Flow]:
 FEATURE = FlowFeature(
     "default", 1, "What no flow takes is switched as before.",
     {Host.kind: default, ServedNetwork.kind: default},
-    (Example("Once per host", "As soon as the host has an uplink or a served port, unless another system has a "
-             "flow there:",
-             (HOST,)),))
+    (Example("Once per host", "As soon as the host has an uplink or a served port, unless another system has "
+             "a flow there:", (HOST,)),))

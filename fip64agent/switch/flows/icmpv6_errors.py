@@ -5,14 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fip64agent.net.errors import ADDRESS_UNREACHABLE, HOP_LIMIT_EXCEEDED, NO_ROUTE, PORT_UNREACHABLE
+from fip64agent.net.icmpv6 import PACKET_TOO_BIG, TIME_EXCEEDED, UNREACHABLE
 from fip64agent.plan.ports.objects import Route6, RouterInterface6, ServedNetwork, ServedPort, ServedRouter
-from fip64agent.services.icmpv6_errors import VALUE_SHIFT, Reason
 from fip64agent.switch import stages
 from fip64agent.switch.examples import (
     ROUTE_NOWHERE,
     ROUTER_INTERFACE,
     SERVED_NETWORK,
-    SERVED_PORT,
+    SERVED_PORT_ROUTED,
     SERVED_ROUTER,
 )
 from fip64agent.switch.features import Example, FlowFeature
@@ -28,26 +29,27 @@ TO_OWN, EXPIRED, ELSEWHERE = 550, 500, 1
 TOO_BIG, NOBODY = 1000, 1
 
 
-def _tell(reason: int) -> tuple[Action, ...]:
-    return load(REG_REASON, reason), *to_agent(NUMBER)
+def _tell(kind: int, code: int, mtu: int = 0) -> tuple[Action, ...]:
+    return load(REG_REASON, kind << 24 | code << 16 | mtu), *to_agent(NUMBER)
 
 
 def of_router(router: ServedRouter) -> Iterator[Flow]:
     """Yield the flows for what has no hop left, and what has no route."""
-    def flow(priority: int, match: Match, reason: int) -> Flow:
-        return Flow(stages.ROUTE, priority, ((REG_ROUTER, router.number), IPV6, *match), _tell(reason), NAME,
-                    router.key)
+    def flow(priority: int, match: Match, kind: int, code: int) -> Flow:
+        return Flow(stages.ROUTE, priority, ((REG_ROUTER, router.number), IPV6, *match), _tell(kind, code),
+                    NAME, router.key)
 
     for hop_limit in (0, 1):
-        yield flow(EXPIRED, (("nw_ttl", hop_limit),), Reason.EXPIRED)
-    yield flow(ELSEWHERE, (), Reason.NO_ROUTE)
+        yield flow(EXPIRED, (("nw_ttl", hop_limit),), TIME_EXCEEDED, HOP_LIMIT_EXCEEDED)
+    yield flow(ELSEWHERE, (), UNREACHABLE, NO_ROUTE)
 
 
 def to_own(interface: RouterInterface6) -> Iterator[Flow]:
     """Yield the flows for what is for the router itself and nothing has answered: no port of it is open."""
     for address in interface.addresses:
         match: Match = ((REG_ROUTER, interface.router), IPV6, ("ipv6_dst", address.ip))
-        yield Flow(stages.ROUTE, TO_OWN + 1, (*match, UDP), _tell(Reason.NO_PORT), NAME, interface.key)
+        yield Flow(stages.ROUTE, TO_OWN + 1, (*match, UDP), _tell(UNREACHABLE, PORT_UNREACHABLE), NAME,
+                   interface.key)
         yield Flow(stages.ROUTE, TO_OWN, match, DROP, NAME, interface.key)
 
 
@@ -56,15 +58,16 @@ def of_route(route: Route6) -> Iterator[Flow]:
     if route.hop is None:
         yield Flow(stages.ROUTE, ROUTES + route.destination.prefixlen,
                    ((REG_ROUTER, route.router), IPV6, ("ipv6_dst", route.destination)),
-                   _tell(Reason.NOBODY), NAME, route.key)
+                   _tell(UNREACHABLE, ADDRESS_UNREACHABLE), NAME, route.key)
 
 
 def of_network(network: ServedNetwork) -> Iterator[Flow]:
     """Yield the flows for addresses that nobody has, and for packets that are larger than the MTU."""
     on = (REG_NETWORK, network.number)
-    yield Flow(stages.NEIGHBOR, NOBODY, (on, IPV6), _tell(Reason.NOBODY), NAME, network.key)
+    yield Flow(stages.NEIGHBOR, NOBODY, (on, IPV6), _tell(UNREACHABLE, ADDRESS_UNREACHABLE), NAME,
+               network.key)
     yield Flow(stages.TRACK_IN, TOO_BIG, (on, (REG_TOO_BIG, 1), IPV6),
-               _tell(Reason.TOO_BIG | network.mtu << VALUE_SHIFT), NAME, network.key)
+               _tell(PACKET_TOO_BIG, 0, network.mtu), NAME, network.key)
 
 
 def of_port(port: ServedPort) -> Iterator[Flow]:
@@ -82,4 +85,4 @@ FEATURE = FlowFeature(
      Example("Per router interface", "No port of a router is open:", (ROUTER_INTERFACE,)),
      Example("Per route that leads nowhere", "A subnet without served ports on this host:", (ROUTE_NOWHERE,)),
      Example("Per network", "An address that nobody has, a packet above the MTU:", (SERVED_NETWORK,)),
-     Example("Per served port", "Through the meter of the port:", (SERVED_PORT,))))
+     Example("Per served port", "Through the meter of the port:", (SERVED_PORT_ROUTED,))))

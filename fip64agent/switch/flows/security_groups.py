@@ -30,7 +30,7 @@ from fip64agent.switch.examples import (
     REMOTE_ADDRESS,
     RULE_SERVICE,
 )
-from fip64agent.switch.features import Example, FlowFeature
+from fip64agent.switch.features import Example, FlowFeature, NumberInFlow
 from fip64agent.switch.flows.conntrack import (
     DHCP_SERVER,
     DHCPV6_SERVER,
@@ -192,4 +192,5 @@ FEATURE = FlowFeature(
      Example("Per address of a remote", "A prefix, or an address of a port that has the group, here or on "
              "another host:", (REMOTE_ADDRESS,)),
      Example("Per service", "A range of ports is one or several of these:", (RULE_SERVICE,)),
-     Example("Per group, direction, IP version and remote", "What matches all clauses:", (PRODUCT,))))
+     Example("Per group, direction, IP version and remote", "What matches all clauses:", (PRODUCT,))),
+    numbers=tuple(NumberInFlow("products", way.table, "conj_id") for way in WAYS))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from fip64agent.plan.ports.objects import ServedNetwork, ServedPort
 from fip64agent.switch import pipeline, stages
 from fip64agent.switch.examples import SERVED_NETWORK, SERVED_PORT
-from fip64agent.switch.features import Example, FlowFeature
+from fip64agent.switch.features import Example, FlowFeature, NumberInFlow
 from fip64agent.switch.flows.flow import (
     IPV4,
     IPV6,
@@ -52,4 +52,5 @@ FEATURE = FlowFeature(
     {ServedPort.kind: into, ServedNetwork.kind: through},
     (Example("Per served port", "IPv4 only if the port has security groups:", (SERVED_PORT,)),
      Example("Per network with served ports", "What no other flow takes goes on:", (SERVED_NETWORK,))),
-    tables=stages.TABLES, registers=stages.REGISTERS)
+    tables=stages.TABLES, registers=stages.REGISTERS,
+    numbers=(NumberInFlow("networks", stages.OUTPUT, REG_NETWORK),))

@@ -16,18 +16,13 @@ from fip64agent import hub
 from fip64agent.plan.desired import NOTHING, Desired, Gateway
 from fip64agent.reconcile import diff
 from fip64agent.services import base as services
-from fip64agent.switch import features, packets, periodic
+from fip64agent.switch import features, packets, periodic, stages
 from fip64agent.switch.connection import codec
 from fip64agent.switch.connection.meters import MeterItem
 from fip64agent.switch.examples import HOST
 from fip64agent.switch.flows.flow import IPV6, Flow, Resubmit, SetField, to_controller
-from fip64agent.switch.pipeline import (
-    CLASSIFIER,
-    NEIGHBOR,
-    REG_NETWORK,
-    REG_PORT,
-    REG_REASON,
-)
+from fip64agent.switch.pipeline import CLASSIFIER, NEIGHBOR, REG_REASON
+from fip64agent.switch.stages import REG_NETWORK, REG_PORT
 from lab import answering, solicit
 from lab.netns import call_in
 from lab.node import REPOSITORY
@@ -35,6 +30,7 @@ from lab.shell import inside, run
 from tests.functional.switch.conftest import BRIDGE, until
 
 VMS = {"one": 21, "two": 22}
+
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):

@@ -211,7 +211,8 @@ def test_it_is_measured(running):
     assert found["fip64_objects", "lease", "active"] == found["fip64_objects", "lease", "error"] == 1
     assert found["fip64_objects", "sign", "active"] == 1
     assert found["fip64_lease_age", "one"] == 7
-    assert "# HELP fip64_objects Uplinks, tenants, floating IPs, leases and road signs by state.\n" in text
+    assert ("# HELP fip64_objects Uplinks, tenants, floating IPs, ports, leases and road signs by state.\n"
+            in text)
 
 
 def test_help_and_completion_have_its_commands(running):

@@ -367,7 +367,8 @@ def test_the_committed_completion_is_what_fip64ctl_makes():
 
 
 @pytest.mark.parametrize(("line", "offered"), [
-    ("fip64ctl ", ["client", "complete", "diff", "fip", "flow", "help", "plan", "status", "trace", "uplink"]),
+    ("fip64ctl ", ["client", "complete", "diff", "fip", "flow", "help", "plan", "port", "status", "trace",
+                   "uplink"]),
     ("fip64ctl f", ["fip", "flow"]),
     ("fip64ctl fip ", ["list", "show"]),
     ("fip64ctl --socket /run/x fip l", ["list"]),

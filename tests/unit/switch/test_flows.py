@@ -200,7 +200,7 @@ def test_table_zero_matches_narrowly():
                     assert flow.actions or flow.match in ((("vlan_vid", 0x1FFF),), (("conj_id", 0xF1640001),))
                 elif flow.table == pipeline.CLASSIFIER and flow.feature != "default":
                     assert flow.match[0][0] == "in_port"
-                assert flow.owner == obj.key
+                assert flow.owner == ((HOST.kind,) if flow.feature == "default" else obj.key)
 
 
 def test_no_two_flows_of_a_plan_share_a_key():
@@ -213,7 +213,8 @@ def test_numbers_of_features_never_change():
     """They are in the cookies of flows that an older agent has installed: an update must not touch them."""
     assert {name: feature.number for name, feature in features().items()} == {
         "default": 1, "redirect": 2, "neighbor": 3, "deliver": 5, "back": 6, "arp": 7, "guard": 8,
-        "isolation": 10}
+        "isolation": 10, "stages": 20, "l2": 21, "discovery": 22, "routing": 23, "neighbor-advertisement": 24,
+        "router-advertisement": 25, "echo": 26, "icmpv6-errors": 27, "external": 28}
     assert pipeline.encode_cookie(5, ("fip", "1")) == 0xF1640500B6F87B6A
 
 
@@ -224,4 +225,6 @@ def test_flows_of_a_feature_say_so_and_serve_their_object():
             for obj in example.objects:
                 flows = list(feature.flows[obj.kind](obj))
                 assert flows, f"{name}: {example.title} shows nothing"
-                assert {(flow.feature, flow.owner) for flow in flows} == {(name, obj.key)}
+                # The default flow is the same for all who need it.
+                owner = (HOST.kind,) if name == "default" else obj.key
+                assert {(flow.feature, flow.owner) for flow in flows} == {(name, owner)}

@@ -168,7 +168,7 @@ def test_a_service_may_know_how_a_packet_arrived(monkeypatch):
     def handle(packet, gateway, arrival):
         return [Outgoing(f"{gateway.port_id} {arrival.ofport} {arrival.reason}".encode() + arrival.data)]
 
-    service = Service("arp", "port", lambda gateway: (gateway.vm_ofport,), handle, takes_arrival=True)
+    service = Service("arp", "gateway", lambda gateway: (gateway.vm_ofport,), handle, takes_arrival=True)
     monkeypatch.setattr(packets, "services", lambda: {"arp": service})
     ins = packets.PacketIns(lambda data: None)
     ins.plan_changed(NOTHING, plan(vm(1), vm(2)))
@@ -179,7 +179,7 @@ def test_a_service_may_know_how_a_packet_arrived(monkeypatch):
 
 
 def test_an_answer_that_is_too_long_is_a_fault_of_the_service(monkeypatch):
-    service = Service("arp", "port", lambda gateway: (gateway.vm_ofport,),
+    service = Service("arp", "gateway", lambda gateway: (gateway.vm_ofport,),
                       lambda packet, gateway: [Outgoing(bytes(0xFFFF))])
     monkeypatch.setattr(packets, "services", lambda: {"arp": service})
     ins = packets.PacketIns(lambda data: None)

@@ -2,6 +2,7 @@
 """When objects send without being asked: with a clock and random numbers that the test decides."""
 
 import dataclasses
+import random
 from ipaddress import IPv4Address
 
 import pytest
@@ -48,7 +49,7 @@ class Bench:
     """A sender, its clock, and what it has sent as (time, text, ports)."""
 
     def __init__(self, monkeypatch, function=advertise, choose=lambda low, high: low):
-        service = Service("arp", "port", lambda gateway: (), lambda packet, gateway: (),
+        service = Service("arp", "gateway", lambda gateway: (), lambda packet, gateway: (),
                           unsolicited=function, shortest_pause=PAUSE)
         monkeypatch.setattr(periodic, "services", lambda: {"arp": service})
         self.now = 1000.0
@@ -222,10 +223,21 @@ def test_what_changes_while_something_is_sent_is_not_lost(bench):
     assert bench.run(1000) == [] and not bench.sender._sending
 
 
+def test_a_failure_to_send_loses_no_turn(bench):
+    def fail():
+        raise OSError("something else")
+
+    bench.during = fail
+    bench.use(vm(1))
+    with pytest.raises(OSError, match="something else"):
+        bench.sender.take_turns()
+    assert bench.run() == [(0, f"vm-1 {A} appeared 0")]
+
+
 def test_a_service_that_fails_harms_no_other_object(bench, caplog):
     bench.use(vm(1, "bad"), vm(2), vm(3, "nowhere"))
     assert bench.run() == [(0, f"vm-2 {A} appeared 0")]
-    assert len(caplog.records) == 1 and "flow feature arp failed when object port vm-1" in caplog.text
+    assert len(caplog.records) == 1 and "flow feature arp failed when object gateway vm-1" in caplog.text
     bench.run(periodic.FAULT_PAUSE + 1)
     assert len(caplog.records) == 2
     bench.use(vm(2))
@@ -262,6 +274,24 @@ def test_all_that_appear_at_once_are_paced(bench):
     assert bench.sender.take_turns(10) == 0 and len(bench.sent) == 10
     bench.run()
     assert len(bench.sent) == 100
+
+
+def test_a_thousand_objects_cost_nothing_between_their_turns(monkeypatch):
+    """In an hour nothing runs more often than something is sent."""
+    bench = Bench(monkeypatch, choose=random.Random(9).uniform)
+    bench.use(*(vm(number) for number in range(1, 1001)))
+    bench.run(100)
+    runs, take_turns = [], bench.sender.take_turns
+
+    def counted():
+        runs.append(bench.now)
+        return take_turns()
+
+    bench.sender.take_turns = counted
+    sent = bench.run(3600)
+    assert 1000 * 3600 / 600 <= len(sent) <= 1000 * (3600 / 200 + 1)
+    assert len(runs) <= len(sent) + 2
+    assert len(bench.sender._turns) == 1000
 
 
 def test_many_changes_do_not_pile_up(bench):

@@ -27,6 +27,12 @@ EXAMPLE = Path(__file__).parents[3] / "etc" / "topology.yaml"
 _LOADER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
+def described() -> list[Resource]:
+    """Return the resources of the sections, and the mappings inside of them."""
+    inner = [attribute.kind.inner for resource in SECTIONS.values() for attribute in resource.attributes]
+    return [*SECTIONS.values(), *(resource for resource in inner if resource is not None)]
+
+
 def written(topology: Topology, extra: dict | None = None) -> str:
     """Return the document of a topology, with only what needs to be said, and `extra` in each item."""
 
@@ -206,12 +212,16 @@ _SPECIALS = st.sampled_from(
         "100.64.0.0/24",
         "fa:16:3e:00:00:01",
         "network:router_interface",
+        "ingress",
+        "IPv6",
+        "icmp",
+        "slaac",
     ]
 )
 _NAMES = st.sampled_from(
-    [attribute.name for resource in SECTIONS.values() for attribute in resource.attributes]
-    + [name for resource in SECTIONS.values() for name in resource.ignored]
-    + ["subnet_id", "ip_address", "destination", "nexthop", "x"]
+    [name for resource in described() for attribute in resource.attributes for name in attribute.names]
+    + [name for resource in described() for name in resource.ignored]
+    + ["x"]
 )
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | _SPECIALS,
@@ -371,16 +381,13 @@ def test_reference_names_every_attribute():
         assert f"{section}\n{'-' * len(section)}\n" in text
         for name in [*(attribute.name for attribute in resource.attributes), *resource.ignored]:
             assert f"``{name}``" in text
+    for resource in described():
+        if resource.name not in {other.name for other in SECTIONS.values()}:
+            assert f"{resource.name}\n{'-' * len(resource.name)}\n" in text
 
 
 def test_every_kind_has_its_section_in_the_order_of_the_model():
     assert tuple(SECTIONS) == KINDS
-
-
-def described() -> list[Resource]:
-    """Return the resources of the sections, and the mappings inside of them."""
-    inner = [attribute.kind.inner for resource in SECTIONS.values() for attribute in resource.attributes]
-    return [*SECTIONS.values(), *(resource for resource in inner if resource is not None)]
 
 
 @pytest.mark.parametrize("resource", described(), ids=lambda resource: resource.name)

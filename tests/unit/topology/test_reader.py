@@ -88,7 +88,7 @@ def plain(text: str) -> str:
 def indented(text: str) -> str:
     """Lists indented, as many people write them, with comments and empty lines."""
     text = yaml.dump(parts(text), Dumper=_Indented, sort_keys=False)
-    return "---\n# A comment\n\n" + text.replace("  - id: ", "  # Next\n\n  - id: ")
+    return "---\n# A comment\n" + text.replace("\n  - id: ", "\n  # Next\n\n  - id: ")
 
 
 def flow(text: str) -> str:
@@ -182,6 +182,7 @@ _PIECES = st.sampled_from((
     "  - ", "[", "]", "{", "}", ", ", ": ", "? ", "*a", "&a ", " &a", "*a\n", "!!str ", "! ", "---\n",
     "...\n", "%YAML 1.1\n", "\r", "\r\n", "\x85", "\u2028", "\ufeff", "\\", "~", "null", "ports:\n",
     "routers: []\n", "networks:\n", "\nports:\n# ", "floatingips:\n", "x:\n", "- id: r9\n", "- id: vm\n",
+    "security_groups:\n", "_:\n", "  rules:\n", "  - id: '1'\n",
     "\n- id: new", "  name: x\n", "  name: \"", "  name: '", "  name: \"a\\\n", "  router_id: r\n",
     "  router_id: ~\n", "  fixed_ip_address: 10.0.0.5\n", "  <<: *a\n", "\0", "é", "\u0661"))
 
