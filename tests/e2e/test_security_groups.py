@@ -14,7 +14,7 @@ from lab.traffic import HTTP_PORT, LINES_PORT, UDP_PORT
 EFFECTIVE = 10
 ANY = [{"direction": "egress", "ethertype": "IPv4"}, {"direction": "egress", "ethertype": "IPv6"}]
 """What Neutron gives a new group: all may leave."""
-pytestmark = pytest.mark.only("tayga")
+
 
 
 def rule(direction: str, ethertype: str, protocol: str | None = None, first=None, last=None,
@@ -247,3 +247,102 @@ def test_a_restart_of_the_agent_loses_no_packet_and_changes_no_flow(site):
     assert after.count("cookie=") == durations
     youngest = min(float(part.split("s")[0]) for part in after.split("duration=")[1:])
     assert youngest > 3
+
+
+def test_stateless_groups_need_rules_for_answers(site):
+    client, server = site["client"], site["server"]
+    allowed = [*ANY, *both("ingress", "udp", UDP_PORT), *HTTP]
+    set_rules(site, "web", *allowed)
+    set_rules(site, "out", *ANY, stateful=False)
+    for address in addresses(server):
+        wait_for(lambda address=address: not client.udp(address, size=100, timeout=0.5)["equal"], EFFECTIVE,
+                 "no answer")
+    set_rules(site, "out", *ANY, *both("ingress", "udp", 1024, 65535), stateful=False)
+    for address in addresses(server):
+        wait_for(lambda address=address: client.udp(address, size=100, timeout=0.5)["equal"], EFFECTIVE,
+                 "an answer")
+    # The server's own groups are stateful, so they know the connection: its answers need no rule.
+    set_rules(site, "web", *both("ingress", "udp", UDP_PORT))
+    time.sleep(1)
+    assert all(client.udp(address, size=100, timeout=1)["equal"] for address in addresses(server))
+    set_rules(site, "web", *both("ingress", "udp", UDP_PORT), stateful=False)
+    for address in addresses(server):
+        wait_for(lambda address=address: not client.udp(address, size=100, timeout=0.5)["equal"], EFFECTIVE,
+                 "no answer")
+    set_rules(site, "web", *ANY, stateful=True)
+    set_rules(site, "out", *ANY, stateful=True)
+
+
+def test_packet_too_big_of_a_connection_passes_and_of_none_does_not(site):
+    """With a quotation that ends within the TCP header (RFC 4443, section 3.2; RFC 792)."""
+    client, server = site["client"], site["server"]
+    set_rules(site, "web", *ANY, *both("ingress", "tcp", LINES_PORT))
+    script = """
+import socket, sys, time
+from scapy.all import IPv6, ICMPv6PacketTooBig, Raw, TCP, send, conf
+conf.verb = 0
+address, own, port, known = sys.argv[1:5]
+quoted = bytes(IPv6(src=address, dst=own, plen=20, nh=6) / Raw(
+    int(known).to_bytes(2, "big") + int(port).to_bytes(2, "big") + bytes(4)))
+send(IPv6(src=own, dst=address, hlim=64) / ICMPv6PacketTooBig(mtu=1300) / Raw(quoted))
+"""
+    import sys
+    wait_for(lambda: client.lines(server.address6, ("x",), count=1), EFFECTIVE, "lines")
+    running = client.start_traffic("lines", server.address6, "--count", 100000, "--timeout", 40)
+    time.sleep(1)
+    sockets = client.run("ss", "-Htn", "dst", f"[{server.address6}]:{LINES_PORT}").stdout.split()
+    port = sockets[3].rpartition(":")[2]
+
+    def route_mtu() -> str:
+        return server.run("ip", "-6", "route", "get", client.address6).stdout
+
+    client.run(sys.executable, "-c", script, server.address6, client.address6, "9", str(LINES_PORT))
+    time.sleep(0.5)
+    assert "mtu 1300" not in route_mtu()
+    client.run(sys.executable, "-c", script, server.address6, client.address6, port, str(LINES_PORT))
+    wait_for(lambda: "mtu 1300" in route_mtu(), 5, "the packet too big")
+    running.kill()
+
+
+def test_connections_of_a_network_are_limited(make_lab):
+    lab = make_lab(standard=False, config={"ports": {"conntrack_limit": 20}})
+    add_network(lab, "one", 1)
+    set_rules(lab, "all", *ANY, *both("ingress"))
+    lab.agent.start()
+    client, server = add_vm(lab, "client", "one", 10, "all"), add_vm(lab, "server", "one", 11, "all")
+    wait_for(lambda: reaches_http(client, server.address6), 30, "the server")
+    for _ in range(30):
+        client.udp(server.address6, size=10, timeout=0.05)
+        client.udp(server.address4, size=10, timeout=0.05)
+    limits = lab.ovs.appctl("dpctl/ct-get-limits").stdout.splitlines()[1:]
+    zone, limit, count = (int(part.partition("=")[2]) for part in limits[0].split(","))
+    assert len(limits) == 1 and limit == 20 and 0 < count <= 20
+    lab.ovs.appctl("dpctl/ct-del-limits", f"zone={zone}")
+    lab.agent.reload() if hasattr(lab.agent, "reload") else None
+    lab.topology.update("ports", "client", security_groups=None)
+    lab.topology.update("ports", "server", security_groups=None)
+    wait_for(lambda: len(lab.ovs.appctl("dpctl/ct-get-limits").stdout.splitlines()) == 1, 10, "no limit")
+
+
+@pytest.mark.parametrize("tag", [None, 7], ids=["no VLAN", "access VLAN"])
+def test_what_comes_from_elsewhere_passes_the_groups_too(make_lab, tag):
+    """From a machine that is no port of the topology, and in a VLAN of its own."""
+    lab = make_lab(standard=False)
+    add_network(lab, "one", 1)
+    set_rules(lab, "web", *ANY, *HTTP)
+    lab.agent.start()
+    server = add_vm(lab, "server", "one", 11, "web", tag=tag)
+    near = lab.add_bridge_host("near", "10.1.0.50/24", "2001:db8:1::50/64")
+    apart = lab.add_bridge_host("apart", "10.1.0.51/24", "2001:db8:1::51/64")
+    lab.ovs.vsctl("set", "Port", apart.interface, "tag=99")
+    if tag:
+        lab.ovs.vsctl("set", "Port", near.interface, f"tag={tag}")
+    served = addresses(server) if tag else (server.address4,)  # IPv6 without a VLAN stays among served ports
+    for address in served:
+        wait_for(lambda address=address: reaches_http(near, address), 20, "the server")
+        assert not near.reaches(address, 0.5), "ping"
+    for address in addresses(near) if tag else (near.run("true") and "10.1.0.50",):
+        assert address is None or server.reaches(address, 5), "from the VM"
+    for address in served:
+        assert not reaches_http(apart, address)
+    assert not server.reaches("10.1.0.51", 0.5)
