@@ -46,6 +46,7 @@ from fip64agent.switch.flows.flow import (
     CT_REPLY,
     CT_TRACKED,
     DROP,
+    ICMPV6,
     IPV4,
     IPV6,
     LATER_FRAGMENT,
@@ -65,6 +66,7 @@ PAST_GROUPS, REFUSED, ANSWERS, FRAGMENTS, RULES, MARK, DENY = 900, 890, 880, 870
 what none lets through."""
 VALID = state(CT_TRACKED, CT_INVALID)
 MARKED = ("ct_mark", 1)
+PACKET_TOO_BIG = (ICMPV6, ("icmpv6_type", 2), ("icmpv6_code", 0))
 MARKING = Ct(zone=REG_NETWORK, commit=True, actions=(SetField("ct_mark", 1),))
 
 
@@ -98,6 +100,10 @@ def of_network(network: FilteredNetwork) -> Iterator[Flow]:
 
         onward = (Resubmit(way.onward),)
         yield flow(REFUSED, (state(CT_TRACKED | CT_INVALID),), DROP)
+        # The userspace datapath cannot tell which connection it is about if it quotes less than a whole TCP
+        # header. Without it a connection hangs for ever (RFC 4890, section 4.3.1); a VM ignores one about no
+        # connection of its own.
+        yield flow(REFUSED + 1, (IPV6, *PACKET_TOO_BIG, state(CT_TRACKED | CT_INVALID)), onward)
         for kind, passes in ((CT_RELATED, CT_RELATED), (CT_REPLY, CT_ESTABLISHED | CT_REPLY)):
             yield flow(REFUSED, (state(CT_TRACKED | kind), MARKED), DROP)
             yield flow(ANSWERS, (state(CT_TRACKED | passes),), onward)

@@ -21,8 +21,6 @@ from fip64agent.switch.flows.flow import (
     Controller,
     Ct,
     CtClear,
-    Ct,
-    CtClear,
     DecTtl,
     Learn,
     LearnLoad,
