@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import NamedTuple
 
 from fip64agent.plan.groups.objects import (
     NOTHING,
@@ -19,52 +19,62 @@ from fip64agent.plan.groups.rules import (
     PORT,
     PRODUCT_NUMBERS,
     RULES,
-    Rules,
     unmatched,
 )
 from fip64agent.plan.inputs import SECURITY_GROUPS, SETTINGS
-from fip64agent.plan.nodes import Collected, Objects
+from fip64agent.plan.nodes import Collected, Derived, Objects
 from fip64agent.plan.ports.routers import GATEWAYS_ON
 from fip64agent.plan.ports.served import SERVED_NETWORKS, SERVED_PORTS
 from fip64agent.plan.problems import ERROR, Problem
 
+Parts = tuple[tuple[Part, ...], tuple[Part, ...], tuple[Part, ...], tuple[Part, ...]]
+"""Of egress IPv4, egress IPv6, ingress IPv4, ingress IPv6. A product with one clause lets everything
+through."""
 
-def _allowed(ask, rules: list[Rules]) -> Allowed:
-    if any(each.clauses == PORT for each in rules):
+
+class GroupAtPorts(NamedTuple):
+    """What a security group means to each port that has it. A rule more or less seldom changes that."""
+
+    stateful: bool
+    parts: Parts
+    problems: tuple[str, ...]
+
+
+def _at_ports(ask, group_id: str) -> GroupAtPorts:
+    group = ask(SECURITY_GROUPS, group_id)
+    parts: tuple[list[Part], ...] = ([], [], [], [])
+    for rules in ask(RULES, group_id) or ():
+        number = ask(PRODUCT_NUMBERS.number, rules.name)
+        if number is not None:
+            parts[2 * rules.ingress + (rules.version == 6)].append(Part(number, PORT, rules.clauses))
+    return GroupAtPorts(group.stateful, tuple(map(tuple, parts)), tuple(
+        f"rule {rule.id} of security group {group_id} lets nothing through: Open vSwitch knows no ports of "
+        f"{protocol}" for rule in group.rules if (protocol := unmatched(rule)) is not None))
+
+
+GROUPS_AT_PORTS = Derived("security group at a port", _at_ports,
+                          (SECURITY_GROUPS, RULES, PRODUCT_NUMBERS.number))
+"""By id of an existing group."""
+
+
+def _allowed(parts: list[Part]) -> Allowed:
+    if any(part.clauses == PORT for part in parts):
         return Allowed(everything=True)
-    numbers = [(ask(PRODUCT_NUMBERS.number, each.name), each.clauses) for each in rules]
-    parts = sorted(Part(number, PORT, clauses) for number, clauses in numbers if number is not None)
-    return Allowed(products=tuple(parts[:MOST_PARTS])) if parts else NOTHING
-
-
-def _left_out(ask, groups: tuple[str, ...], rules: list[Rules]) -> Iterator[str]:
-    if len(rules) > MOST_PARTS:
-        yield f"its security groups have more than {MOST_PARTS} different remotes"
-    for group in groups:
-        for rule in ask(SECURITY_GROUPS, group).rules:
-            protocol = unmatched(rule)
-            if protocol is not None:
-                yield (f"rule {rule.id} of security group {group} lets nothing through: Open vSwitch knows "
-                       f"no ports of {protocol}")
+    return Allowed(products=tuple(sorted(parts)[:MOST_PARTS])) if parts else NOTHING
 
 
 def _filter(ask, port_id: str, groups: tuple[str, ...]) -> tuple[FilteredPort, Problem | None]:
     served = ask(SERVED_PORTS, port_id)
-    rules = [each for group in groups for each in ask(RULES, group) or ()]
-    problems = list(_left_out(ask, groups, rules))
-
-    def allowed(ingress: bool, version: int) -> Allowed:
-        return _allowed(ask, [each for each in rules if (each.ingress, each.version) == (ingress, version)])
-
-    return FilteredPort(
-        port_id=port_id, network=served.network, ofport=served.ofport,
-        stateful=any(ask(SECURITY_GROUPS, group).stateful for group in groups),
-        egress4=allowed(False, 4), egress6=allowed(False, 6), ingress4=allowed(True, 4),
-        ingress6=allowed(True, 6)), Problem(ERROR, "; ".join(problems)) if problems else None
+    found: list[GroupAtPorts] = [ask(GROUPS_AT_PORTS, group) for group in groups]
+    parts = [[part for group in found for part in group.parts[way]] for way in range(4)]
+    problems = [problem for group in found for problem in group.problems]
+    if max(map(len, parts)) > MOST_PARTS:
+        problems.append(f"its security groups have more than {MOST_PARTS} different remotes")
+    return FilteredPort(port_id, served.network, served.ofport, any(group.stateful for group in found),
+                        *map(_allowed, parts)), Problem(ERROR, "; ".join(problems)) if problems else None
 
 
-FILTERS = Objects(FilteredPort.kind, _filter, each=GROUPS_OF_PORT,
-                  reads=(SERVED_PORTS, RULES, SECURITY_GROUPS, PRODUCT_NUMBERS.number))
+FILTERS = Objects(FilteredPort.kind, _filter, each=GROUPS_OF_PORT, reads=(SERVED_PORTS, GROUPS_AT_PORTS))
 
 
 _NETWORK_IDS = Collected("networks with filtered ports", {
