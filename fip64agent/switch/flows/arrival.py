@@ -62,7 +62,7 @@ def of_arrival(arrival: Arrival) -> Iterator[Flow]:
 
 
 FEATURE = FlowFeature(
-    NAME, 32, "Takes frames from elsewhere to the security groups of their ports.",
+    NAME, 42, "Takes frames from elsewhere to the security groups of their ports.",
     {Entry.kind: of_entry, Arrival.kind: of_arrival},
     (Example("Per interface of others", "Port 3 is an access port of VLAN 7:", (ENTRY,)),
      Example("Per interface of others that takes tags", "Port 4 is a trunk, and ports with security groups "

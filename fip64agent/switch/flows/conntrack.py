@@ -150,7 +150,7 @@ def of_port(port: FilteredPort) -> Iterator[Flow]:
 
 
 FEATURE = FlowFeature(
-    NAME, 30, "Sends the packets of ports with security groups through conntrack.",
+    NAME, 40, "Sends the packets of ports with security groups through conntrack.",
     {FilteredNetwork.kind: of_network, FilteredPort.kind: of_port},
     (Example("Per network with such ports", "What passes whatever the rules, multicast, and where "
              "connections are committed:", (FILTERED_NETWORK,)),

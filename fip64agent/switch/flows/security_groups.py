@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Security groups: what rules let through, in the tables groups-out (from VMs) and groups-in (to them).
 
-As OVN does it: every packet in the direction of a connection's first one is held against the rules. If no
-rule lets it through any more, the connection is marked in conntrack (ct_mark is 1), and nothing of it passes
-in either direction until a rule lets it through again. Other answers pass, and so do ICMP errors about it.
+Every packet in the direction of a connection's first one is held against the rules, as OVN does it. Answers
+pass, and so do ICMP errors about it. If no rule lets the former through any more, the connection is marked in
+conntrack (ct_mark is 1), and its answers need rules of their own, until a rule lets it through again.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ from fip64agent.switch.flows.flow import (
 from fip64agent.switch.stages import REG_DESTINATION, REG_NETWORK, REG_PORT
 
 NAME = "security-groups"
-PAST_GROUPS, REFUSED, ANSWERS, FRAGMENTS, RULES, MARK, DENY = 900, 890, 880, 870, 500, 410, 400
-"""Priorities: what no rule concerns; connections that are not let through; answers; fragments; the rules; and
-what none lets through."""
+PAST_GROUPS, INVALID, ANSWERS, FRAGMENTS, RULES, MARK, DENY = 900, 890, 880, 870, 500, 410, 400
+"""Priorities: what no rule concerns; what conntrack calls invalid; answers; fragments; the rules; and what
+none lets through."""
 VALID = state(CT_TRACKED, CT_INVALID)
-MARKED = ("ct_mark", 1)
+UNMARKED = ("ct_mark", 0)
 PACKET_TOO_BIG = (ICMPV6, ("icmpv6_type", 2), ("icmpv6_code", 0))
 MARKING = Ct(zone=REG_NETWORK, commit=True, actions=(SetField("ct_mark", 1),))
 
@@ -99,19 +99,18 @@ def of_network(network: FilteredNetwork) -> Iterator[Flow]:
             return Flow(table, priority, ((REG_NETWORK, network.number), *match), actions, NAME, network.key)
 
         onward = (Resubmit(way.onward),)
-        yield flow(REFUSED, (state(CT_TRACKED | CT_INVALID),), DROP)
+        yield flow(INVALID, (state(CT_TRACKED | CT_INVALID),), DROP)
         # The userspace datapath cannot tell which connection it is about if it quotes less than a whole TCP
         # header. Without it a connection hangs for ever (RFC 4890, section 4.3.1); a VM ignores one about no
         # connection of its own.
-        yield flow(REFUSED + 1, (IPV6, *PACKET_TOO_BIG, state(CT_TRACKED | CT_INVALID)), onward)
-        for kind, passes in ((CT_RELATED, CT_RELATED), (CT_REPLY, CT_ESTABLISHED | CT_REPLY)):
-            yield flow(REFUSED, (state(CT_TRACKED | kind), MARKED), DROP)
-            yield flow(ANSWERS, (state(CT_TRACKED | passes),), onward)
+        yield flow(INVALID + 1, (IPV6, *PACKET_TOO_BIG, state(CT_TRACKED | CT_INVALID)), onward)
+        for answer in (CT_RELATED, CT_ESTABLISHED | CT_REPLY):
+            yield flow(ANSWERS, (state(CT_TRACKED | answer), UNMARKED), onward)
         for protocol in PROTOCOLS:
             # The userspace datapath hands fragments on one by one, but only when all have come: without the
             # first, which is held against the rules, the others are of no use.
             yield flow(FRAGMENTS, (protocol, LATER_FRAGMENT, VALID), onward)
-            yield flow(MARK, (protocol, state(CT_TRACKED | CT_ESTABLISHED), ("ct_mark", 0)), (MARKING,))
+            yield flow(MARK, (protocol, state(CT_TRACKED | CT_ESTABLISHED), UNMARKED), (MARKING,))
     # What is flooded comes here without having been in track-in.
     for match in past_groups(IN_TYPES, DHCP_SERVER, DHCPV6_SERVER):
         yield Flow(IN.table, PAST_GROUPS, ((REG_NETWORK, network.number), *match), (Resubmit(IN.onward),),
@@ -188,7 +187,7 @@ def of_service(rule_service: RuleService) -> Iterator[Flow]:
 
 
 FEATURE = FlowFeature(
-    NAME, 31, "Lets through what security groups allow.",
+    NAME, 41, "Lets through what security groups allow.",
     {FilteredNetwork.kind: of_network, FilteredPort.kind: of_port, Product.kind: of_product,
      RemoteAddress.kind: of_remote, RuleService.kind: of_service},
     (Example("Per network with such ports", "Answers, and connections that are not let through any more:",
