@@ -25,6 +25,10 @@ OPTS = [
                     "false."),
     cfg.StrOpt("dhcpv6_guard", mutable=True, default="all", choices=_GUARD,
                help="Which VMs must not send what DHCPv6 servers send to clients (RFC 7610)."),
+    cfg.IntOpt("conntrack_limit", mutable=True, default=50000, min=0, max=0xFFFFFFFF,
+               help="Connections that the conntrack zone of a network with security groups has at a time, at "
+                    "most, so that a VM that opens many does not take those of other networks; 0: any "
+                    "number."),
     cfg.BoolOpt("router_advertisements", mutable=True, default=True,
                 help="Advertise routers to the ports on their networks, as ipv6_ra_mode of a subnet says."),
     cfg.IntOpt("max_advertisement_interval", mutable=True, default=600, min=4, max=1800,

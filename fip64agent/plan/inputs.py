@@ -86,6 +86,8 @@ class PortServices:
     ra_guard: str = GUARD_ALL
     dhcpv6_guard: str = GUARD_ALL
     """GUARD_ALL, GUARD_SECURED, or "none"."""
+    conntrack_limit: int = 50000
+    """Connections of a network with filtered ports, at most; 0: any number."""
     router_advertisements: bool = True
     router_lifetime: int = 1800
     """Seconds, of all that a Router Advertisement says of the router: 0: it is no default router."""

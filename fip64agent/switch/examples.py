@@ -12,6 +12,19 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Interface, IPv6
 
 from fip64agent.net.advertising import Advertising
 from fip64agent.plan.desired import Gateway, Host, Mapping64, Tenant, Uplink
+from fip64agent.plan.groups.objects import (
+    Allowed,
+    Arrival,
+    Entry,
+    FilteredNetwork,
+    FilteredPort,
+    Part,
+    Product,
+    RemoteAddress,
+    RouterOnNetwork,
+    RuleService,
+    Service,
+)
 from fip64agent.plan.inputs import REDIRECT_EXTERNAL_NETWORKS
 from fip64agent.plan.ports.objects import (
     AllServedPorts,
@@ -58,6 +71,8 @@ MAPPING_ALONE = dataclasses.replace(MAPPING, redirect_ofport=11, nd_ofport=14)
 """On-link, where only external networks are redirected."""
 
 ALL_PORTS = AllServedPorts()
+MAPPING_FILTERED = dataclasses.replace(MAPPING, filtered_network=0x8001)
+
 SERVED_NETWORK = ServedNetwork("net-a", 0x8001, (21, 22), (IPv6Network("2001:db8:1::/64"),), 1500)
 SERVED_NETWORK_VLAN = dataclasses.replace(SERVED_NETWORK, vlan=7)
 SERVED_PORT = ServedPort(
@@ -77,5 +92,17 @@ SERVED_PORT_ROUTED = dataclasses.replace(SERVED_PORT, gateways=(ROUTER_INTERFACE
 SERVED_ROUTER = ServedRouter("router-a", 3)
 ROUTE = Route6("router-a", 3, IPv6Network("2001:db8:2::/64"), Hop(0x8002, "fa:16:3e:00:02:fe", 1400))
 ROUTE_NOWHERE = dataclasses.replace(ROUTE, hop=None)
+
+_PRODUCT = 0x5D1A7C03
+FILTERED_NETWORK = FilteredNetwork("net-a", 0x8001, None, (RouterOnNetwork("fa:16:3e:00:00:fe", 3),), 50000)
+FILTERED_PORT = FilteredPort("vm-a", 0x8001, 21, True, Allowed(), Allowed(everything=True), Allowed(),
+                             Allowed(products=(Part(_PRODUCT, 1, 3),)))
+STATELESS_PORT = FilteredPort("vm-b", 0x8001, 22, False, Allowed(), Allowed(), Allowed(), Allowed())
+PRODUCT = Product("IPv6 services of web from prefix 2001:db8:c::/48", _PRODUCT, ingress=True)
+REMOTE_ADDRESS = RemoteAddress(IPv6Network("2001:db8:c::/48"), (), (Part(_PRODUCT, 2, 3),))
+RULE_SERVICE = RuleService(Service(6, 6, (8080, 0xFFFE)), (), (Part(_PRODUCT, 3, 3),))
+ENTRY = Entry("tap-b", 3, 7, ())
+ENTRY_TRUNK = Entry("eth2", 4, None, (7,))
+ARRIVAL = Arrival(7, "fa:16:3e:00:00:05", 0x8001, 21)
 EXTERNAL_ROUTE = ExternalRoute6("router-a", 3, UPLINK.port_id, (1,), 11, UPLINK.mac,
                                 (IPv6Network("2001:db8:1::/64"),))

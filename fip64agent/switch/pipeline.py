@@ -73,6 +73,7 @@ CLASSIFY = 40500
 TAGGED = 40400
 SERVICE = 40000
 GUARD = 39000
+ARRIVAL = 38000
 DEFAULT = 0
 
 PRIORITIES = {
@@ -82,6 +83,7 @@ PRIORITIES = {
     TAGGED: "IPv6 in 802.1Q tags from secured ports: refused",
     SERVICE: "what a feature takes from its port",
     GUARD: "drops what comes out of our own veths and nothing above has taken",
+    ARRIVAL: "frames for ports with security groups that nothing above has taken",
     DEFAULT: "NORMAL, unless another system has a flow of its own there",
 }
 
@@ -146,6 +148,11 @@ def flow_key(table: int, priority: int, match: bytes) -> Hashable:
 def port_key(name: str) -> Hashable:
     """Return the key of a port of ours."""
     return ("port", name)
+
+
+def zone_key(zone: int) -> Hashable:
+    """Return the key of a limit of ours on a conntrack zone."""
+    return ("zone", zone)
 
 
 def meter_key(number: int) -> Hashable:

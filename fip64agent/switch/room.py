@@ -13,7 +13,7 @@ from fip64agent import hub
 from fip64agent.exceptions import NotReady
 from fip64agent.plan.desired import Desired, Host, ObjectKey, PlanObject
 from fip64agent.plan.inputs import Allocations, Datapath, Interface
-from fip64agent.switch import appctl, features, pipeline, refusals, text, wanted
+from fip64agent.switch import appctl, features, pipeline, refusals, text, wanted, zone_limits
 from fip64agent.switch.announce import Announcer
 from fip64agent.switch.connection import bundle, codec, datapath, meters, monitor, packet_in
 from fip64agent.switch.connection.app import Connection
@@ -29,6 +29,7 @@ from fip64agent.switch.packets import PacketIns
 from fip64agent.switch.periodic import Sender
 from fip64agent.switch.ports import PortItem, Ports
 from fip64agent.switch.wanted import Faulty
+from fip64agent.switch.zone_limits import ZoneLimitItem
 
 LOG = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ START_WAIT = 2.0
 """Seconds that start() waits for the OpenFlow connection; later it comes up in the background."""
 
 
-SwitchItem = PortItem | MeterItem | FlowItem | Faulty
+SwitchItem = PortItem | MeterItem | ZoneLimitItem | FlowItem | Faulty
 _DEFAULT = codec.encode(next(default(Host())))
 """The one flow that counts as installed when another system has one in its place."""
 
@@ -136,6 +137,7 @@ class SwitchRoom:
 
     def expand(self, obj: PlanObject) -> Iterator[SwitchItem]:
         yield from wanted.items(obj, self._packet_in_rate, self._packet_in_burst)
+        yield from zone_limits.wanted(obj)
 
     # -- reading back ---------------------------------------------------------------------------------
 
@@ -143,6 +145,7 @@ class SwitchRoom:
         with self._busy:
             result: dict[Hashable, SwitchItem] = dict(self._ports.read())
             result.update(self._meters.read())
+            result.update(hub.offload(zone_limits.read, self._run_path, self._ovsdb.datapath_type()))
             self._changed_by_others.clear()
             flows = self._installed.read()
             for key in [key for key, flow in flows.items() if self._meters.missing(flow.instructions)]:
@@ -170,6 +173,7 @@ class SwitchRoom:
             failed |= self._meters.change(list({
                 item.key: (meters.ADD if was is None else meters.MODIFY, item)
                 for was, item in items if isinstance(item, MeterItem)}.values()))
+            failed |= self._limit_zones([item for _, item in items if isinstance(item, ZoneLimitItem)])
             failed |= {item.key: item.reason for _, item in items if isinstance(item, Faulty)}
             flows = []
             for was, item in items:
@@ -182,6 +186,12 @@ class SwitchRoom:
             if flows:
                 failed.update(self._add_flows(flows))
             return failed
+
+    def _limit_zones(self, limits: Sequence[ZoneLimitItem], gone: Sequence[ZoneLimitItem] = ()
+                     ) -> dict[Hashable, str]:
+        if not limits and not gone:
+            return {}
+        return hub.offload(zone_limits.change, self._run_path, self._ovsdb.datapath_type(), limits, gone)
 
     def _add_flows(self, flows: Sequence[tuple[FlowItem | None, FlowItem]]) -> dict[Hashable, str]:
         taken = self._installed.taken_by_others([item for was, item in flows
@@ -226,6 +236,7 @@ class SwitchRoom:
             # After the flows: with a meter the switch removes the flows that use it.
             failed |= self._meters.change([(meters.DELETE, item) for item in items
                                            if isinstance(item, MeterItem)])
+            failed |= self._limit_zones((), [item for item in items if isinstance(item, ZoneLimitItem)])
             failed |= self._ports.remove([item for item in items if isinstance(item, PortItem)])
             return failed
 

@@ -7,6 +7,7 @@ loads the registers; features add flows to a table, and what none of these takes
 
 from __future__ import annotations
 
+from fip64agent.plan.ports.bound import FIRST_NETWORK, LAST_NETWORK
 from fip64agent.switch.flows.flow import Action, Load, Match, Resubmit
 from fip64agent.switch.pipeline import REG_REASON, Register, Table
 
@@ -14,8 +15,11 @@ PORT_SECURITY, TRACK_OUT, GROUPS_OUT, SERVICES, ROUTER, ROUTE = range(170, 176)
 NEIGHBOR, L2, TRACK_IN, GROUPS_IN, OUTPUT, AGENT = range(176, 182)
 
 NEXT = {PORT_SECURITY: TRACK_OUT, TRACK_OUT: GROUPS_OUT, GROUPS_OUT: SERVICES, SERVICES: ROUTER, ROUTER: L2,
-        TRACK_IN: GROUPS_IN, GROUPS_IN: OUTPUT}
+        TRACK_IN: OUTPUT, GROUPS_IN: OUTPUT}
 """Where what no other flow takes goes on, by table. From the others it goes nowhere: it is dropped."""
+
+FIRST_ZONE, LAST_ZONE = FIRST_NETWORK, LAST_NETWORK
+"""Conntrack zones: each network has its number."""
 
 _OF_VM, _TO_VM = "from the VM", "to the VM"
 
@@ -39,7 +43,7 @@ TABLES = (
     Table(L2, "l2", "switching", "Who has a MAC, and who gets multicast.",
           "The network and the destination MAC.", "track-in, NORMAL."),
     Table(TRACK_IN, "track-in", _TO_VM, "To conntrack, in the zone of the destination's network.",
-          "The destination, if it has security groups.", "groups-in."),
+          "The destination, if it has security groups.", "groups-in; without security groups output."),
     Table(GROUPS_IN, "groups-in", _TO_VM, "Security groups, to the VM.",
           "The destination, the state of the connection, and what the rules say.", "output."),
     Table(OUTPUT, "output", _TO_VM, "Out of the port that was chosen.", "The network.", "The port."),

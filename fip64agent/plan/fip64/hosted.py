@@ -21,6 +21,7 @@ from fip64agent.plan.base.uplinks import ALL_UPLINKS, SERVING, UPLINKS
 from fip64agent.plan.fip64.pools import POOLS
 from fip64agent.plan.inputs import FLOATINGIPS, PORTS, Interface
 from fip64agent.plan.nodes import Collected, Derived
+from fip64agent.plan.ports.served import SERVED_PORTS
 from fip64agent.plan.problems import ERROR, PENDING, Problem
 from fip64agent.topology.model import FloatingIP
 
@@ -42,6 +43,8 @@ class VmPort:
     """What carries it here; None when nothing does, or OVS has not opened that."""
     problem: Problem | None
     """Why there is no interface, or what somebody should look at although there is one."""
+    filtered_network: int | None
+    """Number of its network, if it has security groups."""
 
 
 def _vm_port(ask, port_id: str) -> VmPort | None:
@@ -62,10 +65,12 @@ def _vm_port(ask, port_id: str) -> VmPort | None:
         interface, problem = None, waiting_for(port_id, bindings[0])
     else:
         interface, problem = bindings[0], bound_twice(port_id, bindings)
-    return VmPort(port.mac_address, port.network_id, gateways, interface, problem)
+    served = ask(SERVED_PORTS, port_id) if port.security_groups else None
+    return VmPort(port.mac_address, port.network_id, gateways, interface, problem,
+                  served.network if served is not None and served.filtered else None)
 
 
-_VM_PORTS = Derived("VM ports", _vm_port, (PORTS, INTERFACES_ON_SUBNET, BINDINGS))
+_VM_PORTS = Derived("VM ports", _vm_port, (PORTS, INTERFACES_ON_SUBNET, BINDINGS, SERVED_PORTS))
 
 
 def _uplink_addresses(ask, network_id: str) -> Mapping[int, str]:

@@ -36,7 +36,8 @@ def _mapping(ask, fip_id: str, hosted: Hosted | Problem) -> tuple[Mapping64 | No
         nd_netns=uplink.nd_netns, nd_peer=uplink.nd_peer,
         vlan=downlink.vlan, downlink_ofport=downlink.ofport, downlink_vlan=downlink.tag,
         downlink_mac=downlink.mac, pool=downlink.pool,
-        vm_ofport=vm.interface.ofport, vm_mac=vm.mac, gateway_mac=gateway.mac), vm.problem
+        vm_ofport=vm.interface.ofport, vm_mac=vm.mac, gateway_mac=gateway.mac,
+        filtered_network=vm.filtered_network), vm.problem
 
 
 MAPPINGS = Objects(Mapping64.kind, _mapping, each=HOSTED, reads=(DOWNLINKS, VLANS.all))

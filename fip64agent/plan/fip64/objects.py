@@ -99,6 +99,8 @@ class Mapping64:
     """OpenFlow port of the uplink's Neighbor Discovery link in the same case. Else None."""
     uplink_members: tuple[int, ...] = ()
     """OpenFlow ports of an uplink that is a bond, by number; else ()."""
+    filtered_network: int | None = None
+    """Number of the VM port's network, if the port has security groups: they see what is translated."""
 
     @property
     def uplink_ofports(self) -> tuple[int, ...]:

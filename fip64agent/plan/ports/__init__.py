@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from fip64agent.plan.base.objects import Uplink
+from fip64agent.plan.groups.objects import FilteredNetwork, FilteredPort
 from fip64agent.plan.kinds import Feature, Kind
 from fip64agent.plan.ports.addresses import ADDRESSES
 from fip64agent.plan.ports.bound import NETWORK_NUMBERS
@@ -38,6 +39,11 @@ def _on_network(obj: ServedPort | RouterInterface6) -> tuple[ObjectKey, ...]:
     return ((ServedNetwork.kind, obj.network_id),)
 
 
+def _port_stands_on(port: ServedPort) -> tuple[ObjectKey, ...]:
+    filtering = ((FilteredPort.kind, port.port_id), (FilteredNetwork.kind, port.network_id))
+    return (AllServedPorts.kind,), *_on_network(port), *(filtering if port.filtered else ())
+
+
 FEATURE = Feature(
     "ports",
     kinds=(
@@ -45,7 +51,7 @@ FEATURE = Feature(
              listed=False),
         Kind(ServedNetwork.kind, "network", "networks", numbers=((NETWORK_NUMBERS, "number"),), listed=False),
         Kind(ServedPort.kind, "port", "ports", after=(AllServedPorts.kind, ServedNetwork.kind),
-             describe=_describe_port, stands_on=lambda port: ((AllServedPorts.kind,), *_on_network(port))),
+             describe=_describe_port, stands_on=_port_stands_on),
         Kind(ServedAddress.kind, "address", "addresses", after=(ServedPort.kind,), listed=False),
         Kind(RouterInterface6.kind, "router interface", "router interfaces", after=(ServedNetwork.kind,),
              listed=False, describe=_describe_interface, stands_on=_on_network),

@@ -29,8 +29,14 @@ class _Ericsson(oxm_fields._OxmClass):
 
 
 def _extend() -> None:
-    """Add the fields of a Neighbor Discovery message's reserved word and of its option's type."""
-    missing = [_Ericsson("nd_reserved", 1, type_desc.Int4), _Ericsson("nd_options_type", 2, type_desc.Int1)]
+    """Add the fields of a Neighbor Discovery message's reserved word and of its option's type.
+
+    And those of a connection's first packet: the protocol, and ports, or type and code of ICMP.
+    """
+    missing = [_Ericsson("nd_reserved", 1, type_desc.Int4), _Ericsson("nd_options_type", 2, type_desc.Int1),
+               oxm_fields.NiciraExtended1("ct_nw_proto", 119, type_desc.Int1),
+               oxm_fields.NiciraExtended1("ct_tp_src", 124, type_desc.Int2),
+               oxm_fields.NiciraExtended1("ct_tp_dst", 125, type_desc.Int2)]
     known = {field.name for field in ofp.oxm_types}
     ofp.oxm_types = [*ofp.oxm_types, *(field for field in missing if field.name not in known)]
     oxm_fields.generate(ofp.__name__)

@@ -19,8 +19,7 @@ def default(obj: Host | AllServedPorts) -> Iterator[Flow]:
     The room does not add it where another system has such a flow.
     """
     if isinstance(obj, Host) or obj.alone:
-        yield Flow(pipeline.CLASSIFIER, pipeline.DEFAULT, (), (Output(NORMAL),), "default",
-                   (Host.kind,))
+        yield Flow(pipeline.CLASSIFIER, pipeline.DEFAULT, (), (Output(NORMAL),), "default", obj.key)
 
 
 FEATURE = FlowFeature(

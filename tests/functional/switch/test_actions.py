@@ -9,6 +9,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
+from fip64agent.net.ranges import masked
 from fip64agent.switch.connection import codec, meters
 from fip64agent.switch.connection.meters import MeterItem
 from fip64agent.switch.flows.flow import (
@@ -50,7 +51,6 @@ from fip64agent.switch.flows.flow import (
     StripVlan,
     to_controller,
 )
-from fip64agent.switch.flows.ranges import masked
 from fip64agent.switch.pipeline import meter_number
 from tests.functional.switch.conftest import trace
 

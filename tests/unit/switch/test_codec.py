@@ -109,7 +109,7 @@ def normalised(message):
 
 def os_ken_can(flow):
     """What it cannot make, functional/switch/test_actions.py holds against Open vSwitch itself."""
-    return not any(isinstance(action, CheckPktLarger | OutputField | Controller)
+    return not any(isinstance(action, CheckPktLarger | OutputField | Controller | Ct | CtClear)
                    or (isinstance(action, Move) and "xxreg3" in (action.source, action.destination))
                    for action in flow.actions)
 

@@ -8,7 +8,7 @@ import pytest
 
 from fip64agent.net.addresses import link_local
 from fip64agent.switch import pipeline
-from fip64agent.switch.examples import GATEWAY, HOST, MAPPING, TENANT, UPLINK
+from fip64agent.switch.examples import ARRIVAL, GATEWAY, HOST, MAPPING, TENANT, UPLINK
 from fip64agent.switch.features import features
 from fip64agent.switch.flows.flow import (
     IN_PORT,
@@ -193,12 +193,16 @@ def test_all_members_of_a_bond_are_the_uplink_and_the_active_one_sends():
 
 def test_table_zero_matches_narrowly():
     """All of ours name a port, so that other systems' flows work beneath; the default alone does not, and
-    what no VM may send: it has effect together with a port, but for the VLAN that is reserved."""
+    what no VM may send, and what is for ports with security groups: these have effect together with a port,
+    but for the VLAN that is reserved."""
     for example in examples():
         for obj in example.objects:
             for flow in flows_of(obj):
                 if flow.feature == "isolation" and obj.kind == HOST.kind:
                     assert flow.actions or flow.match in ((("vlan_vid", 0x1FFF),), (("conj_id", 0xF1640001),))
+                elif flow.feature == "arrival" and obj.kind == ARRIVAL.kind:
+                    together = all(isinstance(action, Conjunction) for action in flow.actions)
+                    assert together or flow.match[0] == ("conj_id", 0xF1641007)
                 elif flow.table == pipeline.CLASSIFIER and flow.feature != "default":
                     assert flow.match[0][0] == "in_port"
                 assert flow.owner == ((HOST.kind,) if flow.feature == "default" else obj.key)
@@ -216,7 +220,7 @@ def test_numbers_of_features_never_change():
         "default": 1, "redirect": 2, "neighbor": 3, "deliver": 5, "back": 6, "arp": 7, "guard": 8,
         "isolation": 10, "stages": 20, "l2": 21, "discovery": 22, "routing": 23, "neighbor-advertisement": 24,
         "router-advertisement": 25, "echo": 26, "icmpv6-errors": 27, "external": 28,
-        "port-security": 30, "guards": 31}
+        "port-security": 30, "guards": 31, "conntrack": 40, "security-groups": 41, "arrival": 42}
     assert pipeline.encode_cookie(5, ("fip", "1")) == 0xF1640500B6F87B6A
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fip64agent.switch.flows.ranges import masked
+from fip64agent.net.ranges import masked
 
 
 def matches(number, value):

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fip64agent.switch.flows.flow import Value
+Masked = int | tuple[int, int]
+"""A number, or (number, mask): all numbers that are equal to it in the bits of the mask."""
 
 
-def masked(first: int, last: int, bits: int = 16) -> Iterator[Value]:
+def masked(first: int, last: int, bits: int = 16) -> Iterator[Masked]:
     """Yield values of a match which together are the numbers from `first` to `last`: TCP, UDP or SCTP ports.
 
     As few as possible: at most 2 * bits - 2, and no number is in two of them. A number that stands alone is
