@@ -36,8 +36,8 @@ from fip64agent.plan.ports.objects import AllowedPair, Holder, ServedAddress
 from fip64agent.switch import stages
 from fip64agent.switch.connection.codec import FlowItem
 from fip64agent.switch.examples import ALL_PORTS, ROUTER_INTERFACE, SERVED_NETWORK, SERVED_PORT
-from fip64agent.switch.features import flows_of
 from fip64agent.switch.refusals import REFUSED, Refusal
+from tests.fakes.flows import flows_of
 from tests.functional.switch.conftest import BRIDGE, trace
 
 OWN, OTHER, VIRTUAL = "fa:16:3e:00:00:05", "fa:16:3e:00:00:06", "00:00:5e:00:02:01"
