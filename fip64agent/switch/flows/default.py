@@ -16,10 +16,11 @@ from fip64agent.switch.flows.flow import NORMAL, Flow, Output
 def default(obj: Host | AllServedPorts) -> Iterator[Flow]:
     """Yield NORMAL at priority 0: one object does so, or the flow would go with the first that goes.
 
-    The room does not add it where another system has such a flow.
+    It is always the same flow, which the room knows: it does not add it where another system has one there.
     """
     if isinstance(obj, Host) or obj.alone:
-        yield Flow(pipeline.CLASSIFIER, pipeline.DEFAULT, (), (Output(NORMAL),), "default", obj.key)
+        yield Flow(pipeline.CLASSIFIER, pipeline.DEFAULT, (), (Output(NORMAL),), "default",
+                   (Host.kind,))
 
 
 FEATURE = FlowFeature(
