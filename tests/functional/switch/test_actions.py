@@ -135,6 +135,9 @@ MATCHES = {
     "part of a register": (("reg5", (0x0F00, 0xFF00)),),
     "metadata": (("metadata", 0xF164),),
     "ct_state": TRACKED,
+    "protocol and ports of the first packet": (
+        IPV4, ("ip_frag", 1), ("ct_state", (CT_TRACKED, CT_TRACKED | CT_INVALID)), ("ct_nw_proto", 6),
+        ("ct_tp_src", 7), ("ct_tp_dst", (0x1F90, 0xFFFE))),
     "ct_zone, ct_mark, ct_label": (*TRACKED, ("ct_zone", 5), ("ct_mark", 7), ("ct_label", (1, 3))),
     **{f"ct_state {state:#x}/{mask:#x}": (IPV6, ("ct_state", (state, mask))) for state, mask in (
         (0, CT_TRACKED), (CT_TRACKED | CT_ESTABLISHED, CT_TRACKED | CT_ESTABLISHED | CT_REPLY | CT_INVALID),
