@@ -22,7 +22,7 @@ from fip64agent.plan.groups.objects import (
     RemoteAddress,
     RuleService,
 )
-from fip64agent.plan.groups.rules import FIRST_PRODUCT, LAST_PRODUCT, MOST_PARTS
+from fip64agent.plan.groups.products import FIRST_PRODUCT, LAST_PRODUCT, MOST_PARTS
 from fip64agent.plan.inputs import Inputs, Interface, PortServices, Settings
 from fip64agent.plan.planner import plan, replan
 from fip64agent.switch import stages
