@@ -108,7 +108,7 @@ def scenario(lab: Lab, attacker: str, fips: dict[str, str]) -> Scenario:
         mapping = next(attributes for (kind, _), attributes in plan.items()
                        if kind == "fip" and attributes["floating_ip"] == fip)
         gateway = next(attributes for (kind, _), attributes in plan.items()
-                       if kind == "port" and attributes["port_id"] == lab[name].port_id)
+                       if kind == "gateway" and attributes["port_id"] == lab[name].port_id)
         tenants[name] = Tenant(lab[name], fip, gateway["address"], mapping["gateway_mac"],
                                mapping["downlink_mac"], mapping["downlink_vlan"],
                                lab.client.http_get(fip)["answer"]["you_are"])

@@ -56,3 +56,21 @@ def test_what_a_vm_may_not_send_does_not_reach_the_translator(filtered):
     set_rules(lab, "web", *ANY)
     wait_for(lambda: lab["vm-a"].reaches(address), EFFECTIVE, "an answer from the client")
     assert lab["vm-a"].ping(address, count=20).ok
+
+
+def test_rules_for_ipv6_mean_the_translated_packets_of_clients(filtered):
+    """From anybody; and from a prefix those that are bound to a pool address."""
+    lab = filtered
+    set_rules(lab, "web", *ANY, rule("ingress", "IPv6", "tcp", HTTP_PORT),
+              rule("ingress", "IPv6", "ipv6-icmp", 128))
+    wait_for(lambda: lab.client.reaches(FIP_A), EFFECTIVE, "an answer")
+    assert reaches_http(lab.client, FIP_A, 5)
+    assert lab.client.udp(FIP_A, size=100, timeout=0.5)["equal"] == 0
+    prefix = f"{lab.client.address6}/128"
+    set_rules(lab, "web", *ANY, rule("ingress", "IPv6", "ipv6-icmp", remote_ip_prefix=prefix))
+    wait_for(lambda: not lab.client.reaches(FIP_A, 0.3), EFFECTIVE, "no answer: who it is cannot be told")
+    lab.topology.update("routers", "router-a", nat64_bindings=[
+        {"ipv6_address": lab.client.address6, "pool_address": "100.64.0.77"}])
+    wait_for(lambda: lab.client.reaches(FIP_A), EFFECTIVE, "an answer to who is bound")
+    other = lab.add_client("other")
+    assert not other.reaches(FIP_A, 0.5) and other.reaches(FIP_B, 2)

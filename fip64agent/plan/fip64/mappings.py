@@ -77,7 +77,7 @@ def _by_fip(found: tuple[Hosted, ...] | None, gone: list[Hosted],
     return tuple(left[fip_id] for fip_id in sorted(left)) or None
 
 
-_HOSTED_BY_PORT = Collected("floating IPs of a VM port", {HOSTED: _port_of}, _by_fip)
+HOSTED_BY_PORT = Collected("floating IPs of a VM port", {HOSTED: _port_of}, _by_fip)
 """By VM port id: Hosted of each of its floating IPs, in the order of their ids."""
 
 
@@ -96,4 +96,4 @@ def _gateways(ask, port_id: str, served: tuple[Hosted, ...]) -> tuple[tuple[Gate
     return tuple(found.values()), None
 
 
-GATEWAYS = Objects(Gateway.kind, _gateways, each=_HOSTED_BY_PORT, reads=(_VM_NETWORKS, DOWNLINKS))
+GATEWAYS = Objects(Gateway.kind, _gateways, each=HOSTED_BY_PORT, reads=(_VM_NETWORKS, DOWNLINKS))

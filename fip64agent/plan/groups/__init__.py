@@ -14,8 +14,8 @@ from fip64agent.plan.groups.objects import (
     RemoteAddress,
     RuleService,
 )
+from fip64agent.plan.groups.products import PRODUCT_NUMBERS, PRODUCTS
 from fip64agent.plan.groups.remotes import REMOTE_ADDRESSES, SERVICES
-from fip64agent.plan.groups.rules import PRODUCT_NUMBERS, PRODUCTS
 from fip64agent.plan.kinds import Feature, Kind
 
 # No kind is "after" a served port: when a port is new, its filter is there before its packets are.

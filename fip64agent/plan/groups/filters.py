@@ -13,14 +13,9 @@ from fip64agent.plan.groups.objects import (
     Part,
     RouterOnNetwork,
 )
-from fip64agent.plan.groups.rules import (
-    GROUPS_OF_PORT,
-    MOST_PARTS,
-    PORT,
-    PRODUCT_NUMBERS,
-    RULES,
-    unmatched,
-)
+from fip64agent.plan.groups.products import MOST_PARTS, PRODUCT_NUMBERS
+from fip64agent.plan.groups.rules import GROUPS_OF_PORT, OWN_RULES, PORT, Rules, unmatched
+from fip64agent.plan.groups.translated import TRANSLATED_GROUPS, TRANSLATED_RULES, GroupOfRouter
 from fip64agent.plan.inputs import SECURITY_GROUPS, SETTINGS
 from fip64agent.plan.nodes import Collected, Derived, Objects
 from fip64agent.plan.ports.routers import GATEWAYS_ON
@@ -40,20 +35,32 @@ class GroupAtPorts(NamedTuple):
     problems: tuple[str, ...]
 
 
-def _at_ports(ask, group_id: str) -> GroupAtPorts:
-    group = ask(SECURITY_GROUPS, group_id)
+def _parts(ask, products: tuple[Rules, ...] | None) -> Parts:
     parts: tuple[list[Part], ...] = ([], [], [], [])
-    for rules in ask(RULES, group_id) or ():
+    for rules in products or ():
         number = ask(PRODUCT_NUMBERS.number, rules.name)
         if number is not None:
             parts[2 * rules.ingress + (rules.version == 6)].append(Part(number, PORT, rules.clauses))
-    return GroupAtPorts(group.stateful, tuple(map(tuple, parts)), tuple(
+    return tuple(map(tuple, parts))
+
+
+def _translated(ask, key: GroupOfRouter) -> Parts:
+    return _parts(ask, ask(TRANSLATED_RULES, key))
+
+
+_TRANSLATED_AT_PORTS = Derived("security group at a port with floating IPs", _translated,
+                               (TRANSLATED_RULES, PRODUCT_NUMBERS.number))
+
+
+def _at_ports(ask, group_id: str) -> GroupAtPorts:
+    group = ask(SECURITY_GROUPS, group_id)
+    return GroupAtPorts(group.stateful, _parts(ask, ask(OWN_RULES, group_id)), tuple(
         f"rule {rule.id} of security group {group_id} lets nothing through: Open vSwitch knows no ports of "
         f"{protocol}" for rule in group.rules if (protocol := unmatched(rule)) is not None))
 
 
 GROUPS_AT_PORTS = Derived("security group at a port", _at_ports,
-                          (SECURITY_GROUPS, RULES, PRODUCT_NUMBERS.number))
+                          (SECURITY_GROUPS, OWN_RULES, PRODUCT_NUMBERS.number))
 """By id of an existing group."""
 
 
@@ -66,7 +73,9 @@ def _allowed(parts: list[Part]) -> Allowed:
 def _filter(ask, port_id: str, groups: tuple[str, ...]) -> tuple[FilteredPort, Problem | None]:
     served = ask(SERVED_PORTS, port_id)
     found: list[GroupAtPorts] = [ask(GROUPS_AT_PORTS, group) for group in groups]
-    parts = [[part for group in found for part in group.parts[way]] for way in range(4)]
+    each = [group.parts for group in found]
+    each += [ask(_TRANSLATED_AT_PORTS, key) for key in ask(TRANSLATED_GROUPS, port_id) or ()]
+    parts = [[part for parts in each for part in parts[way]] for way in range(4)]
     problems = [problem for group in found for problem in group.problems]
     if max(map(len, parts)) > MOST_PARTS:
         problems.append(f"its security groups have more than {MOST_PARTS} different remotes")
@@ -74,7 +83,8 @@ def _filter(ask, port_id: str, groups: tuple[str, ...]) -> tuple[FilteredPort, P
                         *map(_allowed, parts)), Problem(ERROR, "; ".join(problems)) if problems else None
 
 
-FILTERS = Objects(FilteredPort.kind, _filter, each=GROUPS_OF_PORT, reads=(SERVED_PORTS, GROUPS_AT_PORTS))
+FILTERS = Objects(FilteredPort.kind, _filter, each=GROUPS_OF_PORT, reads=(
+    SERVED_PORTS, GROUPS_AT_PORTS, TRANSLATED_GROUPS, _TRANSLATED_AT_PORTS))
 
 
 _NETWORK_IDS = Collected("networks with filtered ports", {

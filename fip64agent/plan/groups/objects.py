@@ -14,6 +14,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import ClassVar, NamedTuple
 
 from fip64agent.net.ranges import Masked
+from fip64agent.plan.ports.objects import FILTER, ZONE
 from fip64agent.plan.problems import ObjectKey
 
 
@@ -43,7 +44,7 @@ NOTHING = Allowed()
 class FilteredPort:
     """A served port with security groups."""
 
-    kind: ClassVar[str] = "filter"
+    kind: ClassVar[str] = FILTER
     port_id: str
     network: int
     """Number of its network."""
@@ -138,7 +139,7 @@ class RouterOnNetwork(NamedTuple):
 class FilteredNetwork:
     """A network with filtered ports on this host: a conntrack zone."""
 
-    kind: ClassVar[str] = "zone"
+    kind: ClassVar[str] = ZONE
     network_id: str
     number: int
     """Of the network, and of the zone."""

@@ -12,16 +12,15 @@ from collections.abc import Iterator
 from ipaddress import ip_network
 
 from fip64agent.plan.groups.objects import RemoteAddress, RuleService, Service
-from fip64agent.plan.groups.rules import (
+from fip64agent.plan.groups.products import (
     PRODUCT_NUMBERS,
-    RULES,
     USES_OF_REMOTE,
     USES_OF_SERVICE,
-    Remote,
-    Rules,
     Use,
     parts,
 )
+from fip64agent.plan.groups.rules import OWN_RULES, Remote, Rules
+from fip64agent.plan.groups.translated import TRANSLATED, TRANSLATED_ADDRESSES
 from fip64agent.plan.inputs import ADDRESS_GROUPS, PORTS
 from fip64agent.plan.nodes import Collected, Objects
 from fip64agent.plan.problems import Problem
@@ -53,6 +52,11 @@ def _prefixes(group_id: str, products: tuple[Rules, ...]) -> Iterator[tuple[str,
             yield _text(ip_network(rules.remote[1])), rules.remote
 
 
+def _translated(clients: str, addresses: tuple[str, ...]) -> Iterator[tuple[str, Remote]]:
+    for address in addresses:
+        yield address, (TRANSLATED, clients)
+
+
 def _edited(found: tuple[Remote, ...] | None, gone: list[Remote], come: list[Remote]
             ) -> tuple[Remote, ...] | None:
     """Return the remotes that an address belongs to: as often as it does, by several ports of a group."""
@@ -63,7 +67,8 @@ def _edited(found: tuple[Remote, ...] | None, gone: list[Remote], come: list[Rem
 
 
 _REMOTES = Collected("remotes with an address",
-                     {PORTS: _members, ADDRESS_GROUPS: _addresses, RULES: _prefixes}, _edited)
+                     {PORTS: _members, ADDRESS_GROUPS: _addresses, OWN_RULES: _prefixes,
+                      TRANSLATED_ADDRESSES: _translated}, _edited)
 """By address or prefix, as text: Remotes."""
 
 

@@ -7,23 +7,20 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from fip64agent.net.ranges import masked
-from fip64agent.plan.groups.objects import Part, Product, Service
+from fip64agent.plan.groups.objects import Service
 from fip64agent.plan.inputs import PORTS, SECURITY_GROUPS
-from fip64agent.plan.nodes import Collected, Derived, Objects
-from fip64agent.plan.numbers import number_space
+from fip64agent.plan.nodes import Collected, Derived
 from fip64agent.plan.ports.objects import ServedPort
 from fip64agent.plan.ports.served import SERVED_PORTS
-from fip64agent.plan.problems import ERROR, Problem
 from fip64agent.topology.model import INGRESS, SecurityGroup, SecurityGroupRule
 
-FIRST_PRODUCT, LAST_PRODUCT = 0x01000000, 0xF1640000
-"""Conjunction IDs: clear of low ones, which other systems use, and of our others (switch/flows)."""
 ICMP, ICMPV6 = 1, 58
 _WITHOUT_PORTS = {33: "dccp", 136: "udplite"}
 """Protocols whose ports Open vSwitch does not know."""
 
 Remote = tuple[str, str]
-"""("prefix", prefix), ("group", security group's id) or ("addresses", address group's id)."""
+"""("prefix", prefix), ("group", security group's id), ("addresses", address group's id), or clients of a
+tenant (translated.py)."""
 
 
 # Groups of this host
@@ -113,72 +110,5 @@ def _products(ask, group_id: str, ports: tuple[str, ...]) -> tuple[Rules, ...] |
         for (ingress, version, remote), services in found.items()), key=lambda rules: rules.name)) or None
 
 
-RULES = Derived("products of a security group", _products, (SECURITY_GROUPS,), each=_GROUP_IDS)
+OWN_RULES = Derived("products of a security group", _products, (SECURITY_GROUPS,), each=_GROUP_IDS)
 """By id of a group that ports of this host have: Rules, by name."""
-_NAMES = Collected("names of products", {
-    RULES: lambda group_id, products: (("", rules.name) for rules in products)})
-PRODUCT_NUMBERS = number_space("products", _NAMES, lambda ask: (FIRST_PRODUCT, LAST_PRODUCT),
-                               kind=Product.kind)
-
-
-def _numbered(ask, group_id: str, products: tuple[Rules, ...]) -> tuple[tuple[Product, ...], None]:
-    return tuple(Product(rules.name, number, rules.ingress) for rules in products
-                 if (number := ask(PRODUCT_NUMBERS.number, rules.name)) is not None), None
-
-
-PRODUCTS = Objects(Product.kind, _numbered, each=RULES, reads=(PRODUCT_NUMBERS.number,))
-
-
-# What a remote, or a service, has part in
-
-class Use(NamedTuple):
-    """A product that a remote or a service is in."""
-
-    ingress: bool
-    version: int
-    name: str
-    clause: int
-    clauses: int
-
-
-def _use(rules: Rules, clause: int) -> Use:
-    return Use(rules.ingress, rules.version, rules.name, clause, rules.clauses)
-
-
-def _by_remote(group_id: str, products: tuple[Rules, ...]) -> Iterator[tuple[Remote, Use]]:
-    for rules in products:
-        if rules.remote is not None:
-            yield rules.remote, _use(rules, REMOTE)
-
-
-def _by_service(group_id: str, products: tuple[Rules, ...]) -> Iterator[tuple[Service, Use]]:
-    for rules in products:
-        for service in rules.services:
-            yield service, _use(rules, rules.clauses)
-
-
-USES_OF_REMOTE = Collected("products with a remote", {RULES: _by_remote})
-"""By Remote: Uses, sorted."""
-USES_OF_SERVICE = Collected("products with a service", {RULES: _by_service})
-"""By Service: Uses, sorted."""
-
-MOST_PARTS = 4000
-"""Products that one flow can have part in: OpenFlow's messages end at 65535 bytes."""
-
-
-def parts(ask, uses: Iterator[Use]) -> tuple[tuple[Part, ...], tuple[Part, ...], Problem | None]:
-    """Return the parts of a match in products, egress and ingress, and what is wrong with them, if anything.
-
-    Asks PRODUCT_NUMBERS.number.
-    """
-    found: tuple[list[Part], list[Part]] = ([], [])
-    for use in uses:
-        number = ask(PRODUCT_NUMBERS.number, use.name)
-        if number is not None:
-            found[use.ingress].append(Part(number, use.clause, use.clauses))
-    egress, ingress = (tuple(sorted(each))[:MOST_PARTS] for each in found)
-    problem = None
-    if max(map(len, found)) > MOST_PARTS:
-        problem = Problem(ERROR, f"it is in rules of more than {MOST_PARTS} security groups that ports of "
-                                 "this host have; the others let nothing through")
-    return egress, ingress, problem

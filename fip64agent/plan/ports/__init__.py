@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 from fip64agent.plan.base.objects import Uplink
-from fip64agent.plan.groups.objects import FilteredNetwork, FilteredPort
 from fip64agent.plan.kinds import Feature, Kind
 from fip64agent.plan.ports.addresses import ADDRESSES
 from fip64agent.plan.ports.bound import NETWORK_NUMBERS
 from fip64agent.plan.ports.external import EXTERNAL_ROUTES6
 from fip64agent.plan.ports.objects import (
+<<<<<<< HEAD
     AllServedPorts,
+=======
+    FILTER,
+    ZONE,
+>>>>>>> sg9
     ExternalRoute6,
     Route6,
     RouterInterface6,
@@ -40,8 +44,13 @@ def _on_network(obj: ServedPort | RouterInterface6) -> tuple[ObjectKey, ...]:
 
 
 def _port_stands_on(port: ServedPort) -> tuple[ObjectKey, ...]:
+<<<<<<< HEAD
     filtering = ((FilteredPort.kind, port.port_id), (FilteredNetwork.kind, port.network_id))
     return (AllServedPorts.kind,), *_on_network(port), *(filtering if port.filtered else ())
+=======
+    filtering = ((FILTER, port.port_id), (ZONE, port.network_id))
+    return (*_on_network(port), *(filtering if port.filtered else ()))
+>>>>>>> sg9
 
 
 FEATURE = Feature(

@@ -13,6 +13,9 @@ from typing import ClassVar
 from fip64agent.net.advertising import Advertising
 from fip64agent.plan.problems import ObjectKey
 
+FILTER, ZONE = "filter", "zone"
+"""Kinds of what security groups need for a port, and for its network (plan/groups)."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AllServedPorts:

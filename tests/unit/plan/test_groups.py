@@ -22,7 +22,7 @@ from fip64agent.plan.groups.objects import (
     RemoteAddress,
     RuleService,
 )
-from fip64agent.plan.groups.rules import FIRST_PRODUCT, LAST_PRODUCT, MOST_PARTS
+from fip64agent.plan.groups.products import FIRST_PRODUCT, LAST_PRODUCT, MOST_PARTS
 from fip64agent.plan.inputs import Inputs, Interface, PortServices, Settings
 from fip64agent.plan.planner import plan, replan
 from fip64agent.switch import stages
@@ -35,6 +35,7 @@ from fip64agent.topology.model import (
     AddressGroup,
     AddressPair,
     FixedIP,
+    Nat64Binding,
     Network,
     Port,
     SecurityGroup,
@@ -42,6 +43,7 @@ from fip64agent.topology.model import (
     Subnet,
     Topology,
 )
+from tests.fakes.topologies import sound_inputs, two_tenant_site
 
 HERE = ("p0", "p1", "p2")
 PORTS = (*HERE, "p3", "p4")
@@ -356,3 +358,52 @@ def test_entries_are_interfaces_of_others_in_the_vlans_of_filtered_ports():
         "same": (7, ()), "plain": (None, (7,)), "trunk": (None, (7,))}
     (arrival,) = desired.of(Arrival.kind).values()
     assert (arrival.vlan, arrival.ofport) == (7, 1)
+
+
+# FIP64
+
+IPV6_RULES = (rule(id="web", protocol=6, port_range_min=443, port_range_max=443),
+              rule(id="ping", protocol=58, port_range_min=128,
+                   remote_ip_prefix=ip_network("2001:db8:c::/48")),
+              rule(id="headers", protocol=44), rule(id="members", remote_group_id="g0"))
+
+
+def translated(*rules, bindings=()):
+    made = two_tenant_site().add(SecurityGroup("g0", rules=rules))
+    made.change("ports", "vm-red", security_groups=("g0",))
+    made.change("routers", "red", nat64_bindings=bindings)
+    desired = plan(sound_inputs(made.inputs))
+    at = [flow for obj in desired.objects() for flow in flows_of(obj)
+          if flow.feature == "security-groups" and flow.table == stages.GROUPS_IN]
+    port = desired.of(FilteredPort.kind)["vm-red"]
+
+    def passes(remote, protocol, first, second=0):
+        packet = Packet(4, ip_address(remote), protocol, first, second)
+        return looked_up(at, fields_of(packet, INGRESS, port)) == (Resubmit(stages.OUTPUT),)
+
+    return desired, passes
+
+
+def test_a_rule_for_ipv6_from_anybody_is_for_the_whole_pool_and_nobody_else():
+    desired, passes = translated(*IPV6_RULES)
+    assert passes("100.64.0.9", 6, 443)
+    assert not passes("10.0.0.9", 6, 443), "not of the pool"
+    assert not passes("100.64.0.9", 6, 80) and not passes("100.64.0.9", 44, 0)
+    mapping = desired.mappings["fip-vm-red"]
+    assert mapping.filtered_network == desired.of(FilteredPort.kind)["vm-red"].network
+    assert desired.mappings["fip-vm-blue"].filtered_network is None
+
+
+def test_a_rule_for_an_ipv6_prefix_is_for_clients_that_are_bound():
+    bound = Nat64Binding(ip_address("2001:db8:c::1"), ip_address("100.64.0.7"))
+    outside = Nat64Binding(ip_address("2001:db8:d::1"), ip_address("100.64.0.8"))
+    _, passes = translated(*IPV6_RULES, bindings=(bound, outside))
+    assert passes("100.64.0.7", 1, 8), "an echo request of ICMP"
+    assert not passes("100.64.0.7", 1, 0) and not passes("100.64.0.7", 58, 128)
+    assert not passes("100.64.0.8", 1, 8) and not passes("100.64.0.9", 1, 8)
+
+
+def test_what_is_not_translated_is_not_everything():
+    """A rule that has nothing left in IPv4 lets nothing through there."""
+    _, passes = translated(rule(protocol=44), rule(id="s", protocol=58, port_range_min=135))
+    assert not passes("100.64.0.9", 6, 443) and not passes("100.64.0.9", 1, 8)
