@@ -7,6 +7,7 @@ import dataclasses
 import os
 import sys
 import time
+from collections import Counter
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 from pathlib import Path
 
@@ -424,7 +425,7 @@ def test_two_uplinks_that_serve_the_same_prefix_do_not_share_a_route(bench):
     bench.converge([site.host(), first, second])
     assert not bench.difference([site.host(), first, second])
     room = bench.rooms[0]
-    work = diff.partial([(second, None)], room.expand, room.actual())  # as one change among many
+    work = diff.partial([(second, None)], room.expand, room.actual(), Counter())  # one change among many
     assert not room.prune(work.prune)
     assert not bench.difference([site.host(), first])
 

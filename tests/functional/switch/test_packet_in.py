@@ -207,11 +207,11 @@ def test_meters_come_and_go_with_their_flows(site):
 
 
 def flood(site, name):
-    """Send more than the meter lets through; return the part that came to the agent."""
+    """Send more than the meter lets through for 2 seconds; return how many packets came to the agent."""
     before = sum(site.counts(name).values())
-    sent = site.finish(site.popen("flood", name, 2, 20_000))["sent"]
+    assert site.finish(site.popen("flood", name, 2, 20_000))["sent"] > 4_000
     hub.sleep(0.5)
-    return (sum(site.counts(name).values()) - before) / sent
+    return sum(site.counts(name).values()) - before
 
 
 def test_a_meter_stays_while_flows_of_another_object_use_it(site, monkeypatch):
@@ -238,8 +238,8 @@ def test_a_meter_that_somebody_removed_limits_again_when_it_is_back(site):
     # It gets the place of one of ours in the datapath, which the flow still refers to.
     site.ovs.ofctl("add-meter", BRIDGE, "meter=5,pktps,burst,band=type=drop,rate=1000000,burst_size=1000000")
     site.use(plan(*BOTH))
-    assert flood(site, "one") < 0.5
-    assert flood(site, "two") < 0.5
+    assert flood(site, "one") < 3_000  # the meter lets 1,000 a second through
+    assert flood(site, "two") < 3_000
     assert site.ask("one")["took"] and site.ask("two")["took"]
 
 

@@ -21,6 +21,7 @@ from scapy.layers.l2 import ARP, Dot1Q, Ether
 
 from fip64agent.net.addresses import link_local
 from fip64agent.switch.connection.codec import FlowItem
+from fip64agent.switch.connection.meters import MeterItem
 from fip64agent.switch.examples import GATEWAY, HOST, MAPPING, TENANT, UPLINK
 from fip64agent.switch.features import features
 from tests.functional.switch.conftest import BRIDGE, trace, until
@@ -53,10 +54,10 @@ EXAMPLES = [(name, example) for name, feature in features().items() for example 
 def test_what_is_read_back_equals_what_was_sent(bench, name, example):
     room = bench.room()
     items = {item.key: item for obj in example.objects for item in room.expand(obj)
-             if isinstance(item, FlowItem)}
+             if isinstance(item, FlowItem | MeterItem)}
     bench.ovs.ofctl("del-flows", BRIDGE)
     assert room.apply([(None, item) for item in items.values()]) == {}
-    actual = {key: item for key, item in room.actual().items() if isinstance(item, FlowItem)}
+    actual = {key: item for key, item in room.actual().items() if isinstance(item, FlowItem | MeterItem)}
     assert actual == items
 
 
