@@ -9,12 +9,9 @@ from fip64agent.plan.ports.addresses import ADDRESSES
 from fip64agent.plan.ports.bound import NETWORK_NUMBERS
 from fip64agent.plan.ports.external import EXTERNAL_ROUTES6
 from fip64agent.plan.ports.objects import (
-<<<<<<< HEAD
-    AllServedPorts,
-=======
     FILTER,
     ZONE,
->>>>>>> sg9
+    AllServedPorts,
     ExternalRoute6,
     Route6,
     RouterInterface6,
@@ -44,13 +41,8 @@ def _on_network(obj: ServedPort | RouterInterface6) -> tuple[ObjectKey, ...]:
 
 
 def _port_stands_on(port: ServedPort) -> tuple[ObjectKey, ...]:
-<<<<<<< HEAD
-    filtering = ((FilteredPort.kind, port.port_id), (FilteredNetwork.kind, port.network_id))
-    return (AllServedPorts.kind,), *_on_network(port), *(filtering if port.filtered else ())
-=======
     filtering = ((FILTER, port.port_id), (ZONE, port.network_id))
-    return (*_on_network(port), *(filtering if port.filtered else ()))
->>>>>>> sg9
+    return (AllServedPorts.kind,), *_on_network(port), *(filtering if port.filtered else ())
 
 
 FEATURE = Feature(

@@ -161,13 +161,10 @@ MATCHES = {
     "no bits at all": (("xxreg0", (0, 0)),),
     "a bit that vlan_vid does not have": (PORT, ("vlan_vid", (0, 0x2000))),
     "ct_state": TRACKED,
-<<<<<<< HEAD
     "ct_state without a mask": (IPV6, ("ct_state", 0x21)),
-=======
     "protocol and ports of the first packet": (
         IPV4, ("ip_frag", 1), ("ct_state", (CT_TRACKED, CT_TRACKED | CT_INVALID)), ("ct_nw_proto", 6),
         ("ct_tp_src", 7), ("ct_tp_dst", (0x1F90, 0xFFFE))),
->>>>>>> sg9
     "ct_zone, ct_mark, ct_label": (*TRACKED, ("ct_zone", 5), ("ct_mark", 7), ("ct_label", (1, 3))),
     **{f"ct_state {state:#x}/{mask:#x}": (IPV6, ("ct_state", (state, mask))) for state, mask in (
         (0, CT_TRACKED), (CT_TRACKED | CT_ESTABLISHED, CT_TRACKED | CT_ESTABLISHED | CT_REPLY | CT_INVALID),
