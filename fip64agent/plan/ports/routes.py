@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv6Address, IPv6Network
 
-from fip64agent.plan.inputs import ROUTERS
+from fip64agent.plan.inputs import DATAPATH, ROUTERS
 from fip64agent.plan.nodes import Collected, Objects
 from fip64agent.plan.ports.addresses import ADDRESS_HOLDERS
 from fip64agent.plan.ports.objects import Hop, Route6, RouterInterface6, ServedRouter
@@ -68,7 +68,10 @@ def _towards(ask, nexthop: IPv6Address, connected: dict[IPv6Network, RouterInter
 
 def _routes(ask, router_id: str, router: ServedRouter) -> tuple[tuple[Route6, ...], None]:
     connected = _connected(ask, router_id)
-    most = max((interface.mtu for interface in connected.values() if interface is not None), default=0)
+    datapath = ask(DATAPATH, "")
+    compared = datapath is None or datapath.packet_size
+    most = max((interface.mtu for interface in connected.values() if interface is not None and compared),
+               default=0)
     routes: list[tuple[IPv6Network, Hop | None]] = [
         (prefix, _hop(interface, most) if interface is not None else None)
         for prefix, interface in sorted(connected.items())]
@@ -77,4 +80,4 @@ def _routes(ask, router_id: str, router: ServedRouter) -> tuple[tuple[Route6, ..
 
 
 ROUTES6 = Objects(Route6.kind, _routes, each=SERVED_ROUTERS, reads=(
-    _INTERFACES_OF, INTERFACES6, SUBNETS_BY_ROUTER, ROUTERS, ADDRESS_HOLDERS))
+    _INTERFACES_OF, INTERFACES6, SUBNETS_BY_ROUTER, ROUTERS, ADDRESS_HOLDERS, DATAPATH))

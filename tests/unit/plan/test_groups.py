@@ -27,7 +27,6 @@ from fip64agent.plan.inputs import Inputs, Interface, PortServices, Settings
 from fip64agent.plan.planner import plan, replan
 from fip64agent.switch import stages
 from fip64agent.switch.connection import codec
-from fip64agent.switch.features import flows_of
 from fip64agent.switch.flows.flow import Conjunction, Resubmit
 from fip64agent.topology.model import (
     EGRESS,
@@ -43,6 +42,7 @@ from fip64agent.topology.model import (
     Subnet,
     Topology,
 )
+from tests.fakes.flows import flows_of
 from tests.fakes.topologies import sound_inputs, two_tenant_site
 
 HERE = ("p0", "p1", "p2")

@@ -10,8 +10,8 @@ from fip64agent.plan.inputs import Inputs, Interface, PortServices, Settings
 from fip64agent.plan.planner import plan, replan
 from fip64agent.plan.ports.objects import AllServedPorts, ServedNetwork, ServedPort
 from fip64agent.switch.connection import codec
-from fip64agent.switch.features import flows_of
 from fip64agent.topology.model import AddressPair, FixedIP, Network, Port, Subnet, Topology
+from tests.fakes.flows import flows_of
 from tests.fakes.topologies import mac, two_tenant_site
 
 PREFIXES = ("2001:db8:1:0:aaaa::/80", "2001:db8:1:0:bbbb::/80")
