@@ -55,7 +55,8 @@ def _port(ask, port_id: str, port: Port | Problem) -> tuple[ServedPort | None, P
 
 
 SERVED_PORTS = Objects(ServedPort.kind, _port, each=BOUND,
-                       reads=(NETWORK_NUMBERS.number, BINDINGS, SETTINGS, SECURITY_GROUPS, GATEWAYS_ON, DATAPATH))
+                       reads=(NETWORK_NUMBERS.number, BINDINGS, SETTINGS, SECURITY_GROUPS, GATEWAYS_ON,
+                              DATAPATH))
 SERVED_ON = Collected("served ports of a network", {
     SERVED_PORTS: lambda port_id, port: ((port.network_id, (port.ofport, port.vlan or 0)),)})
 """By network id: (OpenFlow port, access VLAN) of each, sorted; 0: it has none."""
