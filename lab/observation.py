@@ -59,7 +59,7 @@ class Observer:
 
     def __enter__(self) -> Observer:
         for place, netns, device, outgoing in self._places:
-            sock = namespaces.call_in(netns, _packet_socket, device)
+            sock = namespaces.call_in(netns, packet_socket, device)
             self._sockets[sock] = place, outgoing
         self._thread.start()
         return self
@@ -88,7 +88,8 @@ class Observer:
                         self.frames.append(ObservedFrame(place, int(found[1]), frame))
 
 
-def _packet_socket(device: str) -> socket.socket:
+def packet_socket(device: str) -> socket.socket:
+    """Return a socket that sees all frames of a device of this namespace, and does not block."""
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_ALL))
     sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 64 << 20)
     sock.bind((device, _ETH_ALL))

@@ -16,6 +16,9 @@ def outside(make_module_lab):
                      ipv6_address_mode="slaac")
     lab.upstream.ip(f"route add 2001:db8:6::/64 via {lab.uplinks['uplink']['address']}")
     vm = ipv6.add_vm(lab, "vm-6", "six", configured=False)
+    # Before, it would send from its link-local address, and go on so for as long as it pings.
+    show = ("ip", "-6", "addr", "show", "-tentative")
+    wait_for(lambda: vm.address6 in vm.run(*show).stdout, 20, "its address")
     wait_for(lambda: vm.reaches("2001:db8:6::1"), 20, "an answer of its gateway")
     return lab
 

@@ -36,7 +36,7 @@ from scapy.packet import Raw
 from lab import attempts, ipv6
 from lab import netns as namespaces
 from lab.daemon import wait_for
-from lab.observation import MARK, SETTLE, _packet_socket
+from lab.observation import MARK, SETTLE, packet_socket
 
 PREFIX, PAIR = "2001:db8:1::/64", "2001:db8:1:0:aaaa::/80"
 GATEWAY, PRIVATE, ROGUE = "2001:db8:1::1", "2001:db8:1:0:aaaa::77", "2001:db8:bad::"
@@ -89,7 +89,7 @@ def send(lab, packets):
     """Send packets from the attacker; return the names of those that came out at the victim."""
     made = [attempts.Attempt(name, bytes(packet).ljust(60, b"\0") + b"fip64 attempt %06d." % number)
             for number, (name, packet) in enumerate(packets)]
-    with namespaces.call_in(lab["victim"].netns, _packet_socket, "eth0") as sock:
+    with namespaces.call_in(lab["victim"].netns, packet_socket, "eth0") as sock:
         attempts.send(lab["attacker"], made)
         time.sleep(SETTLE)
         seen = set()
