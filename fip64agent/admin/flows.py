@@ -7,7 +7,7 @@ import zlib
 from typing import Any
 
 from fip64agent import hub
-from fip64agent.plan.desired import Desired
+from fip64agent.plan.desired import Desired, Host
 from fip64agent.switch import features, pipeline
 
 
@@ -24,8 +24,12 @@ def rows(agent) -> list[dict[str, Any]]:
 
 
 def _owners(desired: Desired) -> dict[int, str]:
-    """Return the owners of flows by the CRC-32 that the cookies have of them."""
-    return {zlib.crc32(pipeline.owner_text(obj.key).encode()): " ".join(obj.key) for obj in desired.objects()}
+    """Return the owners of flows by the CRC-32 that the cookies have of them.
+
+    The host's flows may be there without a Host: other objects need them, too.
+    """
+    keys = (Host().key, *(obj.key for obj in desired.objects()))
+    return {zlib.crc32(pipeline.owner_text(key).encode()): " ".join(key) for key in keys}
 
 
 def _row(flow: dict[str, Any], cookie: int, owners: dict[int, str]) -> dict[str, Any] | None:

@@ -45,7 +45,7 @@ def items(obj: Any, rate: int, burst: int) -> Iterator[PortItem | FlowItem | Met
     yield from _made("the ports", obj, ports.wanted)
     for feature, function in features.flow_functions(obj.kind):
         def flows(obj: Any, function=function) -> Iterator[FlowItem | MeterItem]:
-            return _items(function(obj), rate, burst)
+            return _items(function(obj), obj.key, rate, burst)
 
         yield from _made(f"the {feature} flows", obj, flows)
 
@@ -58,9 +58,11 @@ def _made(what: str, obj: Any, make: Callable[[Any], Iterable[Item]]) -> Iterabl
         return [Faulty(what, f"{type(error).__name__}: {error}", obj.key)]
 
 
-def _items(made: Iterable[Flow], rate: int, burst: int) -> Iterator[FlowItem | MeterItem]:
+def _items(made: Iterable[Flow], owner: ObjectKey, rate: int, burst: int) -> Iterator[FlowItem | MeterItem]:
     for flow in made:
         for action in flow.actions:
             if isinstance(action, Controller) and action.meter is not None:
-                yield MeterItem(action.meter, rate, burst, flow.owner)
-        yield codec.encode(flow)
+                yield MeterItem(action.meter, rate, burst, owner)
+        item = codec.encode(flow)
+        # A shared flow has the host's cookie, and fails for the object that wants it: there may be no Host.
+        yield item if flow.owner == owner else dataclasses.replace(item, owner=owner)

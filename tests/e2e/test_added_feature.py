@@ -4,6 +4,7 @@
 It is planned, installed in Open vSwitch, shown, compared and removed by the daemon as a feature of ours is.
 """
 
+import os
 import re
 import shutil
 import tomllib
@@ -35,7 +36,7 @@ def install(directory: Path) -> None:
 @pytest.fixture
 def lab(make_lab, tmp_path, monkeypatch):
     install(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # of the daemon, and of fip64ctl
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)  # of the daemon, and of fip64ctl
     lab = make_lab(agent=True)
     steps.wait_settled(lab)
     return lab
@@ -110,7 +111,7 @@ def test_a_feature_of_another_package_works_as_ours_do(lab):
 @pytest.mark.only("tayga")
 def test_what_a_package_left_goes_when_it_is_not_installed_any_more(lab, monkeypatch):
     assert guarded(lab)
-    monkeypatch.delenv("PYTHONPATH")
+    monkeypatch.undo()
     lab.agent.restart()
     lab.wait_for(lambda: not guarded(lab), 10, "its flows go")
     steps.wait_settled(lab)

@@ -31,7 +31,9 @@ FLOW_MOD = struct.Struct("!BBHIQQBBHHHIIIH2x")
 _MATCH = struct.Struct("!HH")
 _FLOW_STATS = struct.Struct("!HBxIIHHHHxxxxQQQ")
 _FLOW_REQUEST = struct.Struct("!BBHIHH4xB3xII4xQQ")
-_HOST = Host().key
+_OWNER = 0xFFFFFFFF
+"""Bits of a cookie (pipeline.COOKIE_LAYOUT)."""
+_HOST = pipeline.encode_cookie(0, Host().key) & _OWNER
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class FlowItem:
     @property
     def shared(self) -> bool:
         """Whether several objects may want it: the flows of the host, which uplinks and networks need."""
-        return self.owner == _HOST
+        return self.cookie & _OWNER == _HOST
 
     @property
     def key(self):

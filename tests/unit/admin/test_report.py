@@ -13,6 +13,7 @@ from fip64agent.admin.listings import floatingips, uplinks
 from fip64agent.admin.state import States
 from fip64agent.exceptions import TopologyError
 from fip64agent.links.gateways import Reachability
+from fip64agent.plan.desired import NOTHING, Host
 from fip64agent.plan.inputs import Datapath, Inputs, Interface
 from fip64agent.plan.planner import plan
 from fip64agent.switch import pipeline
@@ -213,6 +214,10 @@ def test_flows_have_names_and_are_ordered_as_a_packet_meets_them(agent):
     agent.rooms["switch"].flows = [flow(1, cookie=pipeline.COOKIE_VALUE | 0xFF << 40)]
     (row,) = flows.rows(agent)
     assert (row["feature"], row["object"]) == ("unknown", "(not in the plan)")
+    agent.loop.submit(NOTHING)  # no uplink, so no Host
+    agent.rooms["switch"].flows = [flow(1, cookie=pipeline.encode_cookie(1, Host().key))]
+    (row,) = flows.rows(agent)
+    assert row["object"] == "host"
 
 
 def fips(agent):

@@ -7,8 +7,9 @@ from ipaddress import IPv6Address, IPv6Network
 import pytest
 
 from fip64agent.net.addresses import link_local
-from fip64agent.switch import pipeline
-from fip64agent.switch.examples import ARRIVAL, GATEWAY, HOST, MAPPING, TENANT, UPLINK
+from fip64agent.switch import pipeline, wanted
+from fip64agent.switch.connection import codec
+from fip64agent.switch.examples import ALL_PORTS, ARRIVAL, GATEWAY, HOST, MAPPING, TENANT, UPLINK
 from fip64agent.switch.features import features
 from fip64agent.switch.flows.flow import (
     IN_PORT,
@@ -233,3 +234,16 @@ def test_flows_of_a_feature_say_so_and_serve_their_object():
                 assert flows, f"{name}: {example.title} shows nothing"
                 owner = (HOST.kind,) if name == "default" else obj.key  # always the same flow
                 assert {(flow.feature, flow.owner) for flow in flows} == {(name, owner)}
+
+
+def test_the_default_flow_is_one_whoever_wants_it_and_fails_for_whom_wants_it():
+    """A host may have served ports and no uplink, so no Host: what failed is tried again for its owner."""
+    def expanded(obj):
+        return [item for item in wanted.items(obj, 200, 50) if isinstance(item, codec.FlowItem)]
+
+    of_host, of_ports = [item for item in expanded(HOST) if item.shared], expanded(ALL_PORTS)
+    (default,) = [item for item in of_ports if item.shared]
+    assert default in of_host and {item.owner for item in of_host} == {HOST.key}
+    assert {item.owner for item in of_ports} == {ALL_PORTS.key}
+    assert len(of_ports) > 1
+    assert not any(item.shared for obj in (UPLINK, TENANT, MAPPING, GATEWAY) for item in expanded(obj))
