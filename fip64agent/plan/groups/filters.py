@@ -52,8 +52,10 @@ _TRANSLATED_AT_PORTS = Derived("security group at a port with floating IPs", _tr
                                (TRANSLATED_RULES, PRODUCT_NUMBERS.number))
 
 
-def _at_ports(ask, group_id: str) -> GroupAtPorts:
+def _at_ports(ask, group_id: str) -> GroupAtPorts | None:
     group = ask(SECURITY_GROUPS, group_id)
+    if group is None:
+        return None
     return GroupAtPorts(group.stateful, _parts(ask, ask(OWN_RULES, group_id)), tuple(
         f"rule {rule.id} of security group {group_id} lets nothing through: Open vSwitch knows no ports of "
         f"{protocol}" for rule in group.rules if (protocol := unmatched(rule)) is not None))
@@ -61,7 +63,7 @@ def _at_ports(ask, group_id: str) -> GroupAtPorts:
 
 GROUPS_AT_PORTS = Derived("security group at a port", _at_ports,
                           (SECURITY_GROUPS, OWN_RULES, PRODUCT_NUMBERS.number))
-"""By id of an existing group."""
+"""By id of a group."""
 
 
 def _allowed(parts: list[Part]) -> Allowed:

@@ -97,6 +97,7 @@ changes = st.one_of(*(groups(name).map(lambda each: ("security_groups", each)) f
                     *(ports(name).map(lambda each: ("ports", each)) for name in PORTS),
                     address_groups.map(lambda each: ("address_groups", each)),
                     st.sampled_from(PORTS).map(lambda name: ("ports", name)),
+                    st.sampled_from(GROUPS).map(lambda name: ("security_groups", name)),
                     st.sampled_from(HERE).map(lambda name: ("interfaces", f"tap-{name}")),
                     st.sampled_from(HERE).flatmap(lambda name: st.just(("interfaces", interface(name)))))
 
