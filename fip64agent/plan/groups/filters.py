@@ -16,7 +16,7 @@ from fip64agent.plan.groups.objects import (
 from fip64agent.plan.groups.products import MOST_PARTS, PRODUCT_NUMBERS
 from fip64agent.plan.groups.rules import GROUPS_OF_PORT, OWN_RULES, PORT, Rules, unmatched
 from fip64agent.plan.groups.translated import TRANSLATED_GROUPS, TRANSLATED_RULES, GroupOfRouter
-from fip64agent.plan.inputs import SECURITY_GROUPS, SETTINGS
+from fip64agent.plan.inputs import DATAPATH, SECURITY_GROUPS, SETTINGS
 from fip64agent.plan.nodes import Collected, Derived, Objects
 from fip64agent.plan.ports.routers import GATEWAYS_ON
 from fip64agent.plan.ports.served import SERVED_NETWORKS, SERVED_PORTS
@@ -79,14 +79,17 @@ def _filter(ask, port_id: str, groups: tuple[str, ...]) -> tuple[FilteredPort, P
     each += [ask(_TRANSLATED_AT_PORTS, key) for key in ask(TRANSLATED_GROUPS, port_id) or ()]
     parts = [[part for parts in each for part in parts[way]] for way in range(4)]
     problems = [problem for group in found for problem in group.problems]
+    stateful, datapath = any(group.stateful for group in found), ask(DATAPATH, "")
+    if stateful and datapath is not None and not datapath.conntrack:
+        problems.append("nothing passes its security groups: the bridge's datapath has no conntrack")
     if max(map(len, parts)) > MOST_PARTS:
         problems.append(f"its security groups have more than {MOST_PARTS} different remotes")
-    return FilteredPort(port_id, served.network, served.ofport, any(group.stateful for group in found),
-                        *map(_allowed, parts)), Problem(ERROR, "; ".join(problems)) if problems else None
+    return (FilteredPort(port_id, served.network, served.ofport, stateful, *map(_allowed, parts)),
+            Problem(ERROR, "; ".join(problems)) if problems else None)
 
 
 FILTERS = Objects(FilteredPort.kind, _filter, each=GROUPS_OF_PORT, reads=(
-    SERVED_PORTS, GROUPS_AT_PORTS, TRANSLATED_GROUPS, _TRANSLATED_AT_PORTS))
+    SERVED_PORTS, GROUPS_AT_PORTS, TRANSLATED_GROUPS, _TRANSLATED_AT_PORTS, DATAPATH))
 
 
 _NETWORK_IDS = Collected("networks with filtered ports", {
