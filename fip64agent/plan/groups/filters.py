@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network
 from typing import NamedTuple
 
 from fip64agent.plan.groups.objects import (
@@ -16,11 +17,12 @@ from fip64agent.plan.groups.objects import (
 from fip64agent.plan.groups.products import MOST_PARTS, PRODUCT_NUMBERS
 from fip64agent.plan.groups.rules import GROUPS_OF_PORT, OWN_RULES, PORT, Rules, unmatched
 from fip64agent.plan.groups.translated import TRANSLATED_GROUPS, TRANSLATED_RULES, GroupOfRouter
-from fip64agent.plan.inputs import DATAPATH, SECURITY_GROUPS, SETTINGS
+from fip64agent.plan.inputs import DATAPATH, PORTS, SECURITY_GROUPS, SETTINGS
 from fip64agent.plan.nodes import Collected, Derived, Objects
 from fip64agent.plan.ports.routers import GATEWAYS_ON
 from fip64agent.plan.ports.served import SERVED_NETWORKS, SERVED_PORTS
 from fip64agent.plan.problems import ERROR, Problem
+from fip64agent.topology.model import Port
 
 Parts = tuple[tuple[Part, ...], tuple[Part, ...], tuple[Part, ...], tuple[Part, ...]]
 """Of egress IPv4, egress IPv6, ingress IPv4, ingress IPv6. A product with one clause lets everything
@@ -72,6 +74,14 @@ def _allowed(parts: list[Part]) -> Allowed:
     return Allowed(products=tuple(sorted(parts)[:MOST_PARTS])) if parts else NOTHING
 
 
+def _sources4(port: Port) -> tuple[tuple[str, IPv4Network], ...]:
+    found = {(port.mac_address, IPv4Network(fixed.ip_address)) for fixed in port.fixed_ips
+             if fixed.ip_address.version == 4}
+    found |= {(pair.mac_address or port.mac_address, pair.ip_address) for pair in port.allowed_address_pairs
+              if pair.ip_address.version == 4}
+    return tuple(sorted(found))
+
+
 def _filter(ask, port_id: str, groups: tuple[str, ...]) -> tuple[FilteredPort, Problem | None]:
     served = ask(SERVED_PORTS, port_id)
     found: list[GroupAtPorts] = [ask(GROUPS_AT_PORTS, group) for group in groups]
@@ -84,12 +94,13 @@ def _filter(ask, port_id: str, groups: tuple[str, ...]) -> tuple[FilteredPort, P
         problems.append("nothing passes its security groups: the bridge's datapath has no conntrack")
     if max(map(len, parts)) > MOST_PARTS:
         problems.append(f"its security groups have more than {MOST_PARTS} different remotes")
-    return (FilteredPort(port_id, served.network, served.ofport, stateful, *map(_allowed, parts)),
+    return (FilteredPort(port_id, served.network, served.ofport, stateful, *map(_allowed, parts),
+                         _sources4(ask(PORTS, port_id)) if served.secured else None),
             Problem(ERROR, "; ".join(problems)) if problems else None)
 
 
 FILTERS = Objects(FilteredPort.kind, _filter, each=GROUPS_OF_PORT, reads=(
-    SERVED_PORTS, GROUPS_AT_PORTS, TRANSLATED_GROUPS, _TRANSLATED_AT_PORTS, DATAPATH))
+    SERVED_PORTS, GROUPS_AT_PORTS, TRANSLATED_GROUPS, _TRANSLATED_AT_PORTS, DATAPATH, PORTS))
 
 
 _NETWORK_IDS = Collected("networks with filtered ports", {
