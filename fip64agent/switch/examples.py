@@ -96,7 +96,8 @@ ROUTE_NOWHERE = dataclasses.replace(ROUTE, hop=None)
 _PRODUCT = 0x5D1A7C03
 FILTERED_NETWORK = FilteredNetwork("net-a", 0x8001, None, (RouterOnNetwork("fa:16:3e:00:00:fe", 3),), 50000)
 FILTERED_PORT = FilteredPort("vm-a", 0x8001, 21, True, Allowed(), Allowed(everything=True), Allowed(),
-                             Allowed(products=(Part(_PRODUCT, 1, 3),)))
+                             Allowed(products=(Part(_PRODUCT, 1, 3),)),
+                             (("fa:16:3e:00:00:05", IPv4Network("10.0.0.5/32")),))
 STATELESS_PORT = FilteredPort("vm-b", 0x8001, 22, False, Allowed(), Allowed(), Allowed(), Allowed())
 PRODUCT = Product("IPv6 services of web from prefix 2001:db8:c::/48", _PRODUCT, ingress=True)
 REMOTE_ADDRESS = RemoteAddress(IPv6Network("2001:db8:c::/48"), (), (Part(_PRODUCT, 2, 3),))

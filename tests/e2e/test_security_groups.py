@@ -203,6 +203,23 @@ def test_a_change_of_rules_loses_no_packet_of_what_stays_allowed(site):
         assert found.ok and found.sent > 500
 
 
+def test_ipv4_from_addresses_of_others_does_not_pass(site):
+    client, other = site["client"], site["open"]
+
+    def answered(source: str) -> bool:
+        return client.run("ping", "-c1", "-W1", "-I", source, other.address4, check=False).returncode == 0
+
+    client.ip("addr add 10.1.0.99/24 dev eth0")
+    try:
+        assert answered(client.address4)
+        assert not answered("10.1.0.99")
+        site.topology.update("ports", "client", allowed_address_pairs=[{"ip_address": "10.1.0.96/28"}])
+        wait_for(lambda: answered("10.1.0.99"), EFFECTIVE, "the address of a pair")
+    finally:
+        client.ip("addr del 10.1.0.99/24 dev eth0")
+        site.topology.update("ports", "client", allowed_address_pairs=None)
+
+
 def test_fragments_pass_as_their_first_one_does(site):
     client, server = site["client"], site["server"]
     for address in addresses(server):

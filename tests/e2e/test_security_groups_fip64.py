@@ -62,7 +62,7 @@ def test_rules_for_ipv6_mean_the_translated_packets_of_clients(filtered):
     """From anybody; and from a prefix those that are bound to a pool address."""
     lab = filtered
     set_rules(lab, "web", *ANY, rule("ingress", "IPv6", "tcp", HTTP_PORT),
-              rule("ingress", "IPv6", "ipv6-icmp", 128))
+              rule("ingress", "IPv6", "ipv6-icmp", 128, 0))
     wait_for(lambda: lab.client.reaches(FIP_A), EFFECTIVE, "an answer")
     assert reaches_http(lab.client, FIP_A, 5)
     assert lab.client.udp(FIP_A, size=100, timeout=0.5)["equal"] == 0

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network
 from typing import NamedTuple
 
 from fip64agent.plan.groups.objects import (
@@ -16,11 +17,12 @@ from fip64agent.plan.groups.objects import (
 from fip64agent.plan.groups.products import MOST_PARTS, PRODUCT_NUMBERS
 from fip64agent.plan.groups.rules import GROUPS_OF_PORT, OWN_RULES, PORT, Rules, unmatched
 from fip64agent.plan.groups.translated import TRANSLATED_GROUPS, TRANSLATED_RULES, GroupOfRouter
-from fip64agent.plan.inputs import SECURITY_GROUPS, SETTINGS
+from fip64agent.plan.inputs import DATAPATH, PORTS, SECURITY_GROUPS, SETTINGS
 from fip64agent.plan.nodes import Collected, Derived, Objects
 from fip64agent.plan.ports.routers import GATEWAYS_ON
 from fip64agent.plan.ports.served import SERVED_NETWORKS, SERVED_PORTS
 from fip64agent.plan.problems import ERROR, Problem
+from fip64agent.topology.model import Port
 
 Parts = tuple[tuple[Part, ...], tuple[Part, ...], tuple[Part, ...], tuple[Part, ...]]
 """Of egress IPv4, egress IPv6, ingress IPv4, ingress IPv6. A product with one clause lets everything
@@ -52,8 +54,10 @@ _TRANSLATED_AT_PORTS = Derived("security group at a port with floating IPs", _tr
                                (TRANSLATED_RULES, PRODUCT_NUMBERS.number))
 
 
-def _at_ports(ask, group_id: str) -> GroupAtPorts:
+def _at_ports(ask, group_id: str) -> GroupAtPorts | None:
     group = ask(SECURITY_GROUPS, group_id)
+    if group is None:
+        return None
     return GroupAtPorts(group.stateful, _parts(ask, ask(OWN_RULES, group_id)), tuple(
         f"rule {rule.id} of security group {group_id} lets nothing through: Open vSwitch knows no ports of "
         f"{protocol}" for rule in group.rules if (protocol := unmatched(rule)) is not None))
@@ -61,13 +65,21 @@ def _at_ports(ask, group_id: str) -> GroupAtPorts:
 
 GROUPS_AT_PORTS = Derived("security group at a port", _at_ports,
                           (SECURITY_GROUPS, OWN_RULES, PRODUCT_NUMBERS.number))
-"""By id of an existing group."""
+"""By id of a group."""
 
 
 def _allowed(parts: list[Part]) -> Allowed:
     if any(part.clauses == PORT for part in parts):
         return Allowed(everything=True)
     return Allowed(products=tuple(sorted(parts)[:MOST_PARTS])) if parts else NOTHING
+
+
+def _sources4(port: Port) -> tuple[tuple[str, IPv4Network], ...]:
+    found = {(port.mac_address, IPv4Network(fixed.ip_address)) for fixed in port.fixed_ips
+             if fixed.ip_address.version == 4}
+    found |= {(pair.mac_address or port.mac_address, pair.ip_address) for pair in port.allowed_address_pairs
+              if pair.ip_address.version == 4}
+    return tuple(sorted(found))
 
 
 def _filter(ask, port_id: str, groups: tuple[str, ...]) -> tuple[FilteredPort, Problem | None]:
@@ -77,14 +89,18 @@ def _filter(ask, port_id: str, groups: tuple[str, ...]) -> tuple[FilteredPort, P
     each += [ask(_TRANSLATED_AT_PORTS, key) for key in ask(TRANSLATED_GROUPS, port_id) or ()]
     parts = [[part for parts in each for part in parts[way]] for way in range(4)]
     problems = [problem for group in found for problem in group.problems]
+    stateful, datapath = any(group.stateful for group in found), ask(DATAPATH, "")
+    if stateful and datapath is not None and not datapath.conntrack:
+        problems.append("nothing passes its security groups: the bridge's datapath has no conntrack")
     if max(map(len, parts)) > MOST_PARTS:
         problems.append(f"its security groups have more than {MOST_PARTS} different remotes")
-    return FilteredPort(port_id, served.network, served.ofport, any(group.stateful for group in found),
-                        *map(_allowed, parts)), Problem(ERROR, "; ".join(problems)) if problems else None
+    return (FilteredPort(port_id, served.network, served.ofport, stateful, *map(_allowed, parts),
+                         _sources4(ask(PORTS, port_id)) if served.secured else None),
+            Problem(ERROR, "; ".join(problems)) if problems else None)
 
 
 FILTERS = Objects(FilteredPort.kind, _filter, each=GROUPS_OF_PORT, reads=(
-    SERVED_PORTS, GROUPS_AT_PORTS, TRANSLATED_GROUPS, _TRANSLATED_AT_PORTS))
+    SERVED_PORTS, GROUPS_AT_PORTS, TRANSLATED_GROUPS, _TRANSLATED_AT_PORTS, DATAPATH, PORTS))
 
 
 _NETWORK_IDS = Collected("networks with filtered ports", {

@@ -55,6 +55,9 @@ class FilteredPort:
     egress6: Allowed
     ingress4: Allowed
     ingress6: Allowed
+    sources4: tuple[tuple[str, IPv4Network], ...] | None = None
+    """(MAC, IPv4 address or prefix) that it may send from, sorted; None: any. Remotes of rules are addresses,
+    so they mean something only if nobody sends from those of others."""
 
     @property
     def key(self) -> ObjectKey:

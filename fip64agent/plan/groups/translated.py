@@ -88,7 +88,7 @@ def _remotes(key: GroupOfRouter, found: tuple[Rules, ...]) -> Iterator[tuple[str
 _REMOTES = Collected("clients in rules", {TRANSLATED_RULES: _remotes})
 
 
-def _addresses(ask, text: str, users: tuple) -> tuple[str, ...] | None:
+def _addresses(ask, text: str, _users: tuple) -> tuple[str, ...] | None:
     router_id, _, prefix = text.rpartition(" ")
     tenant = ask(TENANTS, router_id)
     if tenant is None:

@@ -9,7 +9,7 @@ from ipaddress import IPv6Network
 from fip64agent.plan.base.bindings import BINDINGS, bound_twice
 from fip64agent.plan.base.host import HOST
 from fip64agent.plan.base.routers import PREFIXES
-from fip64agent.plan.inputs import DATAPATH, GUARD_ALL, GUARD_SECURED, NETWORKS, SECURITY_GROUPS, SETTINGS
+from fip64agent.plan.inputs import GUARD_ALL, GUARD_SECURED, NETWORKS, SECURITY_GROUPS, SETTINGS
 from fip64agent.plan.nodes import Collected, Objects
 from fip64agent.plan.ports.bound import BOUND, FIRST_NETWORK, LAST_NETWORK, NETWORK_NUMBERS, is_filtered
 from fip64agent.plan.ports.objects import AllowedPair, AllServedPorts, ServedNetwork, ServedPort
@@ -39,24 +39,18 @@ def _port(ask, port_id: str, port: Port | Problem) -> tuple[ServedPort | None, P
                                     f"of {LAST_NETWORK - FIRST_NETWORK + 1} others")
     bindings, options = ask(BINDINGS, port_id), ask(SETTINGS, "").ports
     addresses = {fixed.ip_address for fixed in port.fixed_ips if fixed.ip_address.version == 6}
-    filtered, datapath = is_filtered(ask, port), ask(DATAPATH, "")
-    problem = bound_twice(port_id, bindings)
-    if filtered and datapath is not None and not datapath.conntrack:
-        problem = Problem(ERROR, "its security groups cannot be in force, and nothing passes: the bridge's "
-                                 "datapath does not track connections")
     return ServedPort(
         port_id=port_id, network_id=port.network_id, network=network, ofport=bindings[0].ofport,
         mac=port.mac_address, addresses=tuple(sorted(addresses)),
         pairs=tuple(sorted(_pairs(port), key=lambda pair: (pair.prefix, pair.mac))),
-        secured=options.port_security and port.port_security_enabled, filtered=filtered,
+        secured=options.port_security and port.port_security_enabled, filtered=is_filtered(ask, port),
         gateways=ask(GATEWAYS_ON, port.network_id), vlan=bindings[0].tag, trunk=bindings[0].trunk,
         ra_guard=_is_guarded(options.ra_guard, port),
-        dhcpv6_guard=_is_guarded(options.dhcpv6_guard, port)), problem
+        dhcpv6_guard=_is_guarded(options.dhcpv6_guard, port)), bound_twice(port_id, bindings)
 
 
 SERVED_PORTS = Objects(ServedPort.kind, _port, each=BOUND,
-                       reads=(NETWORK_NUMBERS.number, BINDINGS, SETTINGS, SECURITY_GROUPS, GATEWAYS_ON,
-                              DATAPATH))
+                       reads=(NETWORK_NUMBERS.number, BINDINGS, SETTINGS, SECURITY_GROUPS, GATEWAYS_ON))
 SERVED_ON = Collected("served ports of a network", {
     SERVED_PORTS: lambda port_id, port: ((port.network_id, (port.ofport, port.vlan or 0)),)})
 """By network id: (OpenFlow port, access VLAN) of each, sorted; 0: it has none."""

@@ -23,11 +23,11 @@ from fip64agent.plan.groups.objects import (
     RuleService,
 )
 from fip64agent.plan.groups.products import FIRST_PRODUCT, LAST_PRODUCT, MOST_PARTS
-from fip64agent.plan.inputs import Inputs, Interface, PortServices, Settings
+from fip64agent.plan.inputs import Datapath, Inputs, Interface, PortServices, Settings
 from fip64agent.plan.planner import plan, replan
 from fip64agent.switch import stages
 from fip64agent.switch.connection import codec
-from fip64agent.switch.flows.flow import Conjunction, Resubmit
+from fip64agent.switch.flows.flow import Resubmit
 from fip64agent.topology.model import (
     EGRESS,
     INGRESS,
@@ -42,6 +42,7 @@ from fip64agent.topology.model import (
     Subnet,
     Topology,
 )
+from tests.fakes.conjunctions import looked_up
 from tests.fakes.flows import flows_of
 from tests.fakes.topologies import sound_inputs, two_tenant_site
 
@@ -97,6 +98,7 @@ changes = st.one_of(*(groups(name).map(lambda each: ("security_groups", each)) f
                     *(ports(name).map(lambda each: ("ports", each)) for name in PORTS),
                     address_groups.map(lambda each: ("address_groups", each)),
                     st.sampled_from(PORTS).map(lambda name: ("ports", name)),
+                    st.sampled_from(GROUPS).map(lambda name: ("security_groups", name)),
                     st.sampled_from(HERE).map(lambda name: ("interfaces", f"tap-{name}")),
                     st.sampled_from(HERE).flatmap(lambda name: st.just(("interfaces", interface(name)))))
 
@@ -215,38 +217,6 @@ def fields_of(packet, direction, port):
     return found
 
 
-def _matches(match, fields):
-    return all(name in fields and _is(fields[name], value) for name, value in match)
-
-
-def _is(found, value):
-    if isinstance(value, tuple):
-        return found & value[1] == value[0]
-    return found in value if hasattr(value, "prefixlen") else found == value
-
-
-def looked_up(flows, fields):
-    """Return the actions of the flow that a packet matches: of the highest priority that has one."""
-    for priority in sorted({flow.priority for flow in flows}, reverse=True):
-        level = [flow for flow in flows if flow.priority == priority]
-        clauses: dict = {}
-        found = []
-        for flow in level:
-            if "conj_id" in dict(flow.match) or not _matches(flow.match, fields):
-                continue
-            parts = [action for action in flow.actions if isinstance(action, Conjunction)]
-            for part in parts:
-                clauses.setdefault((part.number, part.clauses), set()).add(part.clause)
-            if not parts:
-                found.append(flow)
-        complete = {number for (number, count), got in clauses.items() if len(got) == count}
-        found += [flow for flow in level if dict(flow.match).get("conj_id") in complete]
-        if found:
-            assert len({flow.actions for flow in found}) == 1
-            return found[0].actions
-    return None
-
-
 @settings(max_examples=40)
 @given(sites(), st.lists(packets, min_size=20, max_size=40))
 def test_flows_let_through_what_rules_do(inputs, several):
@@ -329,6 +299,14 @@ def test_ports_that_cannot_be_matched_let_nothing_through_and_are_told(protocol)
     problem = desired.problems[FilteredPort.kind, "p0"]
     assert problem.state == ERROR and "rule r of security group g0" in problem.reason
     assert desired.of(FilteredPort.kind)["p0"].ingress6.products == ()
+
+
+def test_without_conntrack_nothing_passes_stateful_groups_and_that_is_told():
+    for stateful in (True, False):
+        inputs = site(SecurityGroup("g0", stateful=stateful))
+        desired = plan(dataclasses.replace(inputs, datapath=Datapath("system")))
+        problem = desired.problems.get((FilteredPort.kind, "p0"))
+        assert (problem is not None and "conntrack" in problem.reason) == stateful
 
 
 def test_a_flow_never_grows_beyond_a_message():

@@ -221,7 +221,8 @@ def test_numbers_of_features_never_change():
         "default": 1, "redirect": 2, "neighbor": 3, "deliver": 5, "back": 6, "arp": 7, "guard": 8,
         "isolation": 10, "stages": 20, "l2": 21, "discovery": 22, "routing": 23, "neighbor-advertisement": 24,
         "router-advertisement": 25, "echo": 26, "icmpv6-errors": 27, "external": 28,
-        "port-security": 30, "guards": 31, "conntrack": 40, "security-groups": 41, "arrival": 42}
+        "port-security": 30, "guards": 31, "conntrack": 40, "security-groups": 41, "arrival": 42,
+        "ipv4-source": 43}
     assert pipeline.encode_cookie(5, ("fip", "1")) == 0xF1640500B6F87B6A
 
 
