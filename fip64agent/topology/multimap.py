@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Iterable
 
 
 class Multimap:
@@ -18,6 +18,11 @@ class Multimap:
         """Return the ids of a key."""
         found = self._ids.get(key, ())
         return (found,) if isinstance(found, str) else found
+
+    def union(self, keys: Iterable[Hashable]) -> set[str]:
+        """Return the ids of any of these keys."""
+        held = self._ids
+        return {item_id for key in keys if key in held for item_id in self.get(key)}
 
     def put(self, key: Hashable, item_id: str) -> None:
         """Add an id to a key, once."""

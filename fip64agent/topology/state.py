@@ -13,7 +13,6 @@ from fip64agent.topology.dependents import places
 from fip64agent.topology.model import KINDS, Difference, Fault, Key, Port, Resource, Topology, Unreadable
 from fip64agent.topology.multimap import Multimap
 
-
 _FEW = 1000
 """Up to so many ids a Difference is worth its memory: it keeps them, and the mapping before."""
 
