@@ -10,11 +10,12 @@ from typing import Any
 
 
 def json_value(value: Any) -> Any:
-    """Return dataclasses, mappings, sequences and addresses as values that JSON has."""
+    """Return dataclasses (what their repr() shows), mappings, sequences, addresses as values that JSON has."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if dataclasses.is_dataclass(value):
-        return {field.name: json_value(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: json_value(getattr(value, field.name))
+                for field in dataclasses.fields(value) if field.repr}
     if isinstance(value, Mapping):
         return {name if isinstance(name, str) else " ".join(map(str, name)): json_value(item)
                 for name, item in value.items()}

@@ -154,7 +154,9 @@ class Route:
 
     netns: str
     table: int
-    destination: IPv4Network | IPv6Network
+    destination: IPv4Network | IPv6Network | IPv4Address | IPv6Address
+    """A prefix; a single address is always held as an address. Most routes are to one, and prefixes for ten
+    thousand would take 3 MiB."""
     link: str = ""
     via: IPv4Address | IPv6Address | None = None
     kind: str = UNICAST
@@ -162,12 +164,26 @@ class Route:
     """0: the kernel's own choice, which is DEFAULT_METRIC6 for IPv6."""
     owner: ObjectKey = dataclasses.field(default=(), compare=False)
 
+    def __post_init__(self) -> None:
+        if self.prefixlen == self.destination.max_prefixlen:
+            object.__setattr__(self, "destination", self.address)
+
+    @property
+    def address(self) -> IPv4Address | IPv6Address:
+        """The first address of the destination."""
+        return getattr(self.destination, "network_address", self.destination)
+
+    @property
+    def prefixlen(self) -> int:
+        """Bits of the destination's prefix."""
+        return getattr(self.destination, "prefixlen", self.destination.max_prefixlen)
+
     @property
     def key(self) -> Hashable:
         return ("route", self.netns, self.table, self.destination, self.metric)
 
     def __str__(self) -> str:
-        return f"route to {self.destination} in table {self.table} of namespace {self.netns}"
+        return f"route to {self.address}/{self.prefixlen} in table {self.table} of namespace {self.netns}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

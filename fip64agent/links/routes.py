@@ -43,11 +43,11 @@ def _type(kind: str) -> int:
 
 def _request(route: Route, kind: str, scope: int, flags: int, attributes: bytes) -> bytes:
     # A table above 255 goes into the attribute only; 0 stands for it in the header.
-    header = _MESSAGE.pack(_family(route), route.destination.prefixlen, 0, 0,
+    header = _MESSAGE.pack(_family(route), route.prefixlen, 0, 0,
                            route.table if route.table < 256 else 0, PROTOCOL, scope, _type(kind), flags)
     body = header + rtnetlink.attribute(_TABLE, _NUMBER.pack(route.table))
-    if route.destination.prefixlen:
-        body += rtnetlink.attribute(_DST, route.destination.network_address.packed)
+    if route.prefixlen:
+        body += rtnetlink.attribute(_DST, route.address.packed)
     if route.metric:
         body += rtnetlink.attribute(_PRIORITY, _NUMBER.pack(route.metric))
     return body + attributes

@@ -3,36 +3,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Iterable
 
 
 class Multimap:
-    """Key -> ids. A single id is stored as it is: thousands of sets with one member each would be large."""
+    """Key -> ids. A single id is stored as it is, several as a tuple: thousands of sets would be large."""
 
     __slots__ = ("_ids",)
 
     def __init__(self) -> None:
-        self._ids: dict[Hashable, str | set[str]] = {}
+        self._ids: dict[Hashable, str | tuple[str, ...]] = {}
 
     def get(self, key: Hashable) -> Collection[str]:
-        """Return the ids of a key. Not to be changed, nor to be kept over a change."""
-        found = self._ids.get(key)
-        return () if found is None else (found,) if isinstance(found, str) else found
+        """Return the ids of a key."""
+        found = self._ids.get(key, ())
+        return (found,) if isinstance(found, str) else found
+
+    def union(self, keys: Iterable[Hashable]) -> set[str]:
+        """Return the ids of any of these keys."""
+        held = self._ids
+        return {item_id for key in keys if key in held for item_id in self.get(key)}
 
     def put(self, key: Hashable, item_id: str) -> None:
         """Add an id to a key, once."""
         found = self._ids.setdefault(key, item_id)
-        if isinstance(found, set):
-            found.add(item_id)
-        elif found != item_id:
-            self._ids[key] = {found, item_id}
+        if found != item_id and item_id not in (ids := self.get(key)):
+            self._ids[key] = (*ids, item_id)
 
     def drop(self, key: Hashable, item_id: str) -> None:
         """Remove an id from a key, if it is there."""
-        found = self._ids.get(key)
-        if found == item_id:
-            del self._ids[key]
-        elif isinstance(found, set):
-            found.discard(item_id)
-            if len(found) == 1:
-                self._ids[key] = found.pop()
+        ids = tuple(other for other in self.get(key) if other != item_id)
+        if len(ids) > 1:
+            self._ids[key] = ids
+        elif ids:
+            self._ids[key] = ids[0]
+        else:
+            self._ids.pop(key, None)

@@ -44,7 +44,7 @@ class Register:
     def find(self, claims: Collection[Hashable]) -> list[Key]:
         """Return all that have or want any of these, in the order of KINDS and of their ids."""
         return [(kind, item_id) for kind, claimants in self.claimants.items()
-                for item_id in sorted({item_id for claim in claims for item_id in claimants.get(claim)})]
+                for item_id in sorted(claimants.union(claims))]
 
     def wanting(self, claims: Collection[Hashable]) -> list[Key]:
         """Return those that have or want any of these, and want something that they cannot have."""

@@ -102,7 +102,6 @@ class Resources:
         Resources that did not change are the same objects as before, and so are kinds without any change.
         default_pool: another one, when the configuration changed.
         """
-        self._rounds, self._refused = Counter(), set()
         self._unusable_before = self._unusable_pools
         self._has_new_default_pool = default_pool is not None and default_pool != self.default_pool
         for (kind, item_id), form in changed.items():
@@ -119,6 +118,8 @@ class Resources:
         for key in self._rounds.keys() - self.faults.keys():
             self.last_good.pop(key, None)
         self._tell_default_pools()
+        # Each has something of every resource that was decided on: after the first update, of all.
+        self._before, self._rounds, self._refused = {}, Counter(), set()
         return self._state.result()
 
     # -- what the rules ask -----------------------------------------------------------------

@@ -8,7 +8,7 @@ compares it with others that want the same; pools.py looks at a router's NAT64 p
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from ipaddress import IPv4Address
 from typing import NamedTuple, Protocol
 
@@ -230,21 +230,20 @@ class _Rules:
                 self._add(path, f"{address} is {has} network {network.id}")
 
     def _fixed_address(self, fip: FloatingIP, port: Port) -> FixedIP | None:
-        candidates = sorted((fixed for fixed in port.fixed_ips if fixed.ip_address.version == 4),
-                            key=lambda fixed: (fixed.ip_address, fixed.subnet_id))
-        listed = ", ".join(str(fixed.ip_address) for fixed in candidates)
+        candidates = [fixed for fixed in port.fixed_ips if fixed.ip_address.version == 4]
         if not candidates:
             self._add(("port_id",), f"port {port.id} has no IPv4 address")
             return None
         if fip.fixed_ip_address is not None:
-            chosen = next((fixed for fixed in candidates if fixed.ip_address == fip.fixed_ip_address), None)
+            chosen = min((fixed for fixed in candidates if fixed.ip_address == fip.fixed_ip_address),
+                         key=lambda fixed: fixed.subnet_id, default=None)
             if chosen is None:
                 self._add(("fixed_ip_address",), f"{fip.fixed_ip_address} is not an address of port "
-                                                 f"{port.id}; it has {listed}")
+                                                 f"{port.id}; it has {_listed(candidates)}")
                 return None
         elif len(candidates) > 1:
             self._add(("fixed_ip_address",), f"is required: port {port.id} has several IPv4 addresses, "
-                                             f"{listed}")
+                                             f"{_listed(candidates)}")
             return None
         else:
             chosen = candidates[0]
@@ -293,6 +292,10 @@ def _with_macs(port: Port) -> Port:
     return dataclasses.replace(port, allowed_address_pairs=tuple(
         pair if pair.mac_address is not None else dataclasses.replace(pair, mac_address=port.mac_address)
         for pair in port.allowed_address_pairs))
+
+
+def _listed(fixed_ips: Iterable[FixedIP]) -> str:
+    return ", ".join(map(str, sorted(fixed.ip_address for fixed in fixed_ips)))
 
 
 def _no_host(address: IPv4Address, subnet: Subnet) -> str:

@@ -13,6 +13,9 @@ from fip64agent.topology.dependents import places
 from fip64agent.topology.model import KINDS, Difference, Fault, Key, Port, Resource, Topology, Unreadable
 from fip64agent.topology.multimap import Multimap
 
+_FEW = 1000
+"""Up to so many ids a Difference is worth its memory: it keeps them, and the mapping before."""
+
 
 class Judgement(NamedTuple):
     """Whether a form of a resource can be in force."""
@@ -112,7 +115,8 @@ class State:
             now = self.faults if name == "faults" else self.in_force[name]
             if any(_differ(held.get(key), now.get(key)) for key in keys):
                 fields[name] = MappingProxyType(now)
-                if name != "faults":
+                differences.pop(name, None)
+                if name != "faults" and len(keys) <= _FEW:
                     differences[name] = Difference(held, fields[name], frozenset(keys))
         self._changed = {}
         if fields:

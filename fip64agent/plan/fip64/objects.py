@@ -101,15 +101,16 @@ class Mapping64:
     """OpenFlow ports of an uplink that is a bond, by number; else ()."""
     filtered_network: int | None = None
     """Number of the VM port's network, if the port has security groups: they see what is translated."""
+    key: ObjectKey = dataclasses.field(init=False, compare=False, repr=False)
+    """Made once: each flow and route of the mapping refers to it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", (self.kind, self.fip_id))
 
     @property
     def uplink_ofports(self) -> tuple[int, ...]:
         """OpenFlow ports that packets come in by."""
         return self.uplink_members or (self.uplink_ofport,)
-
-    @property
-    def key(self) -> ObjectKey:
-        return (self.kind, self.fip_id)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

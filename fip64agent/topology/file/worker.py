@@ -99,20 +99,33 @@ def _receive(stream, known: Callable[[Key], Form | None]) -> Loaded:
         raise TopologyError(refusal)
     if contents is None:
         return Loaded(digest, refusal=refusal)
+    ids = [item_id for _, item_id in contents.resources()]
     forms: dict[Key, Form] = {}
-    while (chunk := pickle.load(stream)) is not None:
+    while (chunk := _receive_chunk(stream, ids)) is not None:
         forms.update((key, form) for key, form in chunk if known(key) != form)
         time.sleep(0)  # lets go of the interpreter lock
     return Loaded(digest, contents, forms)
+
+
+def _receive_chunk(stream, ids: list[str]) -> tuple[tuple[Key, Form], ...] | None:
+    """Read some resources; None: there are no more. ids: of all, by the numbers that stand for them."""
+    unpickler = pickle.Unpickler(stream)
+    unpickler.persistent_load = ids.__getitem__
+    return unpickler.load()
 
 
 def _send(stream, digest: bytes | None, refusal: tuple[Problem, ...] = (), contents: Contents | None = None,
           forms: dict[Key, Form] | None = None) -> None:
     pickle.dump((digest, refusal, contents), stream, 5)
     if contents is not None:
+        # An id is sent once, with the contents, and is one string in the daemon, however often it is
+        # referred to.
+        numbers = {item_id: number for number, (_, item_id) in enumerate(contents.resources())}
         remaining = iter((forms or {}).items())
         while items := tuple(islice(remaining, _CHUNK)):
-            pickle.dump(items, stream, 5)
+            pickler = pickle.Pickler(stream, 5)
+            pickler.persistent_id = lambda value: numbers.get(value) if type(value) is str else None
+            pickler.dump(items)
         pickle.dump(None, stream, 5)
     stream.flush()
 

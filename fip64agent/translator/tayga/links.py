@@ -78,7 +78,7 @@ class TaygaLayout:
             case Tenant():
                 yield from self._tenant(obj, mark)
             case Mapping64():
-                yield Route(self._core, FIPS, IPv6Network(obj.floating_ip), tenant_link(obj.vlan),
+                yield Route(self._core, FIPS, obj.floating_ip, tenant_link(obj.vlan),
                             IN_TENANT.ip, owner=obj.key)
 
     def _routing(self, uplink: Uplink) -> Iterator[LinkItem]:
