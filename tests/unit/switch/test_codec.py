@@ -53,6 +53,8 @@ def name_of(flow):
 
 
 def os_ken_value(value):
+    if isinstance(value, IPv4Network | IPv6Network) and value.prefixlen == value.max_prefixlen:
+        return str(value.network_address)
     if isinstance(value, IPv4Network | IPv6Network):
         return str(value.network_address), str(value.netmask)
     return str(value) if isinstance(value, IPv4Address | IPv6Address) else value
