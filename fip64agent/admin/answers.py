@@ -10,7 +10,7 @@ from typing import Any
 
 
 def json_value(value: Any) -> Any:
-    """Return dataclasses (what their repr() shows), mappings, sequences, addresses as values that JSON has."""
+    """Return dataclasses (as repr() shows them), mappings, sequences, addresses as values that JSON has."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if dataclasses.is_dataclass(value):
