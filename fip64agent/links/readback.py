@@ -15,7 +15,7 @@ from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 
 from fip64agent.links import marks, routes, rtnetlink
 from fip64agent.links import netns as namespaces
-from fip64agent.links.kernel import Handle, Handles, read_sysctls
+from fip64agent.links.kernel import Handle, Handles, free_messages, read_sysctls
 from fip64agent.links.model import (
     PROTOCOL,
     ROUTER,
@@ -101,6 +101,7 @@ def read(prefix: str, handles: Handles) -> dict[Hashable, LinkItem]:
     handles.keep_only({"", *names})
     by_namespace = {}
     for name in ["", *names]:
+        free_messages()
         try:
             by_namespace[name] = links(handles[name])
         except OSError:  # it was deleted just now, or the name leads to no namespace
@@ -112,6 +113,7 @@ def read(prefix: str, handles: Handles) -> dict[Hashable, LinkItem]:
     everything = {name: by_namespace[name] for name in ["", *ours]}
     items = [*_veths(prefix, handles, everything)]
     for name, found in ours.items():
+        free_messages()
         try:
             items += [_namespace(name, found), *_tuns(name, found), *_layer3(handles[name], found)]
         except OSError:

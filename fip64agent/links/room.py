@@ -17,7 +17,7 @@ from fip64agent.links.access import NotInstallable, reason
 from fip64agent.links.explain import explain
 from fip64agent.links.features import expand
 from fip64agent.links.install import LinkInstaller
-from fip64agent.links.kernel import Handles
+from fip64agent.links.kernel import Handles, free_messages
 from fip64agent.links.model import ORDER, Layout, LinkItem, Route
 from fip64agent.links.monitor import Monitor
 from fip64agent.links.own_links import OwnLinks
@@ -146,6 +146,7 @@ def _each(calls: Iterable[tuple[LinkItem, Callable[[], None]]]) -> dict[Hashable
     """Make all calls; return the reasons of those that failed, by their items' keys."""
     failed: dict[Hashable, str] = {}
     for item, call in calls:
+        free_messages()
         try:
             call()
         except (NotInstallable, NetlinkError, OSError) as error:

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent's own loop, without what it drives."""
 
+import subprocess
+import sys
+
 import pytest
 
 from fip64agent import hub
@@ -114,3 +117,13 @@ def test_a_plan_that_a_part_of_the_agent_cannot_take_is_not_made_again(agent, mo
         running.kill()
     assert "not all parts of the agent have taken the new plan" in caplog.text
     assert "no plan could be made" not in caplog.text
+
+
+def test_answers_of_packet_classes_are_forgotten():
+    """They are 4 MiB."""
+    ask = ("import _abc, fip64agent.agent; from fip64agent.cmd.agent import forget_class_checks as forget; "
+           "from os_ken.lib.packet import ipv4, packet_base, udp; "
+           "known = lambda: len(_abc._get_dump(ipv4.ipv4)[2]); before = known(); forget(); "
+           "print(before > 100, known(), issubclass(udp.udp, packet_base.PacketBase), "
+           "issubclass(udp.udp, ipv4.ipv4))")
+    assert subprocess.check_output([sys.executable, "-c", ask], text=True) == "True 0 True False\n"

@@ -71,6 +71,14 @@ EVERY_FORM = [
 ]
 
 
+def test_a_route_to_one_address_is_the_same_however_it_is_written():
+    """What is wanted may be written either way, and what is read back is compared with it."""
+    for address in ("2001:db8::1", "10.0.0.1"):
+        written = Route("red", 100, ip_address(address)), Route("red", 100, ip_network(address))
+        assert written[0] == written[1] and written[0].key == written[1].key
+        assert str(written[0]) == f"route to {ip_network(address)} in table 100 of namespace red"
+
+
 @pytest.mark.parametrize("order", [1, -1], ids=["in order", "backwards"])
 def test_every_form_of_route_is_read_back_as_it_was_set(handle, order):
     forms = [route(handle, destination, **values) for destination, values in EVERY_FORM[::order]]

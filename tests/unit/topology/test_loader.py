@@ -335,6 +335,10 @@ def test_worker(tmp_path):
     assert loaded.digest == digest_of(path.read_bytes())
     assert Resources(DEFAULT_POOL).update(loaded.forms) == load(path) == with_targets_by_number(topology)
     assert set(loaded.contents.resources()) == set(loaded.forms)
+    # Each id is one string, however often it is referred to.
+    assert all(loaded.forms["ports", form.port_id].id is form.port_id
+               for (kind, _), form in loaded.forms.items() if kind == "floatingips")
+    assert all(loaded.forms[key].id is key[1] for key in loaded.contents.resources())
     assert worker.load(str(path), 32, loaded.digest) == Loaded(loaded.digest)
     path.write_text(path.read_text().replace("1500", "1400", 1))
     again = worker.load(str(path), 32, loaded.digest, loaded.forms.get)
