@@ -248,23 +248,30 @@ def test_a_remote_group_is_its_members(site):
 
 def test_a_restart_of_the_agent_loses_no_packet_and_changes_no_flow(site):
     client, server = site["client"], site["server"]
-    set_rules(site, "web", *ANY, *PING, *HTTP)
+    set_rules(site, "web", *ANY, *PING, *both("ingress", "tcp", LINES_PORT))
     for address in addresses(server):
-        wait_for(lambda address=address: client.reaches(address), EFFECTIVE, "an answer")
-    durations = site.ovs.ofctl("dump-flows", site.bridge).stdout.count("cookie=")
-    site.ovs.appctl("dpctl/flush-conntrack")  # what the tests before have left expires during this one
+        wait_for(lambda address=address: client.lines(address, ("x",), count=1), EFFECTIVE, "lines")
+
+    def established() -> set[str]:
+        entries = site.ovs.appctl("dpctl/dump-conntrack").stdout.splitlines()
+        return {entry for entry in entries if "state=ESTABLISHED" in entry}
+
+    running = [client.start_traffic("lines", address, "--count", 100000, "--timeout", 40)
+               for address in addresses(server)]
     pings = [client.start_ping(address) for address in addresses(server)]
-    time.sleep(0.5)
-    connections = site.ovs.appctl("dpctl/dump-conntrack").stdout.count("zone=")
+    time.sleep(1)
+    before, count = established(), len(site.flows().splitlines())
     site.agent.stop()
     site.agent.start()
     time.sleep(3)
     assert all(ping.stop().ok for ping in pings)
-    assert site.ovs.appctl("dpctl/dump-conntrack").stdout.count("zone=") >= connections > 0
+    assert len(before) == 2 and before <= established()
+    assert all(process.poll() is None for process in running)
     after = site.ovs.ofctl("dump-flows", site.bridge).stdout
-    assert after.count("cookie=") == durations
-    youngest = min(float(part.split("s")[0]) for part in after.split("duration=")[1:])
-    assert youngest > 3
+    assert len(site.flows().splitlines()) == count
+    assert min(float(part.split("s")[0]) for part in after.split("duration=")[1:]) > 3
+    for process in running:
+        process.kill()
 
 
 def test_stateless_groups_need_rules_for_answers(site):
