@@ -34,7 +34,8 @@ def of_port(port: FilteredPort) -> Iterator[Flow]:
         return
     onward = Resubmit(stages.TRACK_OUT)
     for mac, prefix in port.sources4:
-        yield flow(OWN, (("eth_src", mac), ("ipv4_src", prefix)), onward)
+        source = prefix if prefix.prefixlen < prefix.max_prefixlen else prefix.network_address
+        yield flow(OWN, (("eth_src", mac), ("ipv4_src", source)), onward)
     for mac in dict.fromkeys(mac for mac, _ in port.sources4):
         yield flow(OWN, (("eth_src", mac), ("ipv4_src", NO_ADDRESS), UDP, ("udp_src", 68),
                          ("udp_dst", 67)), onward)
