@@ -38,22 +38,6 @@ def return_memory() -> None:
         ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, _KEPT_FREE)
 
 
-def forget_class_checks() -> None:
-    """Free 4 MiB that importing os_ken has left behind.
-
-    It asks of each class whether it is a packet class, and all packet classes keep the answers, of which none
-    is asked for again. The method that clears them is Python's own (abc.ABCMeta), though not
-    documented: without it nothing but the memory is missed.
-    """
-    from os_ken.lib.packet.packet_base import PacketBase
-
-    classes = [PacketBase]
-    for cls in classes:
-        classes += cls.__subclasses__()
-        with contextlib.suppress(AttributeError):
-            cls._abc_caches_clear()
-
-
 def run() -> None:
     """Run the daemon until SIGTERM or SIGINT. Raises: Fip64Error when it cannot start."""
     from fip64agent import hub
@@ -64,7 +48,6 @@ def run() -> None:
     common.require_rights()
     from fip64agent.agent import Agent  # imported only here, so that --help and the errors above are quick
 
-    forget_class_checks()
     agent = Agent(conf)
     for number, action in ((signal.SIGTERM, agent.stop), (signal.SIGINT, agent.stop),
                            (signal.SIGHUP, agent.reload)):
