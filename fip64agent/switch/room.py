@@ -17,7 +17,6 @@ from fip64agent.switch import appctl, features, pipeline, refusals, text, wanted
 from fip64agent.switch.announce import Announcer
 from fip64agent.switch.connection import bundle, codec, datapath, meters, monitor, packet_in
 from fip64agent.switch.connection.app import Connection
-from fip64agent.switch.connection.class_checks import forget_class_checks
 from fip64agent.switch.connection.codec import FlowItem
 from fip64agent.switch.connection.flooding import Floods
 from fip64agent.switch.connection.meters import MeterItem, Meters
@@ -101,7 +100,6 @@ class SwitchRoom:
 
     def start(self) -> None:
         """Connect, now or as soon as ovsdb-server and the bridge exist: ready() says what is missing."""
-        forget_class_checks()
         self._packet_ins.start()
         self._ovsdb.start()
         self._connection.start()

@@ -121,8 +121,7 @@ def test_a_plan_that_a_part_of_the_agent_cannot_take_is_not_made_again(agent, mo
 
 def test_answers_of_packet_classes_are_forgotten():
     """They are 4 MiB."""
-    ask = ("import _abc, fip64agent.agent; "
-           "from fip64agent.switch.connection.class_checks import forget_class_checks as forget; "
+    ask = ("import _abc; from fip64agent.switch.connection.app import forget_class_checks as forget; "
            "from os_ken.lib.packet import ipv4, packet_base, udp; "
            "known = lambda: len(_abc._get_dump(ipv4.ipv4)[2]); before = known(); forget(); "
            "print(before > 100, known(), issubclass(udp.udp, packet_base.PacketBase), "

@@ -154,9 +154,13 @@ def _value(prefix: IPv6Network) -> IPv6Address | IPv6Network:
 
 
 def _tags(port: ServedPort) -> Iterator[Flow]:
-    """Yield the flows for IPv6 in 802.1Q tags: it would go around all tables, into any VLAN by NORMAL."""
+    """Yield the flows for IPv6 in 802.1Q tags: it would go around all tables, into any VLAN by NORMAL.
+
+    IPv4 in tags would go around the security groups of a port that has some.
+    """
     actions = (load(REG_PORT, port.ofport), *refuse(Refusal.VLAN_TAG))
-    for match in ((TAGGED, IPV6), *((("eth_type", tag),) for tag in TAGS)):
+    protocols = (IPV6, IPV4) if port.filtered else (IPV6,)
+    for match in (*((TAGGED, protocol) for protocol in protocols), *((("eth_type", tag),) for tag in TAGS)):
         yield Flow(pipeline.CLASSIFIER, pipeline.TAGGED, (("in_port", port.ofport), *match), actions, NAME,
                    port.key)
     yield from refusals.counted(port, (Refusal.VLAN_TAG,), NAME)
