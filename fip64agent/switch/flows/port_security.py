@@ -31,7 +31,7 @@ from fip64agent.switch.examples import (
     SERVED_PORT_UNSECURED,
 )
 from fip64agent.switch.features import Example, FlowFeature
-from fip64agent.switch.flows.flow import ICMPV6, IPV6, Action, Flow, Match, Resubmit, Value
+from fip64agent.switch.flows.flow import ICMPV6, IPV4, IPV6, Action, Flow, Match, Resubmit, Value
 from fip64agent.switch.flows.guards import SOURCE_MAC
 from fip64agent.switch.pipeline import Table
 from fip64agent.switch.refusals import Refusal, refuse
