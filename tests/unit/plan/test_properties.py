@@ -167,7 +167,7 @@ def test_nobody_loses_a_number_while_others_come_and_go(inputs, several):
             assert desired.uplinks[port_id].table == before.uplinks[port_id].table
 
 
-@settings(quick, max_examples=400)
+@settings(quick, max_examples=80)
 @given(st.one_of(valid_inputs, valid_inputs, any_inputs),
        st.lists(st.tuples(st.lists(edits, min_size=1, max_size=2), st.booleans()), max_size=8),
        st.booleans())
@@ -197,7 +197,7 @@ def test_replan_equals_plan_and_keeps_what_did_not_change(by_hand, steps, is_sou
         inputs, desired = after, replanned
 
 
-@settings(quick, max_examples=200)
+@settings(quick, max_examples=60)
 @given(valid_sites(), st.lists(st.tuples(
     edits.filter(lambda edit: edit[0] in KINDS), st.booleans()), min_size=1, max_size=12))
 def test_a_source_s_changes_are_planned_as_from_scratch(site, steps):
