@@ -63,7 +63,7 @@ def test_ready_alive_reload_stop(service):
     lab, manager, process = service
     manager.wait_for("READY=1")
     lab.wait_reachable(FIP_A, seconds=10)
-    manager.wait_for("STATUS=1 uplink, 2 tenants, 2 floating IPs, 0 failures")
+    manager.wait_for("STATUS=1 uplink, 2 tenants, 2 floating IPs, 0 ports, 0 failures")
     manager.heard.clear()
     for _ in range(4):  # it keeps beating
         manager.wait_for("WATCHDOG=1")
