@@ -336,9 +336,15 @@ def test_without_port_security_and_guards_the_attacks_work(make_lab):
     f = Frames(lab)
     assert send(lab, [("RA", f.frame() / f.ra), ("NA", f.na(GATEWAY)), ("echo", f.frame(
         "2001:db8:9::1", dst=f.victim, hlim=64) / ICMPv6EchoRequest())]) == {"RA", "NA", "echo"}
-    routes, neighbors, own = known(lab)
-    assert f.own_ll in routes and any(address.startswith(ROGUE[:-2]) for address in own)
-    assert neighbors[GATEWAY] == f.mac
+
+    def deceived() -> bool:
+        routes, neighbors, own = known(lab)
+        if neighbors.get(GATEWAY) != f.mac:  # the router has answered a solicitation meanwhile
+            send(lab, [("NA", f.na(GATEWAY))])
+        return (f.own_ll in routes and any(address.startswith(ROGUE[:-2]) for address in own)
+                and neighbors.get(GATEWAY) == f.mac)
+
+    wait_for(deceived, 20, "a victim that is deceived")
     # Switched on while it runs, they hold from then on.
     lab.agent.config["ports"].clear()
     lab.agent.write_config()
