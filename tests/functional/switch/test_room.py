@@ -16,7 +16,7 @@ from fip64agent.switch import appctl
 from fip64agent.switch.connection import bundle, codec
 from fip64agent.switch.connection.app import Connection
 from fip64agent.switch.connection.codec import FlowItem
-from fip64agent.switch.examples import GATEWAY, HOST, MAPPING, SERVED_NETWORK, TENANT, UPLINK
+from fip64agent.switch.examples import ALL_PORTS, GATEWAY, HOST, MAPPING, TENANT, UPLINK
 from fip64agent.switch.room import PortItem, SwitchRoom
 from lab.shell import run
 from tests.functional.switch.conftest import BRIDGE, PORTS, until
@@ -110,12 +110,11 @@ def test_somebody_elses_default_flow_stands(bench):
 
 
 def test_the_default_flow_stays_until_the_last_that_needs_it_goes(bench):
-    """Uplinks need it, and each network with served ports."""
+    """A host with an uplink needs it, and one with served ports alone."""
     bench.ovs.ofctl("del-flows", BRIDGE)
-    other = dataclasses.replace(SERVED_NETWORK, network_id="other", number=SERVED_NETWORK.number + 1)
+    beside, alone = dataclasses.replace(ALL_PORTS, alone=False), dataclasses.replace(ALL_PORTS, alone=True)
     loop = Loop([bench.room()])
-    for objects in ((HOST,), (HOST, SERVED_NETWORK), (SERVED_NETWORK, other), (other,), (other, HOST),
-                    (HOST,), ()):
+    for objects in ((HOST,), (HOST, beside), (alone,), (HOST, beside), (HOST,), (alone,), ()):
         loop.submit(Desired.of_objects(objects))
         loop.step()
         assert not loop.failures
