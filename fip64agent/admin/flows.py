@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import Any
 
 from fip64agent import hub
+from fip64agent.plan import allocate
 from fip64agent.plan.desired import Desired, Host
 from fip64agent.switch import features, pipeline
 
@@ -29,7 +29,7 @@ def _owners(desired: Desired) -> dict[int, str]:
     The host's flows may be there without a Host: other objects need them, too.
     """
     keys = (Host().key, *(obj.key for obj in desired.objects()))
-    return {zlib.crc32(pipeline.owner_text(key).encode()): " ".join(key) for key in keys}
+    return {allocate.checksum(key): " ".join(key) for key in keys}
 
 
 def _row(flow: dict[str, Any], cookie: int, owners: dict[int, str]) -> dict[str, Any] | None:

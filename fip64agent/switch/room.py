@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import zlib
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fip64agent import hub
 from fip64agent.exceptions import NotReady
+from fip64agent.plan import allocate
 from fip64agent.plan.desired import Desired, Host, ObjectKey, PlanObject
 from fip64agent.plan.inputs import Allocations, Datapath, Interface
 from fip64agent.switch import appctl, features, pipeline, refusals, text, wanted, zone_limits
@@ -356,7 +356,7 @@ class SwitchRoom:
 
         `owners`: keys of the plan's objects, to name the owners of flows: a cookie has only a CRC-32 of them.
         """
-        names = {zlib.crc32(name.encode()): name for name in map(pipeline.owner_text, owners)}
+        names = {allocate.checksum(owner): pipeline.owner_text(owner) for owner in owners}
         return hub.offload(_describe, self._installed.dump(), names)
 
     def trace(self, in_port: int | str, packet: bytes) -> str:

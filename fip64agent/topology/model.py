@@ -136,6 +136,10 @@ class Port:
     def is_router_port(self) -> bool:
         return self.device_owner in ROUTER_OWNERS
 
+    @property
+    def has_ipv6(self) -> bool:
+        return any(fixed.ip_address.version == 6 for fixed in self.fixed_ips)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FloatingIP:

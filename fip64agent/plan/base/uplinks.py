@@ -41,7 +41,7 @@ _DEFAULT = IPv6Network("::/0")
 # Which router ports are uplinks here
 
 def _ipv6_router_port(port_id: str, port: Port) -> Iterator[tuple[str, str]]:
-    if port.is_router_port and any(fixed.ip_address.version == 6 for fixed in port.fixed_ips):
+    if port.is_router_port and port.has_ipv6:
         yield port_id, port_id
 
 

@@ -17,14 +17,10 @@ FIRST_NETWORK, LAST_NETWORK = 0x8000, 0xBFFF
 """Numbers of networks, and conntrack zones, of which other systems use low ones: Neutron VLAN IDs."""
 
 
-def _has_ipv6(port: Port) -> bool:
-    return any(fixed.ip_address.version == 6 for fixed in port.fixed_ips)
-
-
 def _is_served(ask, port: Port) -> bool:
     if port.device_owner.startswith(OF_NEUTRON):
         return False
-    return _has_ipv6(port) or is_filtered(ask, port)
+    return port.has_ipv6 or is_filtered(ask, port)
 
 
 def is_filtered(ask, port: Port) -> bool:

@@ -20,8 +20,7 @@ LAST_ROUTER = 0xFFFFFFFF
 
 
 def _ipv6_interface(port_id: str, port: Port) -> Iterator[tuple[str, str]]:
-    if port.device_owner == ROUTER_INTERFACE and any(fixed.ip_address.version == 6
-                                                     for fixed in port.fixed_ips):
+    if port.device_owner == ROUTER_INTERFACE and port.has_ipv6:
         yield port_id, port_id
 
 

@@ -16,7 +16,7 @@ from fip64agent.plan.ports.objects import ServedAddress, ServedNetwork
 from fip64agent.switch import stages
 from fip64agent.switch.examples import SERVED_ADDRESS, SERVED_NETWORK
 from fip64agent.switch.features import Example, FlowFeature
-from fip64agent.switch.flows.flow import DROP, ICMPV6, IPV6, MULTICAST, Flow, Match, Resubmit
+from fip64agent.switch.flows.flow import DROP, MULTICAST, Flow, Resubmit, icmpv6_message
 from fip64agent.switch.stages import REG_NETWORK, to_port
 
 NAME = "discovery"
@@ -26,15 +26,11 @@ PAST_GROUPS = 1000
 """Priority in groups-in: Neighbor Discovery passes whatever the rules (RFC 4890, section 4.4.1)."""
 
 
-def _message(number: int) -> Match:
-    return IPV6, ICMPV6, ("icmpv6_type", number), ("icmpv6_code", 0)
-
-
 def to_holders(address: ServedAddress) -> Iterator[Flow]:
     """Yield the flow for multicast solicitations of an address: to those who have it."""
     actions = tuple(action for holder in address.holders for action in to_port(holder.ofport, stages.OUTPUT))
     yield Flow(stages.SERVICES, HELD,
-               ((REG_NETWORK, address.network), MULTICAST, *_message(SOLICITATION),
+               ((REG_NETWORK, address.network), MULTICAST, *icmpv6_message(SOLICITATION),
                 ("ipv6_nd_target", address.address)), actions, NAME, address.key)
 
 
@@ -45,11 +41,11 @@ def of_network(network: ServedNetwork) -> Iterator[Flow]:
         for priority, prefixes, actions in ((SHARED, network.shared, (Resubmit(stages.ROUTER),)),
                                             (NOBODYS, network.prefixes, DROP)):
             for prefix in prefixes:
-                match = (on, MULTICAST, *_message(SOLICITATION), ("ipv6_nd_target", prefix))
+                match = (on, MULTICAST, *icmpv6_message(SOLICITATION), ("ipv6_nd_target", prefix))
                 yield Flow(stages.SERVICES, priority, match, actions, NAME, network.key)
     for number in (SOLICITATION, ADVERTISEMENT, ROUTER_ADVERTISEMENT):
-        yield Flow(stages.GROUPS_IN, PAST_GROUPS, (on, *_message(number)), (Resubmit(stages.OUTPUT),), NAME,
-                   network.key)
+        yield Flow(stages.GROUPS_IN, PAST_GROUPS, (on, *icmpv6_message(number)), (Resubmit(stages.OUTPUT),),
+                   NAME, network.key)
 
 
 FEATURE = FlowFeature(

@@ -12,15 +12,13 @@ from fip64agent.switch import stages
 from fip64agent.switch.examples import ROUTER_INTERFACE
 from fip64agent.switch.features import Example, FlowFeature
 from fip64agent.switch.flows.flow import (
-    ICMPV6,
     IN_PORT,
-    IPV6,
     Action,
     Flow,
-    Match,
     Move,
     Output,
     SetField,
+    icmpv6_message,
 )
 from fip64agent.switch.stages import REG_NETWORK, REG_ROUTER
 
@@ -36,7 +34,7 @@ def echo(interface: RouterInterface6) -> Iterator[Flow]:
 
     Its global addresses answer on all networks of the router; its link-local address on its own.
     """
-    request: Match = (IPV6, ICMPV6, ("icmpv6_type", ECHO_REQUEST), ("icmpv6_code", 0))
+    request = icmpv6_message(ECHO_REQUEST)
     for address in interface.addresses:
         yield Flow(stages.ROUTE, REQUESTS,
                    ((REG_ROUTER, interface.router), *request, ("ipv6_dst", address.ip)), _reply(address.ip),

@@ -259,6 +259,11 @@ def to_uplink(uplink: Uplink) -> Action:
 DROP: tuple[Action, ...] = ()
 
 
+def icmpv6_message(kind: int) -> Match:
+    """Return the match for ICMPv6 messages of a type, with the code 0."""
+    return IPV6, ICMPV6, ("icmpv6_type", kind), ("icmpv6_code", 0)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Announcement:
     """What to announce when the flow is new: `address` is at `mac` now.

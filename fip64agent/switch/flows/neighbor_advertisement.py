@@ -19,15 +19,14 @@ from fip64agent.switch import stages
 from fip64agent.switch.examples import ROUTER_INTERFACE, ROUTER_INTERFACE_USERSPACE, SERVED_PORT
 from fip64agent.switch.features import Example, FlowFeature
 from fip64agent.switch.flows.flow import (
-    ICMPV6,
     IN_PORT,
-    IPV6,
     Flow,
     Match,
     Move,
     Output,
     Resubmit,
     SetField,
+    icmpv6_message,
     to_controller,
 )
 from fip64agent.switch.pipeline import Table
@@ -44,8 +43,7 @@ _TABLE = Table(ADVERTISE, "advertise", "services",
 
 
 def _solicitation(network: int, target: IPv6Address) -> Match:
-    return ((REG_NETWORK, network), IPV6, ICMPV6, ("icmpv6_type", SOLICITATION), ("icmpv6_code", 0),
-            ("ipv6_nd_target", target))
+    return (REG_NETWORK, network), *icmpv6_message(SOLICITATION), ("ipv6_nd_target", target)
 
 
 def for_router(interface: RouterInterface6) -> Iterator[Flow]:
@@ -66,8 +64,8 @@ def _by_flow(interface: RouterInterface6, address: IPv6Address, match: Match) ->
         SetField("nd_options_type", TARGET_LINK_LAYER_ADDRESS),
         SetField("nd_reserved", ROUTER | SOLICITED | OVERRIDE), SetField("icmpv6_type", ADVERTISEMENT),
         Resubmit(ADVERTISE)), NAME, interface.key)
-    yield Flow(ADVERTISE, 1, ((REG_NETWORK, interface.network), IPV6, ICMPV6, ("icmpv6_type", ADVERTISEMENT),
-                              ("icmpv6_code", 0), ("ipv6_nd_target", address)),
+    yield Flow(ADVERTISE, 1, ((REG_NETWORK, interface.network), *icmpv6_message(ADVERTISEMENT),
+                              ("ipv6_nd_target", address)),
                (SetField("ipv6_nd_tll", interface.mac), Output(IN_PORT)), NAME, interface.key)
 
 
